@@ -1,0 +1,58 @@
+"""The errors a user can cause, each a single line that says what is wrong, where, and what to do.
+
+The command line prints them without a traceback and exits with code 2. Anything that is not a
+:class:`BenchError` is a fault of the program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of all errors that a change of input, configuration or environment can mend."""
+
+    exit_code = 2
+
+
+class ConfigError(BenchError):
+    """A preset, configuration file, ``--set`` item or command-line option cannot be used."""
+
+    def __init__(self, faults: str | Iterable[str]) -> None:
+        self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
+        super().__init__("; ".join(self.faults))
+
+
+class UnknownNameError(ConfigError):
+    """A task, suite, method, model or layout that does not exist; offers the nearest names."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        known = sorted(choices)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+        super().__init__(f"unknown {kind} {name!r}: {hint}")
+
+
+class DataError(BenchError):
+    """Rows, columns, labels or splits of a dataset are missing or not what the task declares."""
+
+
+class ModelError(BenchError):
+    """A language model or its tokenizer cannot be loaded or used."""
+
+
+class PromptError(BenchError):
+    """A stored soft prompt is missing, damaged, or does not fit the run that wants it."""
+
+
+class InitialPromptMismatchError(PromptError):
+    """A prompt was trained from another initial prompt than the one it is combined with."""
+
+
+class RecordError(BenchError):
+    """A result record cannot be read, or does not follow the schema."""
+
+
+class OutputError(BenchError):
+    """The output folder or a file in it cannot be written."""
