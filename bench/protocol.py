@@ -45,6 +45,11 @@ class Batch:
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        tasks = None if self.task_ids is None else self.task_ids.to(device)
+        return Batch(self.input_ids.to(device), self.mask.to(device), self.labels.to(device), tasks)
+
 
 @dataclass(frozen=True)
 class ModelOutput:
@@ -233,7 +238,7 @@ class PromptMethod(Trainable[SettingsT]):
 
 
 class SourceStage(Trainable[SettingsT]):
-    """Training on all source tasks together, whose result every target of the method starts from."""
+    """Training on all source tasks together; every target of the method starts from its result."""
 
     @abc.abstractmethod
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The frozen language models that prompts are tuned on."""

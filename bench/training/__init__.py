@@ -1,1 +1,1 @@
-"""TODO."""
+"""The training loop: optimiser, schedule, evaluation and checkpoints."""

@@ -1,0 +1,308 @@
+"""What a run is: presets, configuration files and options merged into one checked RunConfig.
+
+Later sources win: preset, ``--config`` file, command-line options, ``--set`` items. All faults are
+reported together.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from annotated_types import Ge, Len
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bench.errors import ConfigError, UnknownNameError
+from bench.registry import MethodSpec, method_entry, parse_method
+from bench.tasks import SUITES, get_suite, get_task
+from bench.training.settings import TrainingSettings
+
+PRESETS = ("smoke", "paper")
+PROTOCOL = ("data_seed", "prompt_length", "input_length", "sources", "training", "source_training")
+STRICT = ConfigDict(extra="forbid")
+UNION_BRANCHES = ("int", "literal[", "constrained-int")
+"""How pydantic names the branches of a union in the place of a fault."""
+
+Shots = Annotated[int, Ge(1)] | Literal["full"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class MethodOptions:
+    """What a configuration says of one method.
+
+    Attributes:
+        settings: fields of the method's ``Settings``, such as learning rates.
+        training: changes to the run's ``training`` for this method's targets.
+        source_training: changes to ``source_training`` for its multi-task source stage.
+    """
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    source_training: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunConfig:
+    """One run: the grid of tasks, methods, shots and seeds, and how each cell is trained.
+
+    Attributes:
+        preset: name of the preset, with what was changed of its protocol.
+        model: bundled name, local folder, or hub id (``id`` or ``id@revision``).
+        tokenizer: folder or hub id of another tokenizer than the model's own; None: its own.
+        data: ``bundled``, ``hub``, or a folder of parquet files.
+        suites: suites to run; their tasks come before ``tasks``.
+        tasks: single tasks to run.
+        methods: ``name`` or ``name:key=value,...`` for a variant.
+        shots: training examples in total per task, or ``full``.
+        seeds: each gives its own initial prompt, few-shot sample, order and dropout.
+        data_seed: shuffles rows into validation and test; the same for all seeds.
+        prompt_length: ``r``, tokens of the soft prompt.
+        input_length: cap on the tasks' own input lengths, in tokens; None: no cap.
+        sources: source tasks of the transfer methods, in this order.
+        device: where to run, as torch names it; ``auto`` takes a GPU if there is one.
+        training: how a prompt is trained on a target.
+        source_training: how the source prompts are.
+        method_options: changes by method name.
+    """
+
+    preset: str
+    model: str
+    data: str
+    methods: Annotated[tuple[str, ...], Len(1)]
+    shots: Annotated[tuple[Shots, ...], Len(1)]
+    seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)]
+    data_seed: Annotated[int, Ge(0)]
+    prompt_length: Annotated[int, Ge(1)]
+    input_length: Annotated[int, Ge(8)] | None
+    training: TrainingSettings
+    source_training: TrainingSettings
+    tokenizer: str | None = None
+    suites: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    sources: Annotated[tuple[str, ...], Len(1)] = SUITES["sources"]
+    device: str = "auto"
+    method_options: dict[str, MethodOptions] = Field(default_factory=dict)
+
+    def task_names(self) -> tuple[str, ...]:
+        """The tasks of the suites and then the single ones, each once."""
+        named = [task for suite in self.suites for task in get_suite(suite)]
+        return tuple(dict.fromkeys([*named, *self.tasks]))
+
+    def torch_device(self) -> str:
+        """The device that ``auto`` stands for on this machine."""
+        if self.device != "auto":
+            return self.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def method_spec(self, method: str) -> MethodSpec:
+        """A method, given as ``name`` or ``name:key=value,...``, with this run's settings."""
+        return parse_method(method, self._options(method).settings)
+
+    def target_training(self, method: str) -> TrainingSettings:
+        """How a method is trained on a target."""
+        name = method.partition(":")[0]
+        changes = self._options(name).training
+        return _changed(self.training, changes, f"method_options.{name}.training")
+
+    def stage_training(self, method: str) -> TrainingSettings:
+        """How a method's multi-task source stage is trained."""
+        name = method.partition(":")[0]
+        changes = self._options(name).source_training
+        return _changed(self.source_training, changes, f"method_options.{name}.source_training")
+
+    def _options(self, method: str) -> MethodOptions:
+        return self.method_options.get(method.partition(":")[0], MethodOptions())
+
+
+def load_config(
+    preset: str = "smoke",
+    file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    items: Iterable[str] = (),
+) -> RunConfig:
+    """Merge preset, file, options and ``key=value`` items, and check the result.
+
+    Raises:
+        ConfigError: with every fault found, each named by its place.
+    """
+    values = read_preset(preset)
+    original = _protocol(values)
+    faults: list[str] = []
+    if file is not None:
+        _merge(values, _read_yaml(file))
+    _merge(values, options or {})
+    for item in items:
+        try:
+            _merge(values, _parse_item(item))
+        except ConfigError as error:
+            faults.extend(error.faults)
+    changes = [
+        f"{key}={value}" for key, value in _protocol(values).items() if original.get(key) != value
+    ]
+    values["preset"] = " with ".join([preset, *([", ".join(changes)] if changes else [])])
+    return _checked(values, faults)
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The values of a preset.
+
+    Raises:
+        UnknownNameError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    text = (resources.files("bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    values: dict[str, Any] = yaml.safe_load(text)
+    return values
+
+
+def dump_config(config: RunConfig) -> str:
+    """The configuration as YAML that ``--config`` takes."""
+    values = asdict(config)  # type: ignore[call-overload]
+    del values["preset"]
+    plain: str = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
+    return plain
+
+
+def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
+    """Validate merged values; ``faults`` holds what was found before."""
+    base, stage = values.get("training"), values.get("source_training")
+    if isinstance(base, Mapping) and isinstance(stage, Mapping):
+        values = {**values, "source_training": {**base, **stage}}
+    faults = [*faults, *_name_faults(values)]
+    try:
+        config = TypeAdapter(RunConfig).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError([*faults, *_describe(error, "")]) from error
+    if not config.suites and not config.tasks:
+        faults.append("tasks: none given; name a suite or a task")
+    faults += _option_faults(config)
+    if not faults:
+        faults += _setting_faults(config)
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def _name_faults(values: Mapping[str, Any]) -> list[str]:
+    """Unknown names; found even where other parts of the configuration are faulty."""
+    look_ups: dict[str, Callable[[str], object]] = {
+        "suites": get_suite,
+        "tasks": get_task,
+        "sources": get_task,
+        "methods": method_entry,
+        "method_options": method_entry,
+    }
+    faults = []
+    for key, look_up in look_ups.items():
+        names = values.get(key)
+        for name in names if isinstance(names, list | tuple | dict) else ():
+            try:
+                look_up(str(name))
+            except UnknownNameError as error:
+                faults.append(str(error))
+    return faults
+
+
+def _option_faults(config: RunConfig) -> list[str]:
+    """Faults in the training changes of single methods."""
+    faults: list[str] = []
+    for method in config.method_options:
+        for read in (config.target_training, config.stage_training):
+            try:
+                read(method)
+            except ConfigError as error:
+                faults.extend(error.faults)
+    return list(dict.fromkeys(faults))
+
+
+def _setting_faults(config: RunConfig) -> list[str]:
+    """Faults in the methods' own settings (needs the methods' modules)."""
+    faults: list[str] = []
+    for method in config.methods:
+        try:
+            config.method_spec(method)
+        except ConfigError as error:
+            faults.extend(error.faults)
+    return faults
+
+
+def _changed(base: TrainingSettings, changes: Mapping[str, Any], place: str) -> TrainingSettings:
+    try:
+        return TypeAdapter(TrainingSettings).validate_python({**asdict(base), **changes})
+    except ValidationError as error:
+        raise ConfigError(_describe(error, place)) from error
+
+
+def _describe(error: ValidationError, place: str) -> list[str]:
+    """One line per fault: where, what is wrong, what was given."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        parts = [str(part) for part in fault["loc"] if not str(part).startswith(UNION_BRANCHES)]
+        where = ".".join([place, *parts] if place else parts) or "configuration"
+        message = fault["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(fault["input"], Mapping) else f" (given: {fault['input']!r})"
+        lines.append(f"{where}: {message[:1].lower()}{message[1:]}{given}")
+    return lines
+
+
+def _protocol(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """The values that decide how every cell is trained, by dotted key.
+
+    What spans the grid has its own place in captions; what concerns one method, in its row.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        where = f"{place}.{key}" if place else key
+        if not place and key not in PROTOCOL:
+            continue
+        flat |= _protocol(value, where) if isinstance(value, Mapping) else {where: value}
+    return flat
+
+
+def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put ``changes`` into ``target``, nested mappings key by key."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = copy.deepcopy(value)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {file}: {error.strerror}; check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"configuration {file}: no valid YAML ({reason})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration {file}: expected 'key: value' lines")
+    return values
+
+
+def _parse_item(item: str) -> dict[str, Any]:
+    """``a.b=value`` as nested mapping; the value is read as YAML."""
+    path, equals, text = item.partition("=")
+    if not equals or not all(path.split(".")):
+        raise ConfigError(f"--set {item}: expected key=value, such as training.steps=100")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {item}: the value is no valid YAML") from error
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    nested: dict[str, Any] = value
+    return nested

@@ -1,0 +1,154 @@
+"""The frozen language model: what the harness asks of it, whatever its architecture."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import ConfigError
+from bench.models.info import Architecture
+from bench.protocol import Batch, ModelOutput
+from bench.seeding import generator
+
+INITIAL_VOCABULARY = 5000
+"""``P_init`` is drawn from the embeddings of the first so many token ids (protocol, section 0)."""
+
+
+class TokenEncoder:
+    """Texts to token ids, with a fingerprint that names cached results.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        separator: what stands between input and answer (decoder-only models); part of the
+            fingerprint.
+    """
+
+    def __init__(self, tokenizer: Any, separator: str = "") -> None:
+        self.tokenizer = tokenizer
+        self.pad_id: int = tokenizer.pad_token_id
+        described = f"{tokenizer.backend_tokenizer.to_str()}|{separator}"
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+
+    def encode(
+        self, sources: list[str], targets: list[str], input_length: int, target_length: int
+    ) -> dict[str, list[list[int]]]:
+        """Ids of sources and targets, each with the end mark, cut at the given lengths."""
+        return {
+            "input_ids": self._ids(sources, input_length),
+            "labels": self._ids(targets, target_length),
+        }
+
+    def _ids(self, texts: list[str], length: int) -> list[list[int]]:
+        encoded = self.tokenizer(texts, truncation=True, max_length=length)
+        return encoded["input_ids"]  # type: ignore[no-any-return]
+
+
+class FrozenLM(abc.ABC):
+    """A language model whose weights never change, with a soft prompt in front of its input."""
+
+    architecture: ClassVar[Architecture]
+
+    def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
+        self.model = model.to(device).requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.encoder = TokenEncoder(tokenizer)
+        self.device = device
+
+    @property
+    def width(self) -> int:
+        """``d``, the width of the embeddings."""
+        return int(self.embedding.embedding_dim)
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The input embeddings, ``(V, d)``."""
+        return self.model.get_input_embeddings()  # type: ignore[operator, no-any-return]
+
+    def parameter_count(self) -> int:
+        """Number of frozen parameters."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    def initial_prompt(self, length: int, seed: int) -> Tensor:
+        """``P_init`` ``(r, d)`` float32 on the CPU: embeddings of ``r`` distinct random token ids.
+
+        The same for every task of one (model, seed), as task vectors are differences to it
+        (Lester et al. 2021; published code: ``permutation(5000)[:r]``).
+
+        Raises:
+            ConfigError: the vocabulary has fewer than ``length`` tokens.
+        """
+        candidates = min(INITIAL_VOCABULARY, self.embedding.num_embeddings)
+        if length > candidates:
+            raise ConfigError(
+                f"prompt_length: {length} is more than the {candidates} token embeddings to "
+                "start from; choose a shorter prompt"
+            )
+        ids = torch.randperm(candidates, generator=generator("initial prompt", seed))[:length]
+        weight = self.embedding.weight.detach()
+        return weight[ids.to(weight.device)].float().cpu().clone()
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embed token ids ``(B, L)`` as ``(B, L, d)``."""
+        return self.embedding(ids)  # type: ignore[no-any-return]
+
+    @abc.abstractmethod
+    def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
+        """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input."""
+
+    def loss(self, prompt: Tensor, batch: Batch) -> Tensor:
+        """Token cross-entropy of the targets, averaged over non-padded target tokens."""
+        return self.run(prompt, batch).loss
+
+    @abc.abstractmethod
+    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int) -> list[str]:
+        """Greedy answers to the inputs of a batch, at most ``max_tokens`` long each."""
+
+    def decode(self, ids: Tensor) -> list[str]:
+        """Answers as text, without special tokens and outer white space."""
+        texts: list[str] = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Within it: no gradients and no dropout; the former mode is restored afterwards."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model.train(was_training)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within it the model's dropout is active, as in the published runs."""
+        was_training = self.model.training
+        self.model.train()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
+
+
+def prepend(prompt: Tensor, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the prompt in front of embedded inputs.
+
+    Args:
+        prompt: ``(B, r, d)`` or ``(1, r, d)``.
+        inputs: ``(B, L, d)``.
+        mask: ``(B, L)``.
+
+    Returns:
+        ``(B, r+L, d)`` embeddings in the type of ``inputs``, and ``(B, r+L)`` their mask, 1 over
+        the prompt.
+    """
+    rows = inputs.shape[0]
+    prompt = prompt.to(inputs.dtype).expand(rows, -1, -1)
+    ones = mask.new_ones(rows, prompt.shape[1])
+    return torch.cat([prompt, inputs], dim=1), torch.cat([ones, mask], dim=1)

@@ -1,0 +1,37 @@
+"""What is said of a model before it is loaded; free of torch, so that listings are quick."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Architecture = Literal["encoder-decoder", "decoder-only"]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What records and captions say of a model.
+
+    Attributes:
+        name: as the user named it.
+        digest: of configuration, weights and tokenizer, or the hub commit.
+        architecture: which adapter runs it.
+        bundled: whether it comes with the package (and is too small to be compared with papers).
+        note: what a reader must know, such as "seeded random weights".
+    """
+
+    name: str
+    digest: str
+    architecture: Architecture
+    bundled: bool
+    note: str
+
+
+def digest_of(parts: Sequence[tuple[str, bytes]]) -> str:
+    """SHA-256 over named byte strings, independent of their order."""
+    total = hashlib.sha256()
+    for name, data in sorted(parts):
+        total.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+    return total.hexdigest()

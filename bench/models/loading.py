@@ -1,0 +1,196 @@
+"""Find, describe and load a frozen language model: a bundled one, a local folder, or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.errors import ModelError
+from bench.models.base import FrozenLM
+from bench.models.catalog import BUNDLED
+from bench.models.info import Architecture, ModelInfo, digest_of
+
+T = TypeVar("T")
+
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
+TEXT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.model",
+)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where transformers shall load from: a folder or hub id, with the hub revision."""
+
+    source: str
+    revision: str | None = None
+
+
+def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
+    """Say what a model is, without loading its weights.
+
+    Args:
+        name: bundled name, folder, or hub id (``id`` or ``id@revision``).
+        tokenizer: folder or hub id of another tokenizer; None: the model's own.
+
+    Raises:
+        ModelError: there is no such model, or its configuration cannot be read.
+    """
+    bundled = BUNDLED.get(name)
+    if bundled is not None:
+        return ModelInfo(name, bundled.digest(), bundled.architecture, True, bundled.note)
+    location = _locate(name)
+    config = _config(name, location)
+    digest = _digest(name, location, config)
+    if tokenizer is not None:
+        place = _locate(tokenizer)
+        other = _folder_digest(Path(place.source)) if _is_folder(place) else tokenizer
+        digest = digest_of([("model", digest.encode()), ("tokenizer", other.encode())])
+    return ModelInfo(name, digest, _architecture(name, config), False, "")
+
+
+def load(name: str, device: str = "cpu", tokenizer: str | None = None) -> FrozenLM:
+    """Load a frozen model in evaluation mode.
+
+    Raises:
+        ModelError: it cannot be read, or its architecture is not supported.
+    """
+    import torch
+
+    from bench.models.encoder_decoder import EncoderDecoderLM
+
+    info = describe(name, tokenizer)
+    if info.architecture != "encoder-decoder":
+        raise ModelError(
+            f"model {name!r} is {info.architecture}: only T5-type models are supported"
+        )
+    bundled = BUNDLED.get(name)
+    if bundled is not None:
+        module, words = bundled.load()
+    else:
+        module, words = _load_pretrained(name, _locate(name), tokenizer)
+    return EncoderDecoderLM(module, words, torch.device(device))
+
+
+def _load_pretrained(name: str, location: Location, tokenizer: str | None) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    module = _reading(
+        name,
+        "weights",
+        lambda: AutoModelForSeq2SeqLM.from_pretrained(
+            location.source,
+            revision=location.revision or "main",
+            use_safetensors=True,
+            dtype=torch.float32,
+        ),
+    )
+    words_from = location if tokenizer is None else _locate(tokenizer)
+    words = _reading(
+        tokenizer or name,
+        "tokenizer",
+        lambda: AutoTokenizer.from_pretrained(
+            words_from.source, revision=words_from.revision or "main", use_fast=True
+        ),
+    )
+    if len(words) > module.get_input_embeddings().num_embeddings:
+        raise ModelError(
+            f"model {name!r}: its tokenizer has {len(words)} entries, its embeddings only "
+            f"{module.get_input_embeddings().num_embeddings}; give the model its own tokenizer"
+        )
+    return module, words
+
+
+def _locate(name: str) -> Location:
+    """Tell a folder from a hub id; anything that looks like a path must exist."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Location(str(path))
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or path.is_file()
+    if looks_like_path:
+        raise ModelError(
+            f"no model folder at {name!r}: give a folder with config.json and safetensors weights, "
+            f"a hub id such as google-t5/t5-base, or one of {', '.join(sorted(BUNDLED))}"
+        )
+    source, _, revision = name.partition("@")
+    return Location(source, revision or None)
+
+
+def _is_folder(location: Location) -> bool:
+    return Path(location.source).is_dir()
+
+
+def _config(name: str, location: Location) -> Any:
+    from transformers import AutoConfig
+
+    if _is_folder(location) and not (Path(location.source) / "config.json").is_file():
+        raise ModelError(
+            f"model {name!r}: the folder has no config.json; save the model there with "
+            "save_pretrained"
+        )
+    return _reading(
+        name,
+        "configuration",
+        lambda: AutoConfig.from_pretrained(location.source, revision=location.revision or "main"),
+    )
+
+
+def _architecture(name: str, config: Any) -> Architecture:
+    if getattr(config, "is_encoder_decoder", False):
+        return "encoder-decoder"
+    return "decoder-only"
+
+
+def _digest(name: str, location: Location, config: Any) -> str:
+    if _is_folder(location):
+        return _folder_digest(Path(location.source))
+    commit = getattr(config, "_commit_hash", None)
+    if commit is None:
+        raise ModelError(
+            f"model {name!r}: the hub gave no commit for it; name one as {location.source}@COMMIT"
+        )
+    return digest_of([("hub", location.source.encode()), ("commit", str(commit).encode())])
+
+
+def _folder_digest(folder: Path) -> str:
+    """Digest of the files that decide what a model computes; others may change freely."""
+    parts = []
+    for pattern in (*WEIGHT_FILES, *TEXT_FILES):
+        for path in sorted(folder.glob(pattern)):
+            parts.append((path.name, _file_digest(path)))
+    return digest_of(parts)
+
+
+def _file_digest(path: Path) -> bytes:
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 22):
+            total.update(chunk)
+    return total.digest()
+
+
+def _reading(name: str, part: str, action: Callable[[], T]) -> T:
+    """Turn whatever a loader throws at unreadable files into one line."""
+    from huggingface_hub.errors import HfHubHTTPError
+    from safetensors import SafetensorError
+
+    expected = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
+    try:
+        return action()
+    except (*expected, SafetensorError, HfHubHTTPError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"model {name!r}: its {part} cannot be read ({reason}); give a complete local folder, "
+            "a hub id that is cached or reachable, or the bundled 'tiny'"
+        ) from error

@@ -1,0 +1,136 @@
+"""Units of the grid: a training run that gives a soft prompt, and a cell that reports on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from bench.models.info import ModelInfo
+from bench.registry import METHODS, MethodSpec
+from bench.runs.code import harness_digest, method_digest
+from bench.training.settings import TrainingSettings
+
+SOURCE_STAGE = "sources"
+"""Stands in for the task of a multi-task source stage."""
+
+Role = Literal["source prompt", "shared prompt", "target prompt", "cell"]
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Which rows a run reads: kind of source, its name, fingerprint and revision for one task."""
+
+    kind: str
+    name: str
+    fingerprint: str
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trainings of one run share.
+
+    Attributes:
+        model: the frozen language model.
+        data_seed: of the split into validation and test.
+        prompt_length: ``r``.
+        input_length: cap on input tokens, or None.
+    """
+
+    model: ModelInfo
+    data_seed: int
+    prompt_length: int
+    input_length: int | None
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run: everything that decides the bits of the prompt it gives.
+
+    Attributes:
+        method: with all its settings.
+        task: target task, or :data:`SOURCE_STAGE` for a multi-task source stage.
+        data: the rows, per task that is trained on.
+        shots: training examples in total; None: all.
+        seed: of the initial prompt, the few-shot sample, order and dropout.
+        hyperparameters: steps, batch size, intervals.
+        setting: what the whole run shares.
+        sources: source tasks, if the method needs their prompts.
+        requires: trainings whose prompts this one starts from: sources in order, then target.
+    """
+
+    method: MethodSpec
+    task: str
+    data: DataInfo
+    shots: int | None
+    seed: int
+    hyperparameters: TrainingSettings
+    setting: Setting
+    requires: tuple[Training, ...] = field(default=(), repr=False)
+
+    @property
+    def is_source_stage(self) -> bool:
+        """Whether this trains on all source tasks together."""
+        return self.task == SOURCE_STAGE
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the stored prompt and the checkpoint."""
+        return _digest(self.card())
+
+    def card(self) -> dict[str, Any]:
+        """Everything that decides the prompt, as plain values."""
+        return {
+            "method": self.method.name,
+            "settings": self.method.values(),
+            "task": self.task,
+            "data": self.data.fingerprint,
+            "shots": self.shots,
+            "seed": self.seed,
+            "hyperparameters": asdict(self.hyperparameters),
+            "model": self.setting.model.digest,
+            "data_seed": self.setting.data_seed,
+            "prompt_length": self.setting.prompt_length,
+            "input_length": self.setting.input_length,
+            "code": self.code,
+            "requires": [training.digest for training in self.requires],
+        }
+
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """Digests of the code behind it."""
+        return {
+            "harness": harness_digest(),
+            "method": method_digest(METHODS[self.method.name].module),
+        }
+
+    def describe(self) -> str:
+        """One short line: task, method, shots, seed."""
+        shots = "full data" if self.shots is None else f"{self.shots} shots"
+        return f"{self.task} {self.method.label} {shots} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of the result grid: a training and the settings it is reported under.
+
+    Attributes:
+        training: gives the prompt that is evaluated.
+        preset: the preset's name with the changes made to it; tables never mix presets.
+    """
+
+    training: Training
+    preset: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the record."""
+        return _digest({"training": self.training.digest, "preset": self.preset})
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,99 @@
+"""Encoded examples of the cells, each split loaded and encoded once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from bench.data import (
+    DataSource,
+    EncodedExamples,
+    TaskRows,
+    TextEncoder,
+    encode_examples,
+    load_splits,
+    sample_shots,
+)
+from bench.tasks import Task, get_task
+
+
+@dataclass(frozen=True)
+class TrainingExamples:
+    """What a training run learns from.
+
+    Attributes:
+        encoded: the examples.
+        rows: number of dataset rows they come from.
+        few_shot: their row numbers in the official training split; None for the full data.
+    """
+
+    encoded: EncodedExamples
+    rows: int
+    few_shot: list[int] | None
+
+
+class Examples:
+    """Reads tasks from one source for one model.
+
+    Args:
+        source: where rows come from.
+        encoder: the model's texts-to-ids.
+        data_seed: of the split into validation and test.
+        input_length: cap on the tasks' input lengths, or None.
+    """
+
+    def __init__(
+        self, source: DataSource, encoder: TextEncoder, data_seed: int, input_length: int | None
+    ) -> None:
+        self._source = source
+        self._encoder = encoder
+        self._data_seed = data_seed
+        self._cap = input_length
+        self.rows = cache(self._rows)
+        self.evaluation = cache(self._evaluation)
+        self.labels = cache(self._labels)
+
+    def task(self, name: str) -> Task:
+        """The task, with the run's cap on its input length."""
+        task = get_task(name)
+        if self._cap is None or task.input_length <= self._cap:
+            return task
+        return replace(task, input_length=self._cap)
+
+    def training(self, name: str, shots: int | None, seed: int) -> TrainingExamples:
+        """The training examples of a cell.
+
+        Raises:
+            DataError: rows are missing or unusable; there are fewer than ``shots``.
+        """
+        task, rows = self.task(name), self.rows(name).train
+        chosen = None
+        if shots is not None:
+            chosen = sample_shots(task, rows, shots, seed)
+            rows = rows.select(chosen)
+        encoded = encode_examples(rows, task, self._encoder, training=True)
+        return TrainingExamples(encoded, len(rows), chosen)
+
+    def notes(self, name: str) -> list[str]:
+        """What a reader of the scores must know of the rows."""
+        notes = list(self.rows(name).notes)
+        cut = self.evaluation(name, "test").truncated
+        if cut:
+            length = self.task(name).input_length
+            notes.append(f"{cut} test inputs cut at {length} tokens")
+        return notes
+
+    def _rows(self, name: str) -> TaskRows:
+        return load_splits(self._source, self.task(name), self._data_seed)
+
+    def _evaluation(self, name: str, split: str) -> EncodedExamples:
+        rows = getattr(self.rows(name), split)
+        return encode_examples(rows, self.task(name), self._encoder, training=False)
+
+    def _labels(self, name: str) -> list[str]:
+        """The label of every row of the whole training split; none where there are no labels."""
+        task = self.task(name)
+        if task.labels is None or task.label_of is None:
+            return []
+        labels, label_of = task.labels, task.label_of
+        return [labels[label_of(row)] for row in self.rows(name).train]

@@ -1,0 +1,123 @@
+"""From a configuration to a graph: the cells, and the prompts that must exist before each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.config import RunConfig
+from bench.data import DataSource
+from bench.models.info import ModelInfo
+from bench.protocol import Needs
+from bench.registry import MethodSpec
+from bench.runs.cells import SOURCE_STAGE, Cell, DataInfo, Role, Setting, Training
+from bench.tasks import get_task
+from bench.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells in the order they run, and every training they rest on.
+
+    Attributes:
+        cells: one per task, method, shots and seed.
+        trainings: each once, by digest, requirements before what needs them.
+        roles: what each training gives, by digest: a prompt that others start from, or only the
+            prompt of its own cell.
+    """
+
+    cells: tuple[Cell, ...]
+    trainings: dict[str, Training]
+    roles: dict[str, Role]
+
+
+def make_plan(config: RunConfig, model: ModelInfo, source: DataSource) -> Plan:
+    """Lay out all cells of a configuration; a prompt that several need is planned once."""
+    return _Planner(config, model, source).plan()
+
+
+class _Planner:
+    """Builds the graph; equal trainings are one object, so digests are computed once."""
+
+    def __init__(self, config: RunConfig, model: ModelInfo, source: DataSource) -> None:
+        self.config = config
+        self.source = source
+        self.setting = Setting(model, config.data_seed, config.prompt_length, config.input_length)
+        self.pt = config.method_spec("pt")
+        self.trainings: dict[str, Training] = {}
+        self.roles: dict[str, Role] = {}
+        self.data: dict[str, DataInfo] = {}
+        self.source_prompts: dict[int, tuple[Training, ...]] = {}
+
+    def plan(self) -> Plan:
+        cells = tuple(self._cells())
+        return Plan(cells, self.trainings, self.roles)
+
+    def _cells(self) -> Iterator[Cell]:
+        config = self.config
+        specs = [config.method_spec(method) for method in config.methods]
+        needs = [spec.load().needs(spec.settings) for spec in specs]
+        preset = config.preset
+        for seed in config.seeds:
+            for task in config.task_names():
+                for shots in config.shots:
+                    count = None if shots == "full" else shots
+                    for spec, need in zip(specs, needs, strict=True):
+                        yield Cell(self._target(spec, need, task, count, seed), preset)
+
+    def _target(
+        self, spec: MethodSpec, needs: Needs, task: str, shots: int | None, seed: int
+    ) -> Training:
+        requires: tuple[Training, ...] = ()
+        if needs.sources:
+            requires += self._sources(seed)
+        if needs.target:
+            settings = self.config.target_training("pt")
+            requires += (self._add(self.pt, task, shots, seed, settings, (), "target prompt"),)
+        if needs.shared:
+            settings = self.config.stage_training(spec.name)
+            sources = self._sources(seed)
+            requires += (
+                self._add(spec, SOURCE_STAGE, None, seed, settings, sources, "shared prompt"),
+            )
+        settings = self.config.target_training(spec.name)
+        return self._add(spec, task, shots, seed, settings, requires, "cell")
+
+    def _sources(self, seed: int) -> tuple[Training, ...]:
+        if seed not in self.source_prompts:
+            settings = self.config.source_training
+            self.source_prompts[seed] = tuple(
+                self._add(self.pt, task, None, seed, settings, (), "source prompt")
+                for task in self.config.sources
+            )
+        return self.source_prompts[seed]
+
+    def _add(
+        self,
+        spec: MethodSpec,
+        task: str,
+        shots: int | None,
+        seed: int,
+        settings: TrainingSettings,
+        requires: tuple[Training, ...],
+        role: Role,
+    ) -> Training:
+        data = self._data(task, requires)
+        training = Training(spec, task, data, shots, seed, settings, self.setting, requires)
+        known = self.trainings.setdefault(training.digest, training)
+        # A requested cell that others start from counts as the prompt it gives.
+        if self.roles.get(training.digest, "cell") == "cell":
+            self.roles[training.digest] = role
+        return known
+
+    def _data(self, task: str, requires: tuple[Training, ...]) -> DataInfo:
+        if task not in self.data:
+            source = self.source
+            if task == SOURCE_STAGE:
+                joined = "+".join(training.data.fingerprint for training in requires)
+                self.data[task] = DataInfo(source.kind, source.name, joined, None)
+            else:
+                entry = get_task(task)
+                fingerprint, revision = source.fingerprint(entry), source.revision(entry)
+                self.data[task] = DataInfo(source.kind, source.name, fingerprint, revision)
+        return self.data[task]

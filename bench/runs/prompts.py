@@ -1,0 +1,123 @@
+"""The prompt store: what trainings gave, addressed by digest and shared by all that need it.
+
+``DIGEST.safetensors`` holds the tensors, ``DIGEST.json`` says what they are. The JSON file is
+written last and names the SHA-256 of the tensors, so a prompt is either whole or not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from bench.errors import PromptError
+from bench.files import atomic_write
+
+Form = Literal["prompt", "module", "shared"]
+"""One merged matrix; a module's state (the prompt depends on the instance); a source stage."""
+
+MERGED = "prompt"
+"""Name of the tensor of a merged prompt."""
+
+
+@dataclass(frozen=True)
+class PromptCard:
+    """What the store says of a prompt; JSON-ready.
+
+    Attributes:
+        digest: of the training that gave it.
+        form: what the tensors are.
+        training: the training in words and numbers (method, task, model, seed, settings, data).
+        initial_digest: of the ``P_init`` it started from.
+        trainable_parameters: how many scalars the optimiser moved.
+        rows: training and validation row counts, few-shot rows and notes.
+        result: steps, best step and score, learning curve and diagnostics.
+        timing: seconds, examples per second, peak memory: what differs between equal runs.
+        sha256: of the tensors file; filled by the store.
+    """
+
+    digest: str
+    form: Form
+    training: dict[str, Any]
+    initial_digest: str
+    trainable_parameters: int
+    rows: dict[str, Any]
+    result: dict[str, Any]
+    timing: dict[str, Any]
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class StoredPrompt:
+    """A prompt as read from the store: its card and its tensors by name."""
+
+    card: PromptCard
+    tensors: dict[str, Tensor]
+
+    @property
+    def matrix(self) -> Tensor:
+        """``(r, d)``, the merged prompt.
+
+        Raises:
+            PromptError: this is no merged prompt.
+        """
+        if self.card.form != "prompt":
+            raise PromptError(f"prompt {self.card.digest[:12]} is a {self.card.form}, no matrix")
+        return self.tensors[MERGED]
+
+
+class PromptStore:
+    """Prompts in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def has(self, digest: str) -> bool:
+        """Whether a prompt is stored; its files are checked when it is loaded."""
+        return self._card(digest).is_file()
+
+    def save(self, card: PromptCard, tensors: dict[str, Tensor]) -> None:
+        """Store a prompt, replacing one of the same digest."""
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        data = safetensors.torch.save(plain)
+        values = {**asdict(card), "sha256": hashlib.sha256(data).hexdigest()}
+        atomic_write(self._tensors(card.digest), data)
+        text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False)
+        atomic_write(self._card(card.digest), text.encode())
+
+    def load(self, digest: str) -> StoredPrompt:
+        """Read a prompt and check it against its card.
+
+        Raises:
+            PromptError: it is missing or damaged.
+        """
+        path = self._tensors(digest)
+        try:
+            card = PromptCard(**json.loads(self._card(digest).read_text(encoding="utf-8")))
+            data = path.read_bytes()
+        except (OSError, ValueError, TypeError) as error:
+            raise PromptError(
+                f"prompt {self._card(digest)}: cannot be read ({error}); run again to train it anew"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != card.sha256:
+            raise PromptError(
+                f"prompt {path}: damaged (digest differs); run again to train it anew"
+            )
+        return StoredPrompt(card, safetensors.torch.load(data))
+
+    def remove(self, digest: str) -> None:
+        """Forget a prompt; the card goes first, as it vouches for the tensors."""
+        self._card(digest).unlink(missing_ok=True)
+        self._tensors(digest).unlink(missing_ok=True)
+
+    def _card(self, digest: str) -> Path:
+        return self.folder / f"{digest}.json"
+
+    def _tensors(self, digest: str) -> Path:
+        return self.folder / f"{digest}.safetensors"

@@ -1,0 +1,94 @@
+"""Where and with what a result was computed."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import bench
+
+PACKAGES = (
+    "dtvg-bench",
+    "torch",
+    "transformers",
+    "datasets",
+    "evaluate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+)
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Commit, versions, hardware and command line of this process."""
+    commit, dirty = _git()
+    return {
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "versions": _versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "hardware": _hardware(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _hardware() -> dict[str, Any]:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": _cpu(), "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the checkout this package lies in; None outside of one."""
+    root = Path(bench.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        return _ask_git(root, "rev-parse", "HEAD"), bool(_ask_git(root, "status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _ask_git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

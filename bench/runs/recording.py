@@ -1,0 +1,194 @@
+"""Result records from what a cell's training and evaluation gave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from bench.records import (
+    CellBlock,
+    CodeBlock,
+    CurvePoint,
+    DataBlock,
+    ErrorBlock,
+    HardwareBlock,
+    LabelShares,
+    MajorityBlock,
+    MethodBlock,
+    ModelBlock,
+    ProvenanceBlock,
+    Record,
+    RowsBlock,
+    ScoresBlock,
+    TimingBlock,
+    TrainingBlock,
+)
+from bench.runs.cells import Cell, Training
+from bench.runs.examples import Examples
+from bench.runs.prompts import StoredPrompt
+from bench.runs.provenance import peak_memory, provenance
+from bench.tasks.metrics import majority_scores
+from bench.training.evaluation import Evaluation
+
+
+def finished_record(
+    cell: Cell,
+    parameters: int,
+    stored: StoredPrompt,
+    examples: Examples,
+    validation: Evaluation,
+    test: Evaluation,
+    evaluation_seconds: float,
+) -> Record:
+    """The record of a trained and evaluated cell.
+
+    Args:
+        cell: the cell.
+        parameters: number of frozen parameters of the model.
+        stored: its prompt with card.
+        examples: the rows it was trained and scored on.
+        validation: scores and answers on validation.
+        test: scores and answers on test.
+        evaluation_seconds: time both took.
+    """
+    task = examples.task(cell.training.task)
+    card = stored.card
+    result = card.result
+    timing = {**card.timing, "finished": _now(), "evaluation_seconds": evaluation_seconds}
+    return Record(
+        schema=1,
+        digest=cell.digest,
+        status="finished",
+        error=None,
+        cell=_cell_block(cell, parameters),
+        rows=RowsBlock(
+            train=card.rows["train"],
+            validation=len(validation.predictions),
+            test=len(test.predictions),
+            few_shot=None if card.rows["few_shot"] is None else tuple(card.rows["few_shot"]),
+            notes=tuple(_notes(cell.training, examples)),
+        ),
+        scores=ScoresBlock(
+            table_metric=task.table_metric,
+            validation=validation.scores.metrics,
+            test=test.scores.metrics,
+            valid_label_share=LabelShares(
+                validation=validation.scores.valid_label_share,
+                test=test.scores.valid_label_share,
+            ),
+            left_out=test.scores.left_out,
+        ),
+        majority=_majority(cell.training.task, examples),
+        training=TrainingBlock(
+            trainable_parameters=card.trainable_parameters,
+            steps=result["steps"],
+            best_step=result["best_step"],
+            best_score=result["best_score"],
+            stopped_early=result["stopped_early"],
+            curve=tuple(CurvePoint(**point) for point in result["curve"]),
+            initial_digest=card.initial_digest,
+            prompt=card.digest,
+        ),
+        diagnostics=_diagnostics(result),
+        timing=TimingBlock(**timing),
+        provenance=_provenance_block(),
+    )
+
+
+def failed_record(cell: Cell, parameters: int, error: Exception) -> Record:
+    """The record of a cell that could not be finished."""
+    return Record(
+        schema=1,
+        digest=cell.digest,
+        status="failed",
+        error=ErrorBlock(type=type(error).__name__, message=" ".join(str(error).split())),
+        cell=_cell_block(cell, parameters),
+        rows=None,
+        scores=None,
+        majority=None,
+        training=None,
+        diagnostics={},
+        timing=TimingBlock(
+            started=_now(),
+            finished=_now(),
+            training_seconds=0.0,
+            evaluation_seconds=0.0,
+            examples_per_second=0.0,
+            peak_memory_bytes=peak_memory(),
+        ),
+        provenance=_provenance_block(),
+    )
+
+
+def _cell_block(cell: Cell, parameters: int) -> CellBlock:
+    training = cell.training
+    setting = training.setting
+    model = setting.model
+    return CellBlock(
+        method=MethodBlock(
+            name=training.method.name,
+            settings=training.method.values(),
+            label=training.method.label,
+        ),
+        task=training.task,
+        model=ModelBlock(
+            name=model.name,
+            digest=model.digest,
+            kind=model.architecture,
+            bundled=model.bundled,
+            parameters=parameters,
+            note=model.note,
+        ),
+        data=DataBlock(**asdict(training.data)),
+        shots=training.shots,
+        seed=training.seed,
+        data_seed=setting.data_seed,
+        prompt_length=setting.prompt_length,
+        preset=cell.preset,
+        training=asdict(training.hyperparameters),
+        code=CodeBlock(**training.code),
+        requires=tuple(required.digest for required in training.requires),
+    )
+
+
+def _majority(task: str, examples: Examples) -> MajorityBlock | None:
+    labels = examples.labels(task)
+    test = examples.evaluation(task, "test")
+    scores = majority_scores(examples.task(task), labels, test.references, test.groups)
+    if scores is None:
+        return None
+    return MajorityBlock(label=Counter(labels).most_common(1)[0][0], test=scores)
+
+
+def _notes(training: Training, examples: Examples) -> list[str]:
+    notes = examples.notes(training.task)
+    sources = {required.task for required in _all_requirements(training)}
+    if training.task in sources and training.shots is not None:
+        notes.append("a source prompt trained on the full data of this very task was available")
+    return notes
+
+
+def _all_requirements(training: Training) -> list[Training]:
+    found = []
+    for required in training.requires:
+        if required.shots is None:
+            found += [required, *_all_requirements(required)]
+    return found
+
+
+def _diagnostics(result: dict[str, Any]) -> dict[str, Any]:
+    """The method's diagnostics at the best step and over training; empty if it has none."""
+    history = [point for point in result["history"] if len(point) > 1]
+    best = [point for point in history if point["step"] == result["best_step"]]
+    return {"best": best[0], "history": history} if best else {}
+
+
+def _provenance_block() -> ProvenanceBlock:
+    values = provenance()
+    return ProvenanceBlock(**{**values, "hardware": HardwareBlock(**values["hardware"])})
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,137 @@
+"""The work on one device: train the prompt of a training, evaluate the prompt of a cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+
+from bench.errors import PromptError
+from bench.models.base import FrozenLM
+from bench.protocol import tensor_digest
+from bench.records import Record
+from bench.runs.cells import Cell, Training
+from bench.runs.examples import Examples
+from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
+from bench.runs.progress import Display
+from bench.runs.prompts import PromptCard, PromptStore, StoredPrompt
+from bench.runs.provenance import peak_memory
+from bench.runs.recording import failed_record, finished_record
+from bench.training.checkpoints import CheckpointFile
+from bench.training.evaluation import evaluate
+from bench.training.loop import Trainer, TrainingResult
+
+
+class Workshop:
+    """Trains and evaluates on one frozen model.
+
+    Args:
+        model: the frozen language model.
+        examples: the encoded rows of all tasks.
+        store: where prompts are kept.
+        checkpoint: where the checkpoint of a training lies, by digest.
+        display: told about progress.
+    """
+
+    def __init__(
+        self,
+        model: FrozenLM,
+        examples: Examples,
+        store: PromptStore,
+        checkpoint: Callable[[str], CheckpointFile],
+        display: Display,
+    ) -> None:
+        self.model = model
+        self.examples = examples
+        self.store = store
+        self.checkpoint = checkpoint
+        self.display = display
+
+    def train(self, training: Training) -> StoredPrompt:
+        """Give the prompt of a training: from the store, or trained now and stored.
+
+        Raises:
+            PromptError: a prompt it starts from does not fit.
+            DivergedError: the loss is no longer finite.
+        """
+        if self.store.has(training.digest):
+            try:
+                return self.store.load(training.digest)
+            except PromptError as error:
+                self.display.say(f"warning: {error}")
+        started = _now()
+        make = SourceStageJob if training.is_source_stage else TargetJob
+        job = make(training, self.model, self.examples, self.train)
+        checkpoint = self.checkpoint(training.digest)
+        total = training.hyperparameters.total_steps(job.stream.examples)
+        self.display.start(training.describe(), total)
+        result = Trainer(
+            self.model,
+            job.module,
+            job.stream,
+            training.hyperparameters,
+            training.seed,
+            job.validate,
+            checkpoint,
+            self.display,
+        ).run()
+        card = self._card(training, job, result, started)
+        self.store.save(card, job.tensors()[1])
+        checkpoint.remove()
+        return self.store.load(training.digest)
+
+    def evaluate(self, cell: Cell) -> Record:
+        """Score a cell's prompt, trained before or now, on validation and test."""
+        training = cell.training
+        stored = self.train(training)
+        prompt = stored_prompt_source(training, stored, self.model, self.train)
+        task = self.examples.task(training.task)
+        batch_size = training.hyperparameters.evaluation_batch_size
+        began = time.perf_counter()
+        validation, test = (
+            evaluate(
+                self.model, prompt, self.examples.evaluation(task.name, split), task, batch_size
+            )
+            for split in ("validation", "test")
+        )
+        seconds = time.perf_counter() - began
+        return finished_record(
+            cell, self.model.parameter_count(), stored, self.examples, validation, test, seconds
+        )
+
+    def failed(self, cell: Cell, error: Exception) -> Record:
+        """The record of a cell that could not be finished."""
+        return failed_record(cell, self.model.parameter_count(), error)
+
+    def _card(
+        self, training: Training, job: Job, result: TrainingResult, started: str
+    ) -> PromptCard:
+        initial = self.model.initial_prompt(training.setting.prompt_length, training.seed)
+        return PromptCard(
+            digest=training.digest,
+            form=job.tensors()[0],
+            training=training.card(),
+            initial_digest=tensor_digest(initial),
+            trainable_parameters=job.module.trainable_parameters(),
+            rows=asdict(job.rows),
+            result={
+                "steps": result.steps,
+                "best_step": result.best_step,
+                "best_score": result.best_score,
+                "stopped_early": result.stopped_early,
+                "curve": result.curve,
+                "history": result.history,
+            },
+            timing={
+                "started": started,
+                "finished": _now(),
+                "training_seconds": result.seconds,
+                "examples_per_second": result.examples_per_second,
+                "peak_memory_bytes": peak_memory(),
+            },
+        )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,96 @@
+"""One file per running cell from which training continues to the same bits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from bench.files import atomic_write
+
+# One metadata entry only: safetensors writes several in no fixed order.
+STATE_KEY = "state"
+
+
+@dataclass
+class Progress:
+    """How far training has come, apart from tensors.
+
+    Attributes:
+        step: optimiser steps done.
+        best_step: step of the best validation score so far; 0: none yet.
+        best_score: that score.
+        stale: evaluations since the best one.
+        curve: one entry per evaluation (step, mean loss, validation scores).
+        history: one entry per evaluation (step and the method's diagnostics).
+        seconds: training time spent, over all processes that worked on this cell.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_score: float = float("-inf")
+    stale: int = 0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Progress with its tensors.
+
+    Attributes:
+        progress: counters, curve and history.
+        current: the method's state now.
+        best: its state at the best step.
+        optimiser: the optimiser's moments.
+    """
+
+    progress: Progress
+    current: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+
+
+PARTS = ("current", "best", "optimiser")
+
+
+class CheckpointFile:
+    """Where one cell keeps its last checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the file by a new checkpoint, atomically."""
+        tensors = {
+            f"{part}/{name}": tensor.detach().cpu().contiguous()
+            for part in PARTS
+            for name, tensor in getattr(checkpoint, part).items()
+        }
+        state = json.dumps(asdict(checkpoint.progress))
+        atomic_write(self.path, safetensors.torch.save(tensors, metadata={STATE_KEY: state}))
+
+    def load(self) -> Checkpoint | None:
+        """The last checkpoint; None if there is none or it cannot be read (then train anew)."""
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as stream:
+                state = json.loads(stream.metadata()[STATE_KEY])
+                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            progress = Progress(**state)
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+            return None
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+        for name, tensor in tensors.items():
+            part, _, key = name.partition("/")
+            parts[part][key] = tensor
+        return Checkpoint(progress, **parts)
+
+    def remove(self) -> None:
+        """Delete the file, if it is there."""
+        self.path.unlink(missing_ok=True)

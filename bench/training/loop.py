@@ -1,0 +1,232 @@
+"""The training loop: one optimiser step after the other, evaluated and checkpointed on the way.
+
+Every random draw of step ``n`` (batch, dropout, task sampling) is seeded by (seed, n) alone, so a
+killed run that continues from its last checkpoint gives the same bits as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.models.base import FrozenLM
+from bench.protocol import Batch, Trainable
+from bench.seeding import derive_seed
+from bench.training.checkpoints import Checkpoint, CheckpointFile, Progress
+from bench.training.optimisation import (
+    adamw,
+    optimiser_tensors,
+    restore_optimiser,
+    schedule_factor,
+    set_learning_rates,
+    trained_tensors,
+)
+from bench.training.settings import TrainingSettings
+
+
+class DivergedError(BenchError):
+    """The training loss is no longer a finite number."""
+
+
+class BatchStream(Protocol):
+    """Training batches by step number."""
+
+    examples: int
+
+    def batch(self, step: int) -> Batch:
+        """The batch of optimiser step ``step`` (from 1)."""
+        ...
+
+
+class Listener(Protocol):
+    """Who wants to know how training goes."""
+
+    def on_step(self, step: int, total: int) -> None:
+        """Called after each optimiser step."""
+        ...
+
+    def on_evaluation(self, step: int, score: float) -> None:
+        """Called after each evaluation with the mean of the validation metrics."""
+        ...
+
+
+Validate = Callable[[], Mapping[str, float]]
+"""Scores the trainable as it is now on validation: metric name to percent."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training gave; the trainable holds its best state.
+
+    Attributes:
+        steps: optimiser steps done.
+        best_step: step of the best validation score.
+        best_score: mean of the validation metrics there.
+        stopped_early: whether patience ran out.
+        curve: one entry per evaluation.
+        history: the method's diagnostics at each evaluation.
+        seconds: training time, evaluation on validation included.
+        examples_per_second: training examples by that time.
+    """
+
+    steps: int
+    best_step: int
+    best_score: float
+    stopped_early: bool
+    curve: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+    seconds: float
+    examples_per_second: float
+
+
+class Trainer:
+    """Trains one module on one stream of batches.
+
+    Args:
+        model: the frozen language model.
+        trainable: the module to train; on return it holds its best state.
+        stream: training batches.
+        settings: steps, batch size, intervals.
+        seed: of the cell; every step's dropout follows from it.
+        validate: scores the module on validation.
+        checkpoint: where to save and resume; None: keep nothing.
+        listener: told about progress; None: nobody.
+    """
+
+    def __init__(
+        self,
+        model: FrozenLM,
+        trainable: Trainable[Any],
+        stream: BatchStream,
+        settings: TrainingSettings,
+        seed: int,
+        validate: Validate,
+        checkpoint: CheckpointFile | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self.model = model
+        self.trainable = trainable.to(model.device)
+        self.stream = stream
+        self.settings = settings
+        self.seed = seed
+        self.validate = validate
+        self.checkpoint = checkpoint
+        self.listener = listener
+        self.total = settings.total_steps(stream.examples)
+        self.optimiser = adamw(trainable.parameter_groups())
+        self.trained = trained_tensors(self.optimiser)
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+
+    def run(self) -> TrainingResult:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises:
+            DivergedError: the loss became infinite or no number.
+        """
+        self._resume()
+        losses = torch.zeros((), device=self.model.device)
+        since = self.progress.step
+        began = time.perf_counter()
+        with self.model.training():
+            while not self._finished():
+                step = self.progress.step + 1
+                losses += self._step(step)
+                self.progress.step = step
+                if self.listener is not None:
+                    self.listener.on_step(step, self.total)
+                if step % self.settings.evaluate_every == 0 or step == self.total:
+                    self._evaluate(float(losses) / (step - since))
+                    now = time.perf_counter()
+                    self.progress.seconds += now - began
+                    began = now
+                    self._save()
+                    losses.zero_()
+                    since = step
+        self.trainable.load_state_dict(self.best)
+        return self._result()
+
+    def _step(self, step: int) -> Tensor:
+        """One optimiser step; returns the detached loss without waiting for the device."""
+        torch.manual_seed(derive_seed("step", self.seed, step))
+        set_learning_rates(
+            self.optimiser, schedule_factor(step, self.total, self.settings.warmup_steps)
+        )
+        loss = self.trainable.loss(self.model, self.stream.batch(step))
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained, self.settings.gradient_clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return loss.detach()
+
+    def _evaluate(self, mean_loss: float) -> None:
+        progress = self.progress
+        if not math.isfinite(mean_loss):
+            raise DivergedError(
+                f"training diverged before step {progress.step} (loss {mean_loss}); lower the "
+                "learning rate or set training.gradient_clip"
+            )
+        scores = dict(self.validate())
+        score = sum(scores.values()) / len(scores)
+        progress.curve.append({"step": progress.step, "loss": mean_loss, "validation": scores})
+        progress.history.append({"step": progress.step, **self.trainable.diagnostics()})
+        if score > progress.best_score:
+            progress.best_step, progress.best_score, progress.stale = progress.step, score, 0
+            self.best = snapshot(self.trainable)
+        else:
+            progress.stale += 1
+        if self.listener is not None:
+            self.listener.on_evaluation(progress.step, score)
+
+    def _finished(self) -> bool:
+        return self.progress.step >= self.total or self._out_of_patience()
+
+    def _out_of_patience(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.progress.stale >= patience
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.save(
+                Checkpoint(
+                    self.progress,
+                    snapshot(self.trainable),
+                    self.best,
+                    optimiser_tensors(self.optimiser),
+                )
+            )
+
+    def _resume(self) -> None:
+        saved = None if self.checkpoint is None else self.checkpoint.load()
+        if saved is None:
+            return
+        self.progress, self.best = saved.progress, saved.best
+        self.trainable.load_state_dict(saved.current)
+        restore_optimiser(self.optimiser, saved.optimiser)
+
+    def _result(self) -> TrainingResult:
+        progress = self.progress
+        examples = progress.step * self.settings.batch_size
+        return TrainingResult(
+            steps=progress.step,
+            best_step=progress.best_step,
+            best_score=progress.best_score,
+            stopped_early=progress.step < self.total,
+            curve=progress.curve,
+            history=progress.history,
+            seconds=progress.seconds,
+            examples_per_second=examples / progress.seconds if progress.seconds else 0.0,
+        )
+
+
+def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:
+    """A copy of a module's state on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

@@ -1,0 +1,73 @@
+"""Training batches by step: from one task, or from a mixture of source tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bench.data import EncodedExamples, MixtureSampler, batch_indices, collate
+from bench.protocol import Batch, SourceStage
+from bench.seeding import generator
+
+
+class TaskStream:
+    """Batches of one task; every example exactly once an epoch, in an order of (seed, epoch).
+
+    Args:
+        examples: encoded training examples.
+        batch_size: examples per batch; the last of an epoch may be smaller.
+        seed: of the cell.
+        device: where batches are put.
+    """
+
+    def __init__(
+        self, examples: EncodedExamples, batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        self.examples = len(examples)
+        self._encoded = examples
+        self._batch_size = batch_size
+        self._seed = seed
+        self._device = device
+
+    def batch(self, step: int) -> Batch:
+        """The batch of optimiser step ``step`` (from 1)."""
+        indices = batch_indices(self.examples, self._batch_size, self._seed, step - 1)
+        return self._encoded.batch(indices).to(self._device)
+
+
+class MixtureStream:
+    """Batches over all source tasks, drawn as the method's source stage says.
+
+    Args:
+        sources: encoded training examples per source task, in the order of the sources.
+        stage: decides which task each row of a batch comes from.
+        batch_size: rows per batch.
+        seed: of the cell.
+        device: where batches are put.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[EncodedExamples],
+        stage: SourceStage[Any],
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.examples = sum(len(source) for source in sources)
+        self._sources = sources
+        self._stage = stage
+        self._batch_size = batch_size
+        self._seed = seed
+        self._device = device
+        self._sampler = MixtureSampler([len(source) for source in sources], seed)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of optimiser step ``step`` (from 1), with its rows' ``task_ids``."""
+        draw = generator("source tasks", self._seed, step)
+        tasks = self._stage.sample_tasks(self._batch_size, draw)
+        rows = self._sampler.draw(step, tasks)
+        examples = [self._sources[task].examples([row])[0] for task, row in rows]
+        return collate(examples, self._sources[0].pad_id, tasks).to(self._device)

@@ -1,0 +1,77 @@
+"""Who imports whom: the arrows of the design, checked on the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE = {"bench.errors"}
+PROTOCOL = BASE | {"bench.protocol"}
+
+# Room -> the rooms and modules of this project it may import, apart from itself.
+ARROWS = {
+    "baselines": PROTOCOL,
+    "dtvg": PROTOCOL,
+    "bench.errors": set(),
+    "bench.protocol": BASE,
+    "bench.tasks": BASE,
+    "bench.data": PROTOCOL | {"bench.tasks", "bench.seeding", "bench.files"},
+    "bench.models": PROTOCOL | {"bench.seeding", "bench.data.samples"},
+    "bench.training": PROTOCOL
+    | {"bench.tasks", "bench.data", "bench.models", "bench.seeding", "bench.files"},
+    "bench.records": BASE | {"bench.files", "bench.record_blocks"},
+    "bench.reports": BASE | {"bench.records", "bench.record_blocks", "bench.tasks", "bench.files"},
+}
+
+
+def modules_of(room: str) -> list[Path]:
+    path = ROOT.joinpath(*room.split("."))
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def own_imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module]
+            if node.module == "bench":
+                names = [f"bench.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (n for n in names if n.partition(".")[0] in ("bench", "baselines", "dtvg"))
+
+
+def allowed(name: str, rooms: set[str]) -> bool:
+    return any(name == room or name.startswith(room + ".") for room in rooms)
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_imports_go_one_way(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules_of(room)
+        for name in own_imports(path)
+        if not allowed(name, ARROWS[room] | {room})
+    ]
+    assert modules_of(room)
+    assert wrong == []
+
+
+def test_nothing_unpickles_or_runs_remote_code() -> None:
+    forbidden = ("pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal")
+    for path in [p for room in ("bench", "baselines", "dtvg") for p in modules_of(room)]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert not [a.name for a in node.names if a.name in forbidden], path
+            if isinstance(node, ast.ImportFrom):
+                assert node.module not in forbidden, path
+            if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
+                assert getattr(node.value, "value", None) is False, path
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load":
+                pytest.fail(f"{path} calls torch.load")
