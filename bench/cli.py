@@ -89,6 +89,7 @@ def run(
     Finished cells are never trained again; a killed run continues when the same command is given.
     """
     from bench.config import load_config
+    from bench.registry import METHODS
     from bench.reports import load_results, render_tables
     from bench.runs.grid import execute, lay_out
     from bench.runs.overview import overview, render_overview
@@ -111,7 +112,7 @@ def run(
     results = load_results(out)
     _warn(results.warnings)
     wanted = {cell.digest for cell in grid.plan.cells}
-    click.echo(render_tables(results.only(wanted), "markdown"))
+    click.echo(render_tables(results.only(wanted), "markdown", method_order=tuple(METHODS)))
     if outcome.failed:
         sys.exit(1)
 
@@ -127,11 +128,12 @@ def run(
 )
 def table(folder: Path, form: Any) -> None:
     """Print the tables of a result folder."""
+    from bench.registry import METHODS
     from bench.reports import load_results, render_tables
 
     results = load_results(folder)
     _warn(results.warnings)
-    click.echo(render_tables(results, form))
+    click.echo(render_tables(results, form, method_order=tuple(METHODS)))
 
 
 @cli.command("list")

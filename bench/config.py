@@ -167,7 +167,7 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that ``--config`` takes."""
-    values = asdict(config)  # type: ignore[call-overload]
+    values = asdict(config)
     del values["preset"]
     plain: str = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
     return plain

@@ -99,6 +99,7 @@ class CellBlock(_Block):
         seed: of initial prompt, few-shot sample and order of batches.
         data_seed: of the shuffle that makes the splits.
         prompt_length: prompt tokens.
+        input_length: cap on the tasks' own input lengths, in tokens; None: no cap.
         training: options of the training loop, plain values.
         requires: digests of the trainings whose prompts this one started from.
     """
@@ -111,6 +112,7 @@ class CellBlock(_Block):
     seed: int
     data_seed: int
     prompt_length: Annotated[int, Field(ge=1)]
+    input_length: Annotated[int, Field(ge=1)] | None
     preset: Name
     training: Mapping[str, Plain]
     code: CodeBlock

@@ -43,6 +43,9 @@ from bench.record_blocks import (
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
+Location = tuple[int | str, ...]
+"""Keys and indices from the root of a record to a value."""
+
 SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
 
 
@@ -139,7 +142,7 @@ def _damage(error: ValidationError) -> str:
     return f"not valid: {_json_path(first['loc'])}: {first['msg']}"
 
 
-def _json_path(location: tuple[int | str, ...]) -> str:
+def _json_path(location: Location) -> str:
     steps = (f".{s}" if str(s).isidentifier() else f"[{json.dumps(s)}]" for s in location)
     return "$" + "".join(steps)
 
@@ -156,21 +159,21 @@ def _contradictions(record: Record) -> Iterator[str]:
     for place, metrics in _metric_blocks(record):
         for name, value in metrics.items():
             if value < 0 and name not in CORRELATIONS:
-                yield f"{place}.{name}: {value} is no percentage"
+                yield f"{_json_path((*place, name))}: {value} is no percentage"
     scores = record.scores
     if scores is not None and scores.table_metric not in scores.test:
         yield f"$.scores.test: lacks the table metric {scores.table_metric}"
 
 
-def _metric_blocks(record: Record) -> Iterator[tuple[str, Mapping[str, float]]]:
+def _metric_blocks(record: Record) -> Iterator[tuple[Location, Mapping[str, float]]]:
     if record.scores is not None:
-        yield "$.scores.validation", record.scores.validation
-        yield "$.scores.test", record.scores.test
+        yield ("scores", "validation"), record.scores.validation
+        yield ("scores", "test"), record.scores.test
     if record.majority is not None:
-        yield "$.majority.test", record.majority.test
+        yield ("majority", "test"), record.majority.test
     if record.training is not None:
         for index, point in enumerate(record.training.curve):
-            yield f"$.training.curve[{index}].validation", point.validation
+            yield ("training", "curve", index, "validation"), point.validation
 
 
 @functools.cache

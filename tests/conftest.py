@@ -14,7 +14,7 @@ def shared() -> Path:
     """The folder with real data slices and reference texts that lies beside the checkout."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip("needs the folder ../shared (real data slices), which is not part of the project")
+        pytest.skip("needs ../shared (real data slices), which is not part of the project")
     return folder
 
 

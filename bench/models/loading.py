@@ -85,7 +85,9 @@ def load(name: str, device: str = "cpu", tokenizer: str | None = None) -> Frozen
 def _load_pretrained(name: str, location: Location, tokenizer: str | None) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     module = _reading(
         name,
         "weights",

@@ -102,10 +102,10 @@ class Training:
     @cached_property
     def code(self) -> dict[str, str]:
         """Digests of the code behind it."""
-        return {
-            "harness": harness_digest(),
-            "method": method_digest(METHODS[self.method.name].module),
-        }
+        own = method_digest(METHODS[self.method.name].module)
+        # The prompts a method starts from are made by other methods' code.
+        below = sorted({required.code["method"] for required in self.requires} - {own})
+        return {"harness": harness_digest(), "method": _digest([own, *below]) if below else own}
 
     def describe(self) -> str:
         """One short line: task, method, shots, seed."""
@@ -131,6 +131,6 @@ class Cell:
         return _digest({"training": self.training.digest, "preset": self.preset})
 
 
-def _digest(values: dict[str, Any]) -> str:
+def _digest(values: dict[str, Any] | list[str]) -> str:
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

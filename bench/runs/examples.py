@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from bench.data import (
+    OFFICIAL_ROW,
     DataSource,
     EncodedExamples,
     TaskRows,
@@ -69,8 +70,8 @@ class Examples:
         task, rows = self.task(name), self.rows(name).train
         chosen = None
         if shots is not None:
-            chosen = sample_shots(task, rows, shots, seed)
-            rows = rows.select(chosen)
+            rows = rows.select(sample_shots(task, rows, shots, seed))
+            chosen = list(rows[OFFICIAL_ROW])
         encoded = encode_examples(rows, task, self._encoder, training=True)
         return TrainingExamples(encoded, len(rows), chosen)
 

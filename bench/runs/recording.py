@@ -146,6 +146,7 @@ def _cell_block(cell: Cell, parameters: int) -> CellBlock:
         seed=training.seed,
         data_seed=setting.data_seed,
         prompt_length=setting.prompt_length,
+        input_length=setting.input_length,
         preset=cell.preset,
         training=asdict(training.hyperparameters),
         code=CodeBlock(**training.code),

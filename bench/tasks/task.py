@@ -93,7 +93,8 @@ class Task:
         target_length: tokens kept of the target text, and the longest decoded answer.
         label_of: class index of a row for balanced few-shot samples (raises
             :class:`~bench.errors.DataError` if the label is out of range); None for plain sampling.
-        max_training_rows: cap on training rows before anything else (yelp_polarity); None: none.
+        max_training_rows: cap on training rows, after validation rows are held out
+            (yelp_polarity); None: none.
         group_by_source: evaluation joins rows of equal source and scores against all their targets.
         suites: the suites that the task belongs to, besides ``sources`` and ``paper``.
         scorers: modules of :mod:`bench.tasks.metrics` that compute ``metrics``; empty if they have

@@ -53,7 +53,7 @@ class Stream:
         return Batch(ids, torch.ones_like(ids), ids)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -65,7 +65,7 @@ class KillAt:
 
     def on_step(self, step: int, total: int) -> None:
         if step == self.kill_step:
-            raise Killed
+            raise KilledError
 
     def on_evaluation(self, step: int, score: float) -> None:
         pass
@@ -159,7 +159,7 @@ def test_resumed_training_gives_the_same_bits(kill: int, tmp_path: Path) -> None
 
     file = CheckpointFile(tmp_path / "checkpoint.safetensors")
     first = Quadratic()
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trainer(first, validate_of(first), checkpoint=file, listener=KillAt(kill)).run()
     torch.manual_seed(999)  # A new process has another global state.
     second = Quadratic()

@@ -1,0 +1,254 @@
+"""From records to tables: grouping and statistics, no text."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from bench.errors import RecordError
+from bench.records import Record
+from bench.reports.results import Results
+from bench.reports.settings import (
+    DataVersion,
+    Setting,
+    data_versions,
+    differing,
+    row_labels,
+    shortened,
+)
+from bench.reports.tables import MAJORITY_LABEL, Column, Table, TableCell, TableRow
+from bench.tasks import list_tasks
+
+DECIMALS = 1
+"""Digits after the point that tables show; means that agree in them are equally good."""
+
+
+def build_tables(
+    results: Results, *, tasks: Sequence[str] | None = None, method_order: Sequence[str] = ()
+) -> list[Table]:
+    """All tables of a results folder: one per setting and version of the data.
+
+    Args:
+        results: the records.
+        tasks: the columns to show; None: all tasks that have records.
+        method_order: names of methods in the order of the rows; others follow by name.
+
+    Raises:
+        RecordError: there is no record to show.
+    """
+    records = [r for r in results.records if tasks is None or r.cell.task in tasks]
+    if not records:
+        asked = "" if tasks is None else f" of {', '.join(tasks)}"
+        raise RecordError(
+            f"no readable result record{asked} in {results.folder}: run `bench run` with this "
+            "folder as --out first"
+        )
+    by_setting: dict[Setting, list[Record]] = defaultdict(list)
+    for record in records:
+        by_setting[Setting.of(record)].append(record)
+    tables: list[Table] = []
+    facts: list[dict[str, object]] = []
+    for setting in sorted(by_setting, key=Setting.sort_key):
+        for members, versions in _by_version(by_setting[setting]):
+            tables.append(_table(setting, members, method_order))
+            facts.append({**setting.facts(), **versions})
+    telling = differing(facts)
+    return [
+        replace(
+            table,
+            number=number,
+            differences=tuple(_phrase(name, known[name]) for name in telling if name in known),
+        )
+        for number, (table, known) in enumerate(zip(tables, facts, strict=True), start=1)
+    ]
+
+
+def _phrase(name: str, value: object) -> str:
+    # Only the number of shots may be None.
+    text = "full data" if value is None else shortened(str(value))
+    return f"{name.replace('_', ' ')} {text}"
+
+
+def _by_version(records: list[Record]) -> list[tuple[list[Record], dict[str, str]]]:
+    """Records of one setting, split so that each part has one version of each task's data.
+
+    The n-th part takes the n-th oldest version of every task. With each part comes, for tasks of
+    several versions, which one it is.
+    """
+    versions = data_versions(records)
+    parts: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        known = versions[record.cell.task]
+        own = DataVersion.of(record)
+        parts[next(i for i, version in enumerate(known) if version.holds(own))].append(record)
+    return [
+        (
+            parts[index],
+            {
+                f"data of {task}": str(known[index])
+                for task, known in sorted(versions.items())
+                if index < len(known) > 1
+            },
+        )
+        for index in sorted(parts)
+    ]
+
+
+def record_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One line per record of one table; scores and majority scores in the table's metric."""
+    labels = row_labels(records)
+    frame: pd.DataFrame = pd.DataFrame([_line(record, labels[record.digest]) for record in records])
+    # Columns of None alone would be objects and have no mean.
+    frame[["score", "majority"]] = frame[["score", "majority"]].astype(float)
+    return frame
+
+
+def _line(record: Record, label: str) -> dict[str, str | int | float | bool | None]:
+    line: dict[str, str | int | float | bool | None] = {
+        "label": label,
+        "method": record.cell.method.name,
+        "task": record.cell.task,
+        "seed": record.cell.seed,
+        "finished": record.status == "finished",
+        "test_rows": None if record.rows is None else record.rows.test,
+        "metric": None,
+        "score": None,
+        "majority": None,
+    }
+    if record.status == "finished" and record.scores is not None:
+        line["metric"] = metric = record.scores.table_metric
+        line["score"] = record.scores.test[metric]
+        if record.majority is not None:
+            line["majority"] = record.majority.test.get(metric)
+    return line
+
+
+def _table(setting: Setting, records: Sequence[Record], method_order: Sequence[str]) -> Table:
+    frame = record_frame(records)
+    columns = _columns(frame)
+    seeds = tuple(sorted(int(seed) for seed in frame["seed"].unique()))
+    cells = _cells(frame)
+    rows = [
+        _row(label, method, [cells.get((label, c.task), TableCell("missing")) for c in columns])
+        for method, label in _row_order(frame, method_order)
+    ]
+    majority = _majority_cells(frame)
+    if majority:
+        missing = TableCell("missing")
+        rows.append(_row(MAJORITY_LABEL, None, [majority.get(c.task, missing) for c in columns]))
+    distinct = frame.drop_duplicates(["label", "task", "seed"])
+    table = Table(
+        number=1,
+        setting=setting,
+        differences=(),
+        seeds=seeds,
+        columns=columns,
+        rows=_mark_best(rows),
+        failed=int((~distinct["finished"]).sum()),
+        missing=0,
+        conflicts=int(_contradictory(frame).groupby(["label", "task", "seed"]).ngroups),
+    )
+    return replace(table, missing=table.grid - len(distinct))
+
+
+def _columns(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """The tasks in the order of the suites; tasks that the suites do not know follow by name."""
+    place = {task.name: index for index, task in enumerate(list_tasks())}
+    names = sorted(frame["task"].unique(), key=lambda name: (place.get(name, len(place)), name))
+    # All records of a task in one table agree here, except for failed ones that know nothing.
+    known = frame.groupby("task")[["metric", "test_rows"]].first()
+    return tuple(
+        Column(
+            task=name,
+            metric=None if pd.isna(metric := known.loc[name, "metric"]) else str(metric),
+            test_rows=None if pd.isna(rows := known.loc[name, "test_rows"]) else int(rows),
+        )
+        for name in names
+    )
+
+
+def _row_order(frame: pd.DataFrame, method_order: Sequence[str]) -> list[tuple[str, str]]:
+    """Method and label of each row."""
+    place = {name: index for index, name in enumerate(method_order)}
+    pairs = {(str(name), str(label)) for name, label in frame[["method", "label"]].to_numpy()}
+    return sorted(pairs, key=lambda pair: (place.get(pair[0], len(place)), pair))
+
+
+def _contradictory(frame: pd.DataFrame) -> pd.DataFrame:
+    """Records of the same row, task and seed: they differ in what they started from."""
+    repeated: pd.DataFrame = frame[frame.duplicated(["label", "task", "seed"], keep=False)]
+    return repeated
+
+
+def _cells(frame: pd.DataFrame) -> dict[tuple[str, str], TableCell]:
+    """Table cells by row label and task."""
+    conflicts = {
+        (label, task)
+        for label, task in _contradictory(frame)[["label", "task"]].itertuples(index=False)
+    }
+    grouped = frame.groupby(["label", "task"])
+    statistics = grouped["score"].agg(["mean", "std", "count"])
+    statistics["failed"] = grouped.size() - grouped["finished"].sum()
+    cells = {}
+    for key, mean, std, seeds, failed in statistics.itertuples(name=None):
+        if key in conflicts:
+            cells[key] = TableCell("conflict", failed=int(failed))
+        elif seeds == 0:
+            cells[key] = TableCell("failed", failed=int(failed))
+        else:
+            cells[key] = TableCell("finished", mean, _known(std), int(seeds), int(failed))
+    return cells
+
+
+def _majority_cells(frame: pd.DataFrame) -> dict[str, TableCell]:
+    """The majority class by task; it is the same for all methods, and mostly for all seeds."""
+    by_seed = frame.dropna(subset="majority").drop_duplicates(["task", "seed"])
+    statistics = by_seed.groupby("task")["majority"].agg(["mean", "std", "count"])
+    return {
+        # A deviation of 0 is left out: there is nothing random about it.
+        str(task): TableCell("finished", mean, _known(std) or None, int(seeds))
+        for task, mean, std, seeds in statistics.itertuples(name=None)
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _row(label: str, method: str | None, cells: Sequence[TableCell]) -> TableRow:
+    means = [cell.mean for cell in cells if cell.mean is not None]
+    average = math.fsum(means) / len(means) if len(means) == len(cells) else None
+    return TableRow(label, method, tuple(cells), average)
+
+
+def _mark_best(rows: Sequence[TableRow]) -> tuple[TableRow, ...]:
+    """Mark the highest mean of each column, and the highest average."""
+    by_column = zip(*(row.cells for row in rows), strict=True)
+    tops = [_highest(cell.mean for cell in column) for column in by_column]
+    top = _highest(row.average for row in rows)
+    return tuple(
+        replace(
+            row,
+            cells=tuple(
+                replace(cell, best=_reaches(cell.mean, best))
+                for cell, best in zip(row.cells, tops, strict=True)
+            ),
+            best=_reaches(row.average, top),
+        )
+        for row in rows
+    )
+
+
+def _highest(values: Iterable[float | None]) -> float:
+    return max((value for value in values if value is not None), default=math.nan)
+
+
+def _reaches(value: float | None, highest: float) -> bool:
+    return value is not None and round(value, DECIMALS) == round(highest, DECIMALS)
+
+
+__all__ = ["DECIMALS", "build_tables", "record_frame"]
