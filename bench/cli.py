@@ -71,6 +71,7 @@ def cli() -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Print every cell and what it needs; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
+@click.option("--print-config", is_flag=True, help="Print the merged configuration as YAML.")
 @click.option("--debug", is_flag=True, help="Print the traceback of any error.")
 def run(
     file: Path | None,
@@ -81,6 +82,7 @@ def run(
     overwrite: Any,
     dry_run: bool,
     as_json: bool,
+    print_config: bool,
     debug: bool,
     **options: Any,
 ) -> None:
@@ -88,7 +90,7 @@ def run(
 
     Finished cells are never trained again; a killed run continues when the same command is given.
     """
-    from bench.config import load_config
+    from bench.config import dump_config, load_config
     from bench.registry import METHODS
     from bench.reports import load_results, render_tables
     from bench.runs.grid import execute, lay_out
@@ -96,6 +98,9 @@ def run(
     from bench.runs.results import ResultFolder
 
     config = load_config(preset, file, _run_options(options), items)
+    if print_config:
+        click.echo(dump_config(config))
+        return
     folder = ResultFolder(out, prompts)
     grid = lay_out(config, folder, overwrite)
     if dry_run:

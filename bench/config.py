@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge, Len
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bench.errors import ConfigError, UnknownNameError
@@ -27,10 +27,16 @@ from bench.training.settings import TrainingSettings
 PRESETS = ("smoke", "paper")
 PROTOCOL = ("data_seed", "prompt_length", "input_length", "sources", "training", "source_training")
 STRICT = ConfigDict(extra="forbid")
-UNION_BRANCHES = ("int", "literal[", "constrained-int")
-"""How pydantic names the branches of a union in the place of a fault."""
 
-Shots = Annotated[int, Ge(1)] | Literal["full"]
+
+def _shots(value: object) -> object:
+    if value == "full" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("expected a whole number of at least 1, or 'full'")
+
+
+Shots = Annotated[int | Literal["full"], PlainValidator(_shots)]
+"""Size of a few-shot sample, or the full training data."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -246,8 +252,14 @@ def _changed(base: TrainingSettings, changes: Mapping[str, Any], place: str) -> 
 def _describe(error: ValidationError, place: str) -> list[str]:
     """One line per fault: where, what is wrong, what was given."""
     lines = []
-    for fault in error.errors(include_url=False):
-        parts = [str(part) for part in fault["loc"] if not str(part).startswith(UNION_BRANCHES)]
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        inside = len(fault["loc"])
+        if fault["type"] == "too_short" and any(
+            other["loc"][:inside] == fault["loc"] and other is not fault for other in faults
+        ):
+            continue  # A list is too short only because its items are faulty.
+        parts = [str(part) for part in fault["loc"]]
         where = ".".join([place, *parts] if place else parts) or "configuration"
         message = fault["msg"].removeprefix("Value error, ")
         given = "" if isinstance(fault["input"], Mapping) else f" (given: {fault['input']!r})"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from bench.protocol import PromptMethod
 
 
@@ -96,22 +98,29 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         if not equals or not key:
             faults.append(f"method {text!r}: expected {name}:key=value, got {item!r}")
         else:
-            chosen[key] = yaml.safe_load(value) if value not in ("on", "off") else value
+            chosen[key] = yaml.safe_load(value)
     merged = {**options, **chosen}
     faults += [
         str(UnknownNameError(f"setting of {name}", key, known)) for key in merged.keys() - known
     ]
     if faults:
         raise ConfigError(sorted(faults))
+    default = settings_type()
+    for key, value in merged.items():
+        if isinstance(value, bool) and isinstance(getattr(default, key), str):
+            merged[key] = "on" if value else "off"  # YAML reads a bare on or off as a truth value.
     try:
         settings = TypeAdapter(settings_type).validate_python(merged)
     except ValidationError as error:
-        raise ConfigError(
-            f"method {text!r}: {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']} "
-            f"(given: {fault['input']!r})"
-            for fault in error.errors()
-        ) from error
-    default = settings_type()
+        raise ConfigError(_describe(text, fault) for fault in error.errors()) from error
     shown = sorted(key for key in chosen if getattr(settings, key) != getattr(default, key))
-    label = name + ":" * bool(shown) + ",".join(f"{key}={chosen[key]}" for key in shown)
-    return MethodSpec(name, settings, label)
+    values = ",".join(f"{key}={getattr(settings, key)}" for key in shown)
+    return MethodSpec(name, settings, f"{name}:{values}" if shown else name)
+
+
+def _describe(method: str, fault: ErrorDetails) -> str:
+    """One line: which setting, what is wrong, what was given."""
+    message = fault["msg"].removeprefix("Value error, ")
+    where = [f"method {method!r}", *map(str, fault["loc"])]
+    given = f" (given: {fault['input']!r})" if fault["loc"] else ""
+    return ": ".join([*where, message[:1].lower() + message[1:]]) + given

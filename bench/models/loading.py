@@ -184,10 +184,12 @@ def _file_digest(path: Path) -> bytes:
 
 def _reading(name: str, part: str, action: Callable[[], T]) -> T:
     """Turn whatever a loader throws at unreadable files into one line."""
+    import huggingface_hub.utils.logging as hub_logging
     from huggingface_hub.errors import HfHubHTTPError
     from safetensors import SafetensorError
 
     expected = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
+    hub_logging.set_verbosity_error()
     try:
         return action()
     except (*expected, SafetensorError, HfHubHTTPError, json.JSONDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 from bench.data.samples.dossier import (
@@ -34,8 +35,9 @@ def squad(rng: Random) -> list[Row]:
 
 
 def _mrqa(context: str, question: str, answer: str) -> Row:
-    starts = [i for i in range(len(context)) if context.startswith(answer, i)]
-    ends = [start + len(answer) - 1 for start in starts]
+    """A row of the MRQA tasks, with all places of the answer, first to last letter."""
+    found = [match.span() for match in re.finditer(rf"\b{re.escape(answer)}\b", context)]
+    starts, ends = [start for start, _ in found], [end - 1 for _, end in found]
     return {
         "context": context,
         "question": question,
@@ -152,4 +154,5 @@ def newsqa(rng: Random) -> list[Row]:
     used = [parts[0], *(part for part in parts[1:] if rng.random() < 0.7)]
     body = " ".join(sentence(rng.choice(wordings)) for wordings, _ in used)
     question, answer = rng.choice(rng.choice(used)[1])
-    return [_mrqa(f"{town} ({rng.choice(REGIONS)} News) -- {body}", question, answer)]
+    context = f"{town} ({rng.choice(REGIONS)} News) -- {body}"
+    return [_mrqa(context, question, answer if answer in context else capital(answer))]
