@@ -20,6 +20,13 @@ class Fact:
     value: str
     denied: bool = False
 
+    def wordings(self) -> tuple[str, ...]:
+        """The templates that tell the fact."""
+        if not self.denied:
+            return self.property.statements
+        name, auxiliary, rest = self.property.claim
+        return (f"{name} {auxiliary} not {rest}.",)
+
     def told(self, rng: Random, subject: str | None = None, unlike: str | None = None) -> str:
         """The fact as a sentence.
 
@@ -28,10 +35,7 @@ class Fact:
             subject: word to use for the subject (a pronoun, say).
             unlike: a wording to avoid where there is another.
         """
-        templates: tuple[str, ...] = self.property.statements
-        if self.denied:
-            name, auxiliary, rest = self.property.claim
-            templates = (f"{name} {auxiliary} not {rest}.",)
+        templates = self.wordings()
         if subject in PRONOUNS:
             templates = tuple(text for text in templates if text.startswith("{s}"))
         texts = [capital(self._fill(text, subject)) for text in templates]
@@ -94,25 +98,24 @@ def tell_all(rng: Random, facts: list[Fact]) -> tuple[list[Fact], list[str]]:
     """The facts in an order of telling, and their sentences; pronouns only where they are clear."""
     if rng.random() < 0.4:
         facts = rng.sample(facts, len(facts))
-    lines = []
-    before = None
-    for fact in facts:
+    lines: list[str] = []
+    for at, fact in enumerate(facts):
         subject = None
-        if fact.subject == before and _starts(fact) and rng.random() < 0.5:
+        if at and _clear(facts[at - 1], lines[-1], fact) and rng.random() < 0.5:
             subject = pronoun(fact.kind, fact.subject)
         lines.append(fact.told(rng, subject))
-        before = fact.subject
     return facts, lines
 
 
-def _starts(fact: Fact) -> bool:
-    """Whether a wording of the fact opens with its subject."""
-    if fact.denied:
-        return fact.property.claim[0] == "{s}"
-    return any(text.startswith("{s}") for text in fact.property.statements)
-
-
 PRONOUNS = ("she", "he", "it")
+
+
+def _clear(before: Fact, line: str, fact: Fact) -> bool:
+    """Whether a pronoun at the start of the sentence after ``line`` can only mean the subject."""
+    names_another = before.property.of == fact.kind
+    same = before.subject == fact.subject and line.startswith((fact.subject, "She", "He", "It"))
+    opens = any(text.startswith("{s}") for text in fact.wordings())
+    return same and opens and not names_another
 
 
 def pronoun(kind: str, subject: str) -> str:

@@ -126,9 +126,8 @@ def gerund(verb: str) -> str:
 
 def indefinite(phrase: str) -> str:
     """The phrase with ``a`` or ``an`` in front."""
-    return (
-        f"{'an' if phrase[0].lower() in VOWELS and not phrase.startswith('un') else 'a'} {phrase}"
-    )
+    vowel = phrase[0].lower() in VOWELS and not phrase.startswith(("uni", "use"))
+    return f"{'an' if vowel else 'a'} {phrase}"
 
 
 def counted(count: int, noun: str, adjective: str | None = None) -> str:

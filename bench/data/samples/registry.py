@@ -104,9 +104,7 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
         "hotpotqa": Sampler(qa.hotpotqa, HELD_OUT, _QA, _mrqa_ids),
         "searchqa": Sampler(qa.searchqa, HELD_OUT, _QA, _mrqa_ids),
         "newsqa": Sampler(qa.newsqa, HELD_OUT, _QA, _mrqa_ids),
-        "winogrande": Sampler(
-            coreference.winogrande, HELD_OUT, ("sentence", "option1", "option2"), unnumbered
-        ),
+        "winogrande": Sampler(coreference.winogrande, HELD_OUT, ("sentence",), unnumbered),
         "yelp_polarity": Sampler(
             sentiment.yelp_polarity, {"train": 1000, "test": 200}, ("text",), unnumbered
         ),

@@ -27,16 +27,18 @@ def holds(quantifier: str, noun: str, truths: dict[str, list[bool]]) -> bool:
     }[quantifier]
 
 
-def verdict(premise: Callable[[dict[str, list[bool]]], bool],
-            hypothesis: Callable[[dict[str, list[bool]]], bool],
-            narrow: str, wide: str) -> int:  # fmt: skip
+Claim = tuple[str, str]
+"""Quantifier and noun."""
+
+
+def verdict(premise: Claim, hypothesis: Claim, narrow: str, wide: str) -> int:
     """Entailment by enumeration of small worlds in which every kind has a member."""
     outcomes = set()
     for inside, outside in itertools.product(range(1, 4), range(3)):
         for values in itertools.product((True, False), repeat=inside + outside):
             truths = {wide: list(values), narrow: list(values[:inside])}
-            if premise(truths):
-                outcomes.add(hypothesis(truths))
+            if holds(*premise, truths):
+                outcomes.add(holds(*hypothesis, truths))
     assert outcomes
     if len(outcomes) == 2:
         return NEUTRAL
@@ -56,12 +58,7 @@ def test_quantifiers_obey_their_models(label: int) -> None:
         one, two = singular[noun], singular[other]
         above = {KIND_OF.get(one, one), KIND_PARENT.get(KIND_OF.get(one, one), one)}
         narrow, wide = (noun, other) if two in above else (other, noun)
-        found = verdict(
-            lambda truths, q=first, n=noun: holds(q, n, truths),
-            lambda truths, q=second, n=other: holds(q, n, truths),
-            narrow,
-            wide,
-        )
+        found = verdict((first, noun), (second, other), narrow, wide)
         assert found == label, pair
 
 

@@ -35,7 +35,8 @@ FORMS = """
     buy buys bought bought buying | purchase purchases purchased purchased purchasing
     sell sells sold sold selling | find finds found found finding | lose loses lost lost losing
     discover discovers discovered discovered discovering
-    repair repairs repaired repaired repairing | fix fixes fixed fixed fixing | mend mends mended mended mending
+    repair repairs repaired repaired repairing | fix fixes fixed fixed fixing
+    mend mends mended mended mending
     break breaks broke broken breaking | paint paints painted painted painting
     wash washes washed washed washing | clean cleans cleaned cleaned cleaning
     carry carries carried carried carrying | drop drops dropped dropped dropping
@@ -95,6 +96,7 @@ def test_articles_numbers_and_lists() -> None:
     assert indefinite("apple") == "an apple"
     assert indefinite("ugly boat") == "an ugly boat"
     assert indefinite("unhappy nurse") == "an unhappy nurse"
+    assert indefinite("used car") == "a used car"
     assert indefinite("red car") == "a red car"
     assert counted(1, "oak") == "an oak"
     assert counted(3, "oak", "old") == "three old oaks"
@@ -121,7 +123,7 @@ def test_every_noun_has_one_kind_and_every_quality_one_scale() -> None:
 
 
 def test_the_world_is_small() -> None:
-    used = set()
+    used: set[str] = set()
     for task in SIZES:
         for row in generate(task, "train", 400):
             for value in row.values():
