@@ -159,11 +159,12 @@ class MajorityBlock(_Block):
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint(_Block):
-    """One evaluation: mean training loss since the last one, metrics on validation."""
+    """One evaluation: mean training loss since the last one, metrics and labels on validation."""
 
     step: Count
     loss: float
     validation: Metrics
+    valid_label_share: Share | None
 
 
 @dataclass(frozen=True, kw_only=True)

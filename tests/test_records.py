@@ -106,7 +106,16 @@ def test_round_trip(path: Path, tmp_path: Path) -> None:
         ({"majority__test": {"f1": -1}}, "$.majority.test.f1"),
         ({"training__best_score": -101}, "$.training.best_score"),
         (
-            {"training__curve": [{"step": 1, "loss": 1.0, "validation": {"em": -1}}]},
+            {
+                "training__curve": [
+                    {
+                        "step": 1,
+                        "loss": 1.0,
+                        "validation": {"em": -1},
+                        "valid_label_share": None,
+                    }
+                ]
+            },
             "$.training.curve",
         ),
         ({"timing__training_seconds": -1.0}, "$.timing.training_seconds"),
@@ -151,7 +160,7 @@ def test_other_schema_version(version: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 @pytest.mark.parametrize("place", ["diagnostics", "cell__training", "training__curve"])
 def test_no_number_is_infinite(number: str, place: str, tmp_path: Path) -> None:
-    curve = [{"step": 1, "loss": "HERE", "validation": {}}]
+    curve = [{"step": 1, "loss": "HERE", "validation": {}, "valid_label_share": None}]
     value = curve if place == "training__curve" else {"value": [1, {"inner": "HERE"}]}
     path = tmp_path / "record.json"
     text = json.dumps(changed(**{place: value}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from bench.runs.examples import Examples
 from bench.runs.prompts import MERGED, Form, StoredPrompt
 from bench.seeding import derive_seed
 from bench.training.evaluation import PromptSource, evaluate, fixed_prompt
-from bench.training.loop import BatchStream, snapshot
+from bench.training.loop import BatchStream, Validation, snapshot
 from bench.training.streams import MixtureStream, TaskStream
 
 Supply = Callable[[Training], StoredPrompt]
@@ -42,7 +42,7 @@ class Job(abc.ABC):
     rows: TrainingRows
 
     @abc.abstractmethod
-    def validate(self) -> Mapping[str, float]:
+    def validate(self) -> Validation:
         """Score the module as it is now on validation."""
 
     @abc.abstractmethod
@@ -66,10 +66,12 @@ class TargetJob(Job):
         self.stream = TaskStream(chosen.encoded, settings.batch_size, training.seed, model.device)
         self.rows = TrainingRows(chosen.rows, len(self._validation), chosen.few_shot)
 
-    def validate(self) -> Mapping[str, float]:
+    def validate(self) -> Validation:
         prompt = prompt_source(self.module, self._model)
-        done = evaluate(self._model, prompt, self._validation, self._task, self._batch_size)
-        return done.scores.metrics
+        scores = evaluate(
+            self._model, prompt, self._validation, self._task, self._batch_size
+        ).scores
+        return Validation(scores.metrics, scores.valid_label_share)
 
     def tensors(self) -> tuple[Form, dict[str, Tensor]]:
         merged = self.module.merged_prompt()
@@ -111,14 +113,14 @@ class SourceStageJob(Job):
         validation = sum(len(part) for part in self._validation)
         self.rows = TrainingRows(sum(part.rows for part in chosen), validation, None)
 
-    def validate(self) -> Mapping[str, float]:
+    def validate(self) -> Validation:
         scores = {}
         parts = zip(self._tasks, self._validation, strict=True)
         for index, (task, examples) in enumerate(parts):
             prompt = fixed_prompt(self.module.task_prompt(index))
             done = evaluate(self._model, prompt, examples, task, self._batch_size)
             scores[task.name] = sum(done.scores.metrics.values()) / len(done.scores.metrics)
-        return scores
+        return Validation(scores)
 
     def tensors(self) -> tuple[Form, dict[str, Tensor]]:
         return "shared", self.module.shared_state()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from datetime import datetime, timezone
+from itertools import pairwise
 from typing import Any
 
 from bench.records import (
@@ -38,7 +39,6 @@ def finished_record(
     parameters: int,
     stored: StoredPrompt,
     examples: Examples,
-    validation: Evaluation,
     test: Evaluation,
     evaluation_seconds: float,
 ) -> Record:
@@ -49,13 +49,13 @@ def finished_record(
         parameters: number of frozen parameters of the model.
         stored: its prompt with card.
         examples: the rows it was trained and scored on.
-        validation: scores and answers on validation.
-        test: scores and answers on test.
-        evaluation_seconds: time both took.
+        test: scores and answers on test; those on validation are in the card, at the best step.
+        evaluation_seconds: time that took.
     """
     task = examples.task(cell.training.task)
     card = stored.card
     result = card.result
+    best = next(point for point in result["curve"] if point["step"] == result["best_step"])
     timing = {**card.timing, "finished": _now(), "evaluation_seconds": evaluation_seconds}
     return Record(
         schema=1,
@@ -65,17 +65,17 @@ def finished_record(
         cell=_cell_block(cell, parameters),
         rows=RowsBlock(
             train=card.rows["train"],
-            validation=len(validation.predictions),
+            validation=card.rows["validation"],
             test=len(test.predictions),
             few_shot=None if card.rows["few_shot"] is None else tuple(card.rows["few_shot"]),
             notes=tuple(_notes(cell.training, examples)),
         ),
         scores=ScoresBlock(
             table_metric=task.table_metric,
-            validation=validation.scores.metrics,
+            validation=best["validation"],
             test=test.scores.metrics,
             valid_label_share=LabelShares(
-                validation=validation.scores.valid_label_share,
+                validation=best["valid_label_share"],
                 test=test.scores.valid_label_share,
             ),
             left_out=test.scores.left_out,
@@ -180,10 +180,24 @@ def _all_requirements(training: Training) -> list[Training]:
 
 
 def _diagnostics(result: dict[str, Any]) -> dict[str, Any]:
-    """The method's diagnostics at the best step and over training; empty if it has none."""
+    """The method's diagnostics at the best step and over training; empty if it has none.
+
+    ``changes`` counts, for every list of names among them (DTVG's group), how many evaluations
+    found it other than the one before.
+    """
     history = [point for point in result["history"] if len(point) > 1]
     best = [point for point in history if point["step"] == result["best_step"]]
-    return {"best": best[0], "history": history} if best else {}
+    if not best:
+        return {}
+    lists = [key for key in history[0] if all(_is_names(point[key]) for point in history)]
+    changes = {
+        key: sum(one[key] != other[key] for one, other in pairwise(history)) for key in lists
+    }
+    return {"best": best[0], "changes": changes, "history": history}
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _provenance_block() -> ProvenanceBlock:

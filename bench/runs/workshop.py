@@ -82,22 +82,18 @@ class Workshop:
         return self.store.load(training.digest)
 
     def evaluate(self, cell: Cell) -> Record:
-        """Score a cell's prompt, trained before or now, on validation and test."""
+        """Score a cell's prompt, trained before or now, on test."""
         training = cell.training
         stored = self.train(training)
         prompt = stored_prompt_source(training, stored, self.model, self.train)
         task = self.examples.task(training.task)
         batch_size = training.hyperparameters.evaluation_batch_size
         began = time.perf_counter()
-        validation, test = (
-            evaluate(
-                self.model, prompt, self.examples.evaluation(task.name, split), task, batch_size
-            )
-            for split in ("validation", "test")
-        )
+        rows = self.examples.evaluation(task.name, "test")
+        test = evaluate(self.model, prompt, rows, task, batch_size)
         seconds = time.perf_counter() - began
         return finished_record(
-            cell, self.model.parameter_count(), stored, self.examples, validation, test, seconds
+            cell, self.model.parameter_count(), stored, self.examples, test, seconds
         )
 
     def failed(self, cell: Cell, error: Exception) -> Record:

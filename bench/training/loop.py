@@ -57,8 +57,20 @@ class Listener(Protocol):
         ...
 
 
-Validate = Callable[[], Mapping[str, float]]
-"""Scores the trainable as it is now on validation: metric name to percent."""
+@dataclass(frozen=True)
+class Validation:
+    """How the trainable does on validation as it is now.
+
+    Attributes:
+        scores: percent by metric name; their mean chooses the best checkpoint.
+        valid_label_share: share (0 to 1) of answers that are a label; None if there are none.
+    """
+
+    scores: Mapping[str, float]
+    valid_label_share: float | None = None
+
+
+Validate = Callable[[], Validation]
 
 
 @dataclass(frozen=True)
@@ -174,9 +186,17 @@ class Trainer:
                 f"training diverged before step {progress.step} (loss {mean_loss}); lower the "
                 "learning rate or set training.gradient_clip"
             )
-        scores = dict(self.validate())
+        validation = self.validate()
+        scores = dict(validation.scores)
         score = sum(scores.values()) / len(scores)
-        progress.curve.append({"step": progress.step, "loss": mean_loss, "validation": scores})
+        progress.curve.append(
+            {
+                "step": progress.step,
+                "loss": mean_loss,
+                "validation": scores,
+                "valid_label_share": validation.valid_label_share,
+            }
+        )
         progress.history.append({"step": progress.step, **self.trainable.diagnostics()})
         if score > progress.best_score:
             progress.best_step, progress.best_score, progress.stale = progress.step, score, 0

@@ -55,9 +55,7 @@ def by_hand(lm: FrozenLM, row: int, prompt: Tensor) -> tuple[Tensor, Tensor]:
     return output.logits, output.encoder_last_hidden_state
 
 
-def test_rows_equal_a_plain_run_without_padding(
-    lm: FrozenLM, batch: Batch, prompt: Tensor
-) -> None:
+def test_rows_equal_a_plain_run_without_padding(lm: FrozenLM, batch: Batch, prompt: Tensor) -> None:
     with lm.inference():
         output = lm.run(prompt, batch)
     losses = []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.protocol import Batch, ParameterGroup, Trainable
 from bench.training.checkpoints import CheckpointFile
-from bench.training.loop import DivergedError, Trainer
+from bench.training.loop import DivergedError, Trainer, Validation
 from bench.training.settings import TrainingSettings
 
 
@@ -100,7 +100,7 @@ def trainer(module: Quadratic, validate: Any, **options: Any) -> Trainer:
 
 def scripted(*scores: float) -> Any:
     remaining = iter(scores)
-    return lambda: {"accuracy": next(remaining)}
+    return lambda: Validation({"accuracy": next(remaining)})
 
 
 def test_module_ends_in_its_best_state() -> None:
@@ -108,9 +108,9 @@ def test_module_ends_in_its_best_state() -> None:
     seen: list[Tensor] = []
     scores = iter([10.0, 30.0, 30.0, 20.0])
 
-    def validate() -> dict[str, float]:
+    def validate() -> Validation:
         seen.append(module.vector.detach().clone())
-        return {"accuracy": next(scores), "f1": 0.0}
+        return Validation({"accuracy": next(scores), "f1": 0.0})
 
     result = trainer(module, validate).run()
     # The first of equal scores stays the best; a score is the mean of the task's metrics.
@@ -152,7 +152,7 @@ def test_divergence_is_an_error_and_never_the_best(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kill", range(1, 13))
 def test_resumed_training_gives_the_same_bits(kill: int, tmp_path: Path) -> None:
     def validate_of(module: Quadratic) -> Any:
-        return lambda: {"accuracy": float(-module.vector.detach().sum())}
+        return lambda: Validation({"accuracy": float(-module.vector.detach().sum())})
 
     undisturbed = Quadratic()
     expected = trainer(undisturbed, validate_of(undisturbed)).run()

@@ -128,7 +128,7 @@ def _narrow_and_wide(rng: Random, denied: bool) -> tuple[Event, Event]:
     narrow = _some_event(rng, kept, denied)
     dropped = rng.sample(narrow.filled, len(narrow.filled) - kept)
     # "Three dogs" includes "a dog", so that a dropped count generalises like any other slot.
-    return narrow, generalised(rng, reworded(rng, drop(narrow, dropped)))
+    return narrow, generalised(rng, reworded(rng, drop(narrow, dropped)), agents=not denied)
 
 
 def _exclusive(rng: Random) -> tuple[Event, Event]:
@@ -151,11 +151,14 @@ def _beside(rng: Random) -> tuple[Event, Event]:
     return drop(event, slots[:1]), generalised(rng, reworded(rng, coarse))
 
 
-def generalised(rng: Random, event: Event, share: float = 0.35) -> Event:
-    """The event with patient and agent named by what they are, each with probability ``share``."""
-    if event.noun in HYPERNYMS and rng.random() < share:
+def generalised(rng: Random, event: Event, agents: bool = True) -> Event:
+    """The event with its patient, and perhaps its agent, named by kind in a third of the cases.
+
+    A denial needs the very agent: that a worker did not do it says nothing of a baker.
+    """
+    if event.noun in HYPERNYMS and rng.random() < 0.35:
         event = replace(event, noun=rng.choice(HYPERNYMS[event.noun]))
-    if event.agent not in NAMES and rng.random() < share:
+    if agents and event.agent not in NAMES and rng.random() < 0.35:
         event = replace(event, agent=rng.choice(hypernyms(event.agent)))
     return event
 

@@ -1,0 +1,47 @@
+"""``python -m bench.models.pretraining --out FOLDER``: repeat the pretraining of ``tiny``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bench.models.pretraining.recipe import Recipe
+
+DEFAULT = Recipe()
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--steps", default=DEFAULT.steps, show_default=True, help="Optimiser steps.")
+@click.option("--seed", default=DEFAULT.seed, show_default=True, help="Of weights and texts.")
+@click.option("--every", default=1000, show_default=True, help="Steps between reports.")
+def main(out: Path, steps: int, seed: int, every: int) -> None:
+    """Pretrain ``tiny`` and write its configuration, weights and tokenizer to OUT."""
+    from torch import nn
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    from bench.models import tiny_tokenizer
+    from bench.models.pretraining.probing import probe
+    from bench.models.pretraining.training import pretrain, save
+
+    logging.disable_progress_bar()
+    recipe = replace(DEFAULT, steps=steps, seed=seed)
+    tiny_tokenizer.save(out)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    began = time.perf_counter()
+
+    def report(step: int, loss: float, model: nn.Module) -> None:
+        save(model, recipe, out)
+        scores = probe(model, tokenizer, 64)
+        listed = " ".join(f"{task} {p.steered:.0f}/{p.bare:.0f}" for task, p in scores.items())
+        click.echo(f"{step} {time.perf_counter() - began:.0f}s loss {loss:.3f} | {listed}")
+
+    pretrain(recipe, tokenizer, report, every)
+
+
+if __name__ == "__main__":
+    main()

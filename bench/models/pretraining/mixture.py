@@ -1,0 +1,115 @@
+"""The texts that ``tiny`` reads: the world's plain text, and the 26 tasks with their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from bench.data.samples import SIZES, generate
+from bench.data.samples.corpus import sentences
+from bench.data.samples.registry import SAMPLERS
+from bench.data.samples.sampling import stream
+from bench.models.pretraining.steering import steer
+from bench.models.tiny_tokenizer import COMMON_WORDS
+from bench.seeding import derive_seed
+from bench.tasks import Task, TextPair, get_task
+
+WEIGHTS: Mapping[str, float] = {
+    **dict.fromkeys(SAMPLERS, 1.0),
+    **dict.fromkeys(("mnli", "qnli", "qqp", "rte", "paws", "mrpc", "stsb"), 2.0),
+    **dict.fromkeys(("cola", "sst2", "yelp_polarity", "cb"), 0.7),
+    **dict.fromkeys(("e2e", "common_gen", "web_nlg"), 0.5),
+}
+"""How often each task comes, relative to the others: pairs of sentences take longest to learn."""
+
+FILLER_SHARE = 0.3
+"""Share of task inputs with random words around their instruction, as an untuned prompt has."""
+
+MOST_FILLERS = 12
+
+
+@dataclass(frozen=True)
+class Steered:
+    """An example of a task.
+
+    Attributes:
+        front: instruction and random words before the published text; empty: nothing.
+        source: the task's published text.
+        target: the answer, written as the instruction says.
+    """
+
+    front: str
+    source: str
+    target: str
+
+    @property
+    def text(self) -> str:
+        """What the model reads."""
+        return f"{self.front} {self.source}".lstrip()
+
+
+class TaskTexts:
+    """Endless examples of one task in its published form, none of them a bundled training row.
+
+    The bundled validation and test rows are excluded by the samples themselves (see
+    :func:`bench.data.samples.sampling.stream`); the training rows, here.
+
+    Args:
+        task: the task.
+        seed: of the rows.
+    """
+
+    def __init__(self, task: Task, seed: int) -> None:
+        self.task = task
+        split = next(iter(SIZES[task.name]))
+        self._bundled = {
+            pair.source
+            for row in generate(task.name, split, SIZES[task.name][split])
+            for pair in task.to_text(row, True)
+        }
+        self._rows = stream(task.name, SAMPLERS[task.name], seed)
+
+    def __iter__(self) -> Iterator[TextPair]:
+        for row in self._rows:
+            pair = self.task.to_text(row, True)[0]
+            if pair.source not in self._bundled:
+                yield pair
+
+
+class Mixture:
+    """Draws examples of both kinds.
+
+    Args:
+        seed: of everything that is drawn; not the seed of the bundled samples (0).
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._rng = Random(derive_seed("mixture", seed))
+        rows = derive_seed("mixture rows", seed)
+        self._plain = sentences(rows)
+        self._tasks = {name: get_task(name) for name in WEIGHTS}
+        self._texts = {name: iter(TaskTexts(task, rows)) for name, task in self._tasks.items()}
+
+    def text(self) -> str:
+        """A text for span corruption: plain text, or a task's input without its answer."""
+        if self._rng.random() < 0.5:
+            return next(self._plain)
+        return next(self._texts[self._task()]).source
+
+    def steered(self) -> Steered:
+        """A task's example with its instruction, if any, and perhaps random words around that."""
+        name = self._task()
+        pair = next(self._texts[name])
+        instruction, target = steer(self._tasks[name], pair, self._rng)
+        return Steered(self._front(instruction), pair.source, target)
+
+    def _front(self, instruction: str) -> str:
+        if self._rng.random() >= FILLER_SHARE:
+            return instruction
+        words = self._rng.choices(COMMON_WORDS, k=self._rng.randint(1, MOST_FILLERS))
+        at = self._rng.randint(0, len(words))
+        return " ".join([*words[:at], *([instruction] if instruction else []), *words[at:]])
+
+    def _task(self) -> str:
+        return self._rng.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]

@@ -1,0 +1,73 @@
+"""Every number of the pretraining, and the architecture of ``tiny``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.models.tiny_tokenizer import SIZE
+
+
+def _architecture() -> dict[str, Any]:
+    return {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "vocab_size": SIZE,
+        "d_model": 128,
+        "d_kv": 32,
+        "d_ff": 256,
+        "num_layers": 3,
+        "num_decoder_layers": 2,
+        "num_heads": 4,
+        "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128,
+        "feed_forward_proj": "gated-gelu",
+        "dropout_rate": 0.0,
+        "layer_norm_epsilon": 1e-06,
+        "initializer_factor": 1.0,
+        "tie_word_embeddings": True,
+        "is_encoder_decoder": True,
+        "use_cache": True,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one pretraining run.
+
+    Attributes:
+        architecture: the model's ``config.json``.
+        seed: of the initial weights, the texts and their order.
+        steps: optimiser steps.
+        batch_size: examples per step.
+        chunk: batches that are drawn together and sorted by length, so that little is padding.
+        input_length: tokens kept of an input.
+        target_length: tokens kept of a target.
+        learning_rate: peak rate of AdamW.
+        embedding_rate: peak rate of the embeddings, whose entries are near 1 and not near 0.
+        warmup_steps: steps of linear warm-up; a linear decay to zero follows.
+        gradient_clip: largest norm of all gradients together.
+        span_share: share of examples that are span corruption; the others are tasks.
+        noise_density: share of tokens that span corruption takes out.
+        mean_span: mean number of tokens in one gap.
+        bfloat16: whether matrix products run in bfloat16 (quicker where the processor has it).
+    """
+
+    architecture: dict[str, Any] = field(default_factory=_architecture)
+    seed: int = 1
+    steps: int = 20000
+    batch_size: int = 32
+    chunk: int = 64
+    input_length: int = 96
+    target_length: int = 48
+    learning_rate: float = 1.5e-3
+    embedding_rate: float = 1e-2
+    warmup_steps: int = 300
+    gradient_clip: float = 1.0
+    span_share: float = 0.15
+    noise_density: float = 0.2
+    mean_span: float = 2.5
+    bfloat16: bool = True

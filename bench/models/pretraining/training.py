@@ -1,0 +1,112 @@
+"""The pretraining loop, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from bench.models.pretraining.batches import PretrainingBatch, batches
+from bench.models.pretraining.recipe import Recipe
+from bench.protocol import IGNORED_LABEL
+
+Report = Callable[[int, float, nn.Module], None]
+"""Told the step, the mean loss since the last report, and the model."""
+
+
+def pretrain(recipe: Recipe, tokenizer: Any, report: Report, every: int = 500) -> nn.Module:
+    """Train the model of a recipe from random weights.
+
+    Args:
+        recipe: all settings.
+        tokenizer: of ``tiny``.
+        report: called after every ``every`` steps and after the last.
+        every: steps between reports.
+    """
+    model = initial_model(recipe)
+    optimiser = _optimiser(model, recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: rate(done, recipe))
+    total, since = 0.0, 0
+    for step, batch in enumerate(islice(batches(recipe, tokenizer), recipe.steps), start=1):
+        loss = batch_loss(model, batch, recipe.bfloat16)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+        total += loss.item()
+        if step % every == 0 or step == recipe.steps:
+            report(step, total / (step - since), model)
+            total, since = 0.0, step
+    return model
+
+
+def initial_model(recipe: Recipe) -> nn.Module:
+    """The model with random weights of the recipe's seed, in training mode."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model: nn.Module = T5ForConditionalGeneration(T5Config(**recipe.architecture))
+    return model.train()
+
+
+def rate(done: int, recipe: Recipe) -> float:
+    """Share of the peak learning rates after ``done`` steps: linear up, then linear to zero."""
+    if done < recipe.warmup_steps:
+        return (done + 1) / recipe.warmup_steps
+    return (recipe.steps - done) / max(1, recipe.steps - recipe.warmup_steps)
+
+
+def batch_loss(model: nn.Module, batch: PretrainingBatch, bfloat16: bool) -> Tensor:
+    """Cross-entropy with each target's tokens weighted by ``1 / sqrt(its length)``.
+
+    Unweighted, the few long targets (gaps, sentences) would drown the many of one word.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        logits = model(
+            input_ids=batch.input_ids, attention_mask=batch.mask, labels=batch.labels
+        ).logits
+    losses = nn.functional.cross_entropy(
+        logits.float().transpose(1, 2), batch.labels, ignore_index=IGNORED_LABEL, reduction="none"
+    )
+    counted = (batch.labels != IGNORED_LABEL).float()
+    weights = counted / counted.sum(dim=1, keepdim=True).sqrt()
+    return (losses * weights).sum() / weights.sum()
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    embeddings = model.get_input_embeddings().weight  # type: ignore[operator]
+    others = [parameter for parameter in model.parameters() if parameter is not embeddings]
+    return torch.optim.AdamW(
+        [
+            {"params": [embeddings], "lr": recipe.embedding_rate},
+            {"params": others, "lr": recipe.learning_rate},
+        ],
+        betas=(0.9, 0.98),
+        weight_decay=0.0,
+        fused=True,
+    )
+
+
+def save(model: nn.Module, recipe: Recipe, folder: Path) -> None:
+    """Write ``config.json`` and ``model.safetensors`` (each shared tensor once), byte for byte.
+
+    Written beside and then renamed, so that a reader never finds half a file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().contiguous() for name, value in model.named_parameters()}
+    files = {
+        "config.json": (json.dumps(recipe.architecture, indent=2) + "\n").encode(),
+        "model.safetensors": safetensors.torch.save(tensors, metadata={"format": "pt"}),
+    }
+    for name, data in files.items():
+        beside = folder / f"{name}.part"
+        beside.write_bytes(data)
+        beside.replace(folder / name)
