@@ -161,7 +161,7 @@ def list_(kind: str, as_json: bool) -> None:
 def main() -> None:
     """Entry point: a user's error is one line and exit code 2; others keep their traceback."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(sys.argv[1:] or ["--help"], standalone_mode=False)
     except click.ClickException as error:
         _fail(" ".join(error.format_message().split()), error.exit_code)
     except BenchError as error:

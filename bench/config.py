@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -25,7 +25,18 @@ from bench.tasks import SUITES, get_suite, get_task
 from bench.training.settings import TrainingSettings
 
 PRESETS = ("smoke", "paper")
-PROTOCOL = ("data_seed", "prompt_length", "input_length", "sources", "training", "source_training")
+PROTOCOL = (
+    "data_seed",
+    "prompt_length",
+    "input_length",
+    "validation_rows",
+    "sources",
+    "training",
+    "source_training",
+)
+"""What decides how every cell is trained, apart from what spans the grid."""
+
+LENGTHS = frozenset({"steps", "epochs"})
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -71,6 +82,7 @@ class RunConfig:
         data_seed: shuffles rows into validation and test; the same for all seeds.
         prompt_length: ``r``, tokens of the soft prompt.
         input_length: cap on the tasks' own input lengths, in tokens; None: no cap.
+        validation_rows: most rows to validate on, the first of the split; None: all.
         sources: source tasks of the transfer methods, in this order.
         device: where to run, as torch names it; ``auto`` takes a GPU if there is one.
         training: how a prompt is trained on a target.
@@ -87,6 +99,7 @@ class RunConfig:
     data_seed: Annotated[int, Ge(0)]
     prompt_length: Annotated[int, Ge(1)]
     input_length: Annotated[int, Ge(8)] | None
+    validation_rows: Annotated[int, Ge(1)] | None
     training: TrainingSettings
     source_training: TrainingSettings
     tokenizer: str | None = None
@@ -102,12 +115,23 @@ class RunConfig:
         return tuple(dict.fromkeys([*named, *self.tasks]))
 
     def torch_device(self) -> str:
-        """The device that ``auto`` stands for on this machine."""
-        if self.device != "auto":
-            return self.device
+        """The device, or what ``auto`` stands for on this machine.
+
+        Raises:
+            ConfigError: this machine has no such device.
+        """
         import torch
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(
+                f"device: {self.device!r} cannot be used here "
+                f"({str(error).partition('.')[0]}); choose auto, cpu or cuda"
+            ) from error
+        return self.device
 
     def method_spec(self, method: str) -> MethodSpec:
         """A method, given as ``name`` or ``name:key=value,...``, with this run's settings."""
@@ -151,6 +175,8 @@ def load_config(
             _merge(values, _parse_item(item))
         except ConfigError as error:
             faults.extend(error.faults)
+    if "preset" in values:
+        faults.append(f"preset: choose it by --preset (given: {values['preset']!r})")
     changes = [
         f"{key}={value}" for key, value in _protocol(values).items() if original.get(key) != value
     ]
@@ -182,18 +208,22 @@ def dump_config(config: RunConfig) -> str:
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
     """Validate merged values; ``faults`` holds what was found before."""
     base, stage = values.get("training"), values.get("source_training")
+    inherited: dict[str, Any] = {}
     if isinstance(base, Mapping) and isinstance(stage, Mapping):
-        values = {**values, "source_training": {**base, **stage}}
-    faults = [*faults, *_name_faults(values)]
+        inherited = {key: value for key, value in base.items() if key not in stage}
+        if not LENGTHS.isdisjoint(stage):  # Who names one of steps and epochs drops the other.
+            inherited.update(dict.fromkeys(LENGTHS & inherited.keys()))
+        values = {**values, "source_training": {**inherited, **stage}}
+    faults = [*faults, *_name_faults(values), *_setting_faults(values)]
     try:
         config = TypeAdapter(RunConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError([*faults, *_describe(error, "")]) from error
+        raise ConfigError([*faults, *_describe(error, "", inherited)]) from error
     if not config.suites and not config.tasks:
         faults.append("tasks: none given; name a suite or a task")
+    if len(set(config.sources)) < len(config.sources):
+        faults.append(f"sources: a task is named twice (given: {', '.join(config.sources)})")
     faults += _option_faults(config)
-    if not faults:
-        faults += _setting_faults(config)
     if faults:
         raise ConfigError(faults)
     return config
@@ -231,15 +261,23 @@ def _option_faults(config: RunConfig) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-def _setting_faults(config: RunConfig) -> list[str]:
-    """Faults in the methods' own settings (needs the methods' modules)."""
+def _setting_faults(values: Mapping[str, Any]) -> list[str]:
+    """Faults in the methods' own settings, whether the methods run or only have options."""
+    listed, options = values.get("methods"), values.get("method_options")
+    methods = [str(method) for method in listed] if isinstance(listed, list | tuple) else []
+    options = options if isinstance(options, Mapping) else {}
+    used = {method.partition(":")[0] for method in methods}
     faults: list[str] = []
-    for method in config.methods:
+    for method in [*methods, *(str(name) for name in options if name not in used)]:
+        given = options.get(method.partition(":")[0])
+        settings = given.get("settings") if isinstance(given, Mapping) else None
         try:
-            config.method_spec(method)
+            parse_method(method, settings if isinstance(settings, Mapping) else {})
+        except UnknownNameError:
+            continue  # Found by its name already.
         except ConfigError as error:
             faults.extend(error.faults)
-    return faults
+    return list(dict.fromkeys(faults))
 
 
 def _changed(base: TrainingSettings, changes: Mapping[str, Any], place: str) -> TrainingSettings:
@@ -249,8 +287,11 @@ def _changed(base: TrainingSettings, changes: Mapping[str, Any], place: str) -> 
         raise ConfigError(_describe(error, place)) from error
 
 
-def _describe(error: ValidationError, place: str) -> list[str]:
-    """One line per fault: where, what is wrong, what was given."""
+def _describe(error: ValidationError, place: str, inherited: Collection[str] = ()) -> list[str]:
+    """One line per fault: where, what is wrong, what was given.
+
+    Keys of ``source_training`` that are ``inherited`` from ``training`` are told of there.
+    """
     lines = []
     faults = error.errors(include_url=False)
     for fault in faults:
@@ -259,6 +300,8 @@ def _describe(error: ValidationError, place: str) -> list[str]:
             other["loc"][:inside] == fault["loc"] and other is not fault for other in faults
         ):
             continue  # A list is too short only because its items are faulty.
+        if fault["loc"][0] == "source_training" and set(fault["loc"][1:2]) & set(inherited):
+            continue
         parts = [str(part) for part in fault["loc"]]
         where = ".".join([place, *parts] if place else parts) or "configuration"
         message = fault["msg"].removeprefix("Value error, ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -97,11 +98,19 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         key, equals, value = item.partition("=")
         if not equals or not key:
             faults.append(f"method {text!r}: expected {name}:key=value, got {item!r}")
-        else:
+            continue
+        try:
             chosen[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            faults.append(f"method {text!r}: {key}: no valid YAML (given: {value!r})")
     merged = {**options, **chosen}
     faults += [
         str(UnknownNameError(f"setting of {name}", key, known)) for key in merged.keys() - known
+    ]
+    faults += [
+        f"method {text!r}: {key}: expected a finite number (given: {value})"
+        for key, value in merged.items()
+        if isinstance(value, float) and not math.isfinite(value)
     ]
     if faults:
         raise ConfigError(sorted(faults))

@@ -38,12 +38,14 @@ class Setting:
         data_seed: of the split into validation and test.
         prompt_length: ``r``.
         input_length: cap on input tokens, or None.
+        validation_rows: most rows to validate on, or None.
     """
 
     model: ModelInfo
     data_seed: int
     prompt_length: int
     input_length: int | None
+    validation_rows: int | None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Training:
             "data_seed": self.setting.data_seed,
             "prompt_length": self.setting.prompt_length,
             "input_length": self.setting.input_length,
+            "validation_rows": self.setting.validation_rows,
             "code": self.code,
             "requires": [training.digest for training in self.requires],
         }

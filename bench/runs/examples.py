@@ -41,15 +41,22 @@ class Examples:
         encoder: the model's texts-to-ids.
         data_seed: of the split into validation and test.
         input_length: cap on the tasks' input lengths, or None.
+        validation_rows: most rows to validate on, or None.
     """
 
     def __init__(
-        self, source: DataSource, encoder: TextEncoder, data_seed: int, input_length: int | None
+        self,
+        source: DataSource,
+        encoder: TextEncoder,
+        data_seed: int,
+        input_length: int | None = None,
+        validation_rows: int | None = None,
     ) -> None:
         self._source = source
         self._encoder = encoder
         self._data_seed = data_seed
         self._cap = input_length
+        self._validation_rows = validation_rows
         self.rows = cache(self._rows)
         self.evaluation = cache(self._evaluation)
         self.labels = cache(self._labels)
@@ -78,6 +85,9 @@ class Examples:
     def notes(self, name: str) -> list[str]:
         """What a reader of the scores must know of the rows."""
         notes = list(self.rows(name).notes)
+        full, limit = len(self.rows(name).validation), self._validation_rows
+        if limit is not None and limit < full:
+            notes.append(f"validated on {limit} of {full} rows")
         cut = self.evaluation(name, "test").truncated
         if cut:
             length = self.task(name).input_length
@@ -89,6 +99,8 @@ class Examples:
 
     def _evaluation(self, name: str, split: str) -> EncodedExamples:
         rows = getattr(self.rows(name), split)
+        if split == "validation" and self._validation_rows is not None:
+            rows = rows.select(range(min(len(rows), self._validation_rows)))
         return encode_examples(rows, self.task(name), self._encoder, training=False)
 
     def _labels(self, name: str) -> list[str]:

@@ -57,7 +57,11 @@ def execute(grid: Grid, debug: bool = False) -> Outcome:
     folder.check_writable()
     model = load(config.model, config.torch_device(), config.tokenizer)
     examples = Examples(
-        open_source(config.data), model.encoder, config.data_seed, config.input_length
+        open_source(config.data),
+        model.encoder,
+        config.data_seed,
+        config.input_length,
+        config.validation_rows,
     )
     with make_display(grid.work.units) as display:
         workshop = Workshop(model, examples, folder.prompts, folder.checkpoint, display)

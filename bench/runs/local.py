@@ -49,14 +49,17 @@ class RequiredPromptError(Exception):
 def remaining_work(plan: Plan, folder: ResultFolder, overwrite: Overwrite) -> Work:
     """Compare a plan with what the result folder holds."""
     cells = [cell for cell in plan.cells if not folder.is_settled(cell, overwrite)]
-    own = {cell.training.digest for cell in cells}
-    prompts = {
-        training.digest: training
-        for cell in cells
-        for training in _requirements(cell.training)
-        if training.digest not in own and not folder.prompts.has(training.digest)
-    }
-    return Work(cells, list(prompts.values()))
+    repeated = {cell.training.digest for cell in cells} if overwrite == "always" else set()
+    trained: set[str] = set()
+    prompts = []
+    for cell in cells:  # In the order of the run: a cell's own prompt may serve later ones.
+        for training in _requirements(cell.training):
+            digest = training.digest
+            if digest not in trained and (digest in repeated or not folder.prompts.has(digest)):
+                prompts.append(training)
+            trained.add(digest)
+        trained.add(cell.training.digest)
+    return Work(cells, prompts)
 
 
 def prepare(work: Work, workshop: Workshop) -> None:
@@ -138,7 +141,8 @@ def _finish(
     folder.write(record)
     if record.scores is None:
         outcome.failed.append(cell)
-        display.finish(cell.training.describe(), f"failed: {record.error}")
+        reason = "" if record.error is None else record.error.message
+        display.finish(cell.training.describe(), f"failed: {reason}")
         return
     outcome.finished.append(cell)
     metric = record.scores.table_metric

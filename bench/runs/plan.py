@@ -42,7 +42,13 @@ class _Planner:
     def __init__(self, config: RunConfig, model: ModelInfo, source: DataSource) -> None:
         self.config = config
         self.source = source
-        self.setting = Setting(model, config.data_seed, config.prompt_length, config.input_length)
+        self.setting = Setting(
+            model,
+            config.data_seed,
+            config.prompt_length,
+            config.input_length,
+            config.validation_rows,
+        )
         self.pt = config.method_spec("pt")
         self.trainings: dict[str, Training] = {}
         self.roles: dict[str, Role] = {}
@@ -50,8 +56,10 @@ class _Planner:
         self.source_prompts: dict[int, tuple[Training, ...]] = {}
 
     def plan(self) -> Plan:
-        cells = tuple(self._cells())
-        return Plan(cells, self.trainings, self.roles)
+        cells: dict[str, Cell] = {}
+        for cell in self._cells():
+            cells.setdefault(cell.digest, cell)  # A method or seed may be named twice.
+        return Plan(tuple(cells.values()), self.trainings, self.roles)
 
     def _cells(self) -> Iterator[Cell]:
         config = self.config

@@ -104,7 +104,7 @@ def common_gen(rng: Random) -> list[Row]:
         )
         return sentence(*rng.choice(frames))
 
-    rng.shuffle(concepts)
+    concepts.sort()
     texts = _distinct(write, rng.choice((2, 3)))
     return [{"concepts": concepts, "target": text} for text in texts]
 
@@ -114,7 +114,7 @@ def web_nlg(rng: Random) -> list[Row]:
     kind = any_kind(rng)
     subject = any_subject(rng, kind)
     chosen = rng.sample(PROPERTIES[kind], rng.randint(1, 3))
-    facts = [any_fact(rng, kind, subject, prop) for prop in chosen]
+    facts = [any_fact(rng, kind, subject, prop) for prop in PROPERTIES[kind] if prop in chosen]
     cells = [(fact.subject, fact.property.name, fact.value) for fact in facts]
     triples = [" | ".join(cell.replace(" ", "_") for cell in triple) for triple in cells]
     texts = _distinct(lambda: " ".join(tell_all(rng, facts)[1]), rng.choice((2, 3)))

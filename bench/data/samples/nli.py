@@ -83,18 +83,15 @@ def event_pair(rng: Random, label: int) -> Pair:
     """
     premise, hypothesis = rng.choice(_EVENT_WAYS[label])
     if premise == "exclusive":
-        return _told(rng, _exclusive(rng))
-    if premise == "beside":
-        return _told(rng, _beside(rng))
-    denied = "not " in premise + hypothesis
-    narrow, wide = _narrow_and_wide(rng, denied)
-    parts = {
-        "narrow": narrow,
-        "wide": wide,
-        "not narrow": replace(narrow, negated=True),
-        "not wide": replace(wide, negated=True),
-    }
-    return _told(rng, (parts[premise], parts[hypothesis]))
+        first, second = _exclusive(rng)
+    elif premise == "beside":
+        first, second = _beside(rng)
+    else:
+        narrow, wide = _narrow_and_wide(rng, denied="not " in premise + hypothesis)
+        events = {"narrow": narrow, "wide": wide}
+        events |= {f"not {name}": replace(event, negated=True) for name, event in events.items()}
+        first, second = events[premise], events[hypothesis]
+    return tell(rng, first), tell(rng, second)
 
 
 _EVENT_WAYS = {
@@ -110,10 +107,6 @@ _EVENT_WAYS = {
     ),
 }
 """Premise and hypothesis by label; ``wide`` follows from ``narrow``."""
-
-
-def _told(rng: Random, events: tuple[Event, Event]) -> Pair:
-    return tell(rng, events[0]), tell(rng, events[1])
 
 
 def _some_event(rng: Random, kept: int, denied: bool = False) -> Event:

@@ -77,7 +77,7 @@ def draw(task: str, sampler: Sampler, split: str, rows: int, seed: int) -> list[
     misses = 0
     while len(drawn) < rows:
         group = sampler.make(rng)
-        key = _integer("|".join([task, *(str(group[0][column]) for column in sampler.key)]))
+        key = _identity(task, sampler, group[0])
         if key in seen or key % BUCKETS not in buckets:
             misses += 1
             if misses > PATIENCE:
@@ -101,7 +101,7 @@ def stream(task: str, sampler: Sampler, seed: int) -> Iterator[Row]:
     rng = Random(seeded(f"{task}|stream", seed))
     while True:
         group = sampler.make(rng)
-        key = _integer("|".join([task, *(str(group[0][column]) for column in sampler.key)]))
+        key = _identity(task, sampler, group[0])
         if key % BUCKETS in buckets:
             yield from group
 
@@ -113,6 +113,11 @@ def _buckets(splits: Sequence[str], split: str) -> range:
     share = (BUCKETS - TRAIN_BUCKETS) // (len(splits) - 1)
     start = TRAIN_BUCKETS + share * (splits.index(split) - 1)
     return range(start, start + share)
+
+
+def _identity(task: str, sampler: Sampler, row: Row) -> int:
+    """A number for the example, the same whichever of two texts comes first."""
+    return _integer("|".join([task, *sorted(str(row[column]) for column in sampler.key)]))
 
 
 def seeded(name: str, seed: int) -> int:

@@ -43,7 +43,7 @@ def batches(recipe: Recipe, tokenizer: Any) -> Iterator[PretrainingBatch]:
     rng = Random(derive_seed("pretraining batches", recipe.seed))
     while True:
         pairs = _pairs(recipe, tokenizer, mixture, rng)
-        pairs.sort(key=lambda pair: len(pair[0]))
+        pairs.sort(key=lambda pair: (len(pair[1]) > recipe.short_target, len(pair[0])))
         starts = list(range(0, len(pairs), recipe.batch_size))
         rng.shuffle(starts)
         for start in starts:
@@ -58,9 +58,7 @@ def _pairs(recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random) -> lis
     end = tokenizer.eos_token_id
     pairs = []
     for ids in encode(tokenizer, [mixture.text() for _ in range(spans)], recipe.input_length):
-        source, target = corrupt(
-            ids[:-1], sentinels, rng, recipe.noise_density, recipe.mean_span
-        )
+        source, target = corrupt(ids[:-1], sentinels, rng, recipe.noise_density, recipe.mean_span)
         pairs.append(([*source, end], [*target, end]))
     examples = [mixture.steered() for _ in range(count - spans)]
     sources = encode(tokenizer, [example.text for example in examples], recipe.input_length)

@@ -44,6 +44,7 @@ class Recipe:
         steps: optimiser steps.
         batch_size: examples per step.
         chunk: batches that are drawn together and sorted by length, so that little is padding.
+        short_target: targets up to so many tokens do not share batches with longer ones.
         input_length: tokens kept of an input.
         target_length: tokens kept of a target.
         learning_rate: peak rate of AdamW.
@@ -53,16 +54,16 @@ class Recipe:
         span_share: share of examples that are span corruption; the others are tasks.
         noise_density: share of tokens that span corruption takes out.
         mean_span: mean number of tokens in one gap.
-        bfloat16: whether matrix products run in bfloat16 (quicker where the processor has it).
     """
 
     architecture: dict[str, Any] = field(default_factory=_architecture)
     seed: int = 1
-    steps: int = 20000
+    steps: int = 16000
     batch_size: int = 32
     chunk: int = 64
+    short_target: int = 8
     input_length: int = 96
-    target_length: int = 48
+    target_length: int = 40
     learning_rate: float = 1.5e-3
     embedding_rate: float = 1e-2
     warmup_steps: int = 300
@@ -70,4 +71,3 @@ class Recipe:
     span_share: float = 0.15
     noise_density: float = 0.2
     mean_span: float = 2.5
-    bfloat16: bool = True

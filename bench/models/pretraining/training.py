@@ -34,7 +34,7 @@ def pretrain(recipe: Recipe, tokenizer: Any, report: Report, every: int = 500) -
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: rate(done, recipe))
     total, since = 0.0, 0
     for step, batch in enumerate(islice(batches(recipe, tokenizer), recipe.steps), start=1):
-        loss = batch_loss(model, batch, recipe.bfloat16)
+        loss = batch_loss(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
         optimiser.step()
@@ -64,21 +64,26 @@ def rate(done: int, recipe: Recipe) -> float:
     return (recipe.steps - done) / max(1, recipe.steps - recipe.warmup_steps)
 
 
-def batch_loss(model: nn.Module, batch: PretrainingBatch, bfloat16: bool) -> Tensor:
+def batch_loss(model: Any, batch: PretrainingBatch) -> Tensor:
     """Cross-entropy with each target's tokens weighted by ``1 / sqrt(its length)``.
 
-    Unweighted, the few long targets (gaps, sentences) would drown the many of one word.
+    Unweighted, the few long targets (gaps, sentences) would drown the many of one word. Scores over
+    the vocabulary, most of the work of so small a model, are computed where targets are, not for
+    padding.
     """
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        logits = model(
-            input_ids=batch.input_ids, attention_mask=batch.mask, labels=batch.labels
-        ).logits
-    losses = nn.functional.cross_entropy(
-        logits.float().transpose(1, 2), batch.labels, ignore_index=IGNORED_LABEL, reduction="none"
-    )
-    counted = (batch.labels != IGNORED_LABEL).float()
+    counted = batch.labels != IGNORED_LABEL
     weights = counted / counted.sum(dim=1, keepdim=True).sqrt()
-    return (losses * weights).sum() / weights.sum()
+    encoded = model.encoder(input_ids=batch.input_ids, attention_mask=batch.mask).last_hidden_state
+    decoded = model.decoder(
+        input_ids=model.prepare_decoder_input_ids_from_labels(batch.labels),
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=batch.mask,
+        use_cache=False,
+    ).last_hidden_state
+    # T5 scales what it compares with tied embeddings.
+    logits = model.lm_head(decoded[counted] * model.config.d_model**-0.5)
+    losses = nn.functional.cross_entropy(logits, batch.labels[counted], reduction="none")
+    return (losses * weights[counted]).sum() / weights.sum()
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:

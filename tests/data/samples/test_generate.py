@@ -95,8 +95,12 @@ EVERY_SPLIT = [(task, split) for task, sizes in SIZES.items() for split in sizes
 
 
 def inputs(task: str, rows: list[Row]) -> list[str]:
-    """The text of each row that must not occur twice."""
-    return ["|".join(str(row[column]) for column in INPUTS[task]) for row in rows]
+    """The texts of each row, in any order: what must not occur twice."""
+    return ["|".join(sorted(_flat(row[column]) for column in INPUTS[task])) for row in rows]
+
+
+def _flat(value: object) -> str:
+    return "|".join(sorted(map(str, value))) if isinstance(value, list) else str(value)
 
 
 def default(task: str, split: str) -> list[Row]:
