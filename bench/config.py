@@ -271,8 +271,10 @@ def _setting_faults(values: Mapping[str, Any]) -> list[str]:
     for method in [*methods, *(str(name) for name in options if name not in used)]:
         given = options.get(method.partition(":")[0])
         settings = given.get("settings") if isinstance(given, Mapping) else None
+        settings = settings if isinstance(settings, Mapping) else {}
+        settings = {str(key): value for key, value in settings.items()}
         try:
-            parse_method(method, settings if isinstance(settings, Mapping) else {})
+            parse_method(method, settings)
         except UnknownNameError:
             continue  # Found by its name already.
         except ConfigError as error:
@@ -300,7 +302,7 @@ def _describe(error: ValidationError, place: str, inherited: Collection[str] = (
             other["loc"][:inside] == fault["loc"] and other is not fault for other in faults
         ):
             continue  # A list is too short only because its items are faulty.
-        if fault["loc"][0] == "source_training" and set(fault["loc"][1:2]) & set(inherited):
+        if fault["loc"][:1] == ("source_training",) and set(fault["loc"][1:]) & set(inherited):
             continue
         parts = [str(part) for part in fault["loc"]]
         where = ".".join([place, *parts] if place else parts) or "configuration"

@@ -107,11 +107,6 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     faults += [
         str(UnknownNameError(f"setting of {name}", key, known)) for key in merged.keys() - known
     ]
-    faults += [
-        f"method {text!r}: {key}: expected a finite number (given: {value})"
-        for key, value in merged.items()
-        if isinstance(value, float) and not math.isfinite(value)
-    ]
     if faults:
         raise ConfigError(sorted(faults))
     default = settings_type()
@@ -122,6 +117,9 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         settings = TypeAdapter(settings_type).validate_python(merged)
     except ValidationError as error:
         raise ConfigError(_describe(text, fault) for fault in error.errors()) from error
+    for key, value in asdict(settings).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"method {text!r}: {key}: expected a finite number (given: {value})")
     shown = sorted(key for key in chosen if getattr(settings, key) != getattr(default, key))
     values = ",".join(f"{key}={getattr(settings, key)}" for key in shown)
     return MethodSpec(name, settings, f"{name}:{values}" if shown else name)

@@ -21,6 +21,7 @@ from bench.data.samples.corpus import sentences
 from bench.data.samples.grammar import capital, third
 from bench.data.samples.registry import SAMPLERS
 from bench.data.samples.sampling import stream
+from bench.data.samples.senses import SENSES
 from bench.data.samples.world import ACTIONS, word_list
 from bench.errors import ModelError
 
@@ -73,9 +74,11 @@ def texts() -> Iterator[str]:
 
 
 def _rare_forms() -> Iterator[str]:
-    """Word forms that occur only in broken sentences, too seldom to be counted for certain."""
+    """Word forms that are too seldom to be counted for certain, as those of broken sentences."""
     yield from (third(action.verb) for action in ACTIONS)
     yield from (capital(noun) for noun in SUBJECTS)
+    contexts = (context for senses in SENSES.values() for sense in senses for context in sense)
+    yield from (word for c in contexts if (word := capital(c.split()[0])).isalpha())
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -114,7 +117,7 @@ def vocabulary() -> list[tuple[str, float]]:
     by_frequency = sorted(words, key=lambda word: (-counts[word], word))
     for piece in [*by_frequency, *(SPACE + word for word in TASK_WORDS), *numbers, *grades]:
         scores.setdefault(piece, -8.0)
-    for mark in string.punctuation + "£€–—‘’“”":
+    for mark in string.punctuation + "\u00a3\u20ac\u2013\u2014\u2018\u2019\u201c\u201d":
         scores |= {mark: -9.0, SPACE + mark: -9.0}
     # Pieces inside a word cost so much that a word of the vocabulary is never split.
     for piece in sorted(inner):

@@ -8,7 +8,7 @@ from bench.config import RunConfig
 from bench.data import open_source
 from bench.models.loading import describe, load
 from bench.runs.examples import Examples
-from bench.runs.local import Outcome, Work, prepare, remaining_work, run_work
+from bench.runs.local import Outcome, Runner, Work, prepare, remaining_work
 from bench.runs.plan import Plan, make_plan
 from bench.runs.progress import make_display
 from bench.runs.results import Overwrite, ResultFolder
@@ -67,4 +67,4 @@ def execute(grid: Grid, debug: bool = False) -> Outcome:
         workshop = Workshop(model, examples, folder.prompts, folder.checkpoint, display)
         display.say(f"preparing data of {len(grid.config.task_names())} tasks")
         prepare(grid.work, workshop)
-        return run_work(grid.work, workshop, folder, grid.overwrite, display, debug)
+        return Runner(grid.work, workshop, folder, display, debug).run(grid.overwrite)

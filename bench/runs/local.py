@@ -48,7 +48,8 @@ class RequiredPromptError(Exception):
 
 def remaining_work(plan: Plan, folder: ResultFolder, overwrite: Overwrite) -> Work:
     """Compare a plan with what the result folder holds."""
-    cells = [cell for cell in plan.cells if not folder.is_settled(cell, overwrite)]
+    settled = folder.settled(plan.cells, overwrite)
+    cells = [cell for cell in plan.cells if cell.digest not in settled]
     repeated = {cell.training.digest for cell in cells} if overwrite == "always" else set()
     trained: set[str] = set()
     prompts = []
@@ -78,92 +79,95 @@ def prepare(work: Work, workshop: Workshop) -> None:
             workshop.examples.training(training.task, training.shots, training.seed)
 
 
-def run_work(
-    work: Work,
-    workshop: Workshop,
-    folder: ResultFolder,
-    overwrite: Overwrite,
-    display: Display,
-    debug: bool = False,
-) -> Outcome:
-    """Train and evaluate; a cell that fails is recorded as failed and does not stop the others.
+class Runner:
+    """Works through what is left of a plan.
 
-    Raises:
-        BenchError: input or output cannot be used; finished cells are kept.
+    A cell that fails is recorded as failed and does not stop the others.
+
+    Args:
+        work: what is left to do.
+        workshop: trains and evaluates.
+        folder: takes the records.
+        display: told about progress.
+        debug: whether to show the tracebacks of failed cells.
     """
-    outcome = Outcome()
-    faults: dict[str, Exception] = {}
-    if overwrite == "always":
-        for cell in work.cells:
-            folder.prompts.remove(cell.training.digest)
-    for cell in work.cells:
-        for training in _requirements(cell.training):
-            _train(training, workshop, faults, display, debug)
-        _finish(cell, workshop, folder, faults, outcome, display, debug)
-    return outcome
 
+    def __init__(
+        self,
+        work: Work,
+        workshop: Workshop,
+        folder: ResultFolder,
+        display: Display,
+        debug: bool = False,
+    ) -> None:
+        self._work = work
+        self._workshop = workshop
+        self._folder = folder
+        self._display = display
+        self._debug = debug
+        self._outcome = Outcome()
+        self._faults: dict[str, Exception] = {}
 
-def _train(
-    training: Training,
-    workshop: Workshop,
-    faults: dict[str, Exception],
-    display: Display,
-    debug: bool,
-) -> None:
-    digest = training.digest
-    if digest in faults or workshop.store.has(digest):
-        return
-    try:
-        _check_requirements(training, faults)
-        stored = workshop.train(training)
-    except Exception as error:
-        faults[digest] = _tolerated(error, display, debug)
-        display.finish(f"prompt {training.describe()}", f"failed: {faults[digest]}")
-        return
-    score = stored.card.result["best_score"]
-    display.finish(f"prompt {training.describe()}", f"validation {score:.1f}")
+    def run(self, overwrite: Overwrite) -> Outcome:
+        """Train and evaluate every cell.
 
+        Raises:
+            BenchError: input or output cannot be used; finished cells are kept.
+        """
+        if overwrite == "always":
+            for cell in self._work.cells:
+                self._workshop.store.remove(cell.training.digest)
+        for cell in self._work.cells:
+            for training in _requirements(cell.training):
+                self._train(training)
+            self._finish(cell)
+        return self._outcome
 
-def _finish(
-    cell: Cell,
-    workshop: Workshop,
-    folder: ResultFolder,
-    faults: dict[str, Exception],
-    outcome: Outcome,
-    display: Display,
-    debug: bool,
-) -> None:
-    try:
-        _check_requirements(cell.training, faults)
-        record = workshop.evaluate(cell)
-    except Exception as error:
-        record = workshop.failed(cell, _tolerated(error, display, debug))
-    folder.write(record)
-    if record.scores is None:
-        outcome.failed.append(cell)
-        reason = "" if record.error is None else record.error.message
-        display.finish(cell.training.describe(), f"failed: {reason}")
-        return
-    outcome.finished.append(cell)
-    metric = record.scores.table_metric
-    display.finish(cell.training.describe(), f"test {metric} {record.scores.test[metric]:.1f}")
+    def _train(self, training: Training) -> None:
+        digest = training.digest
+        if digest in self._faults or self._workshop.store.has(digest):
+            return
+        try:
+            self._check_requirements(training)
+            score = self._workshop.train(training).card.result["best_score"]
+            outcome = f"validation {score:.1f}"
+        except Exception as error:
+            self._faults[digest] = self._tolerated(error)
+            outcome = f"failed: {error}"
+        if any(prompt.digest == digest for prompt in self._work.prompts):
+            self._display.finish(f"prompt {training.describe()}", outcome)
 
+    def _finish(self, cell: Cell) -> None:
+        try:
+            self._check_requirements(cell.training)
+            record = self._workshop.evaluate(cell)
+        except Exception as error:
+            record = self._workshop.failed(cell, self._tolerated(error))
+        self._folder.write(record)
+        if record.scores is None:
+            self._outcome.failed.append(cell)
+            fault = "" if record.error is None else record.error.message
+            self._display.finish(cell.training.describe(), f"failed: {fault}")
+            return
+        self._outcome.finished.append(cell)
+        metric = record.scores.table_metric
+        score = record.scores.test[metric]
+        self._display.finish(cell.training.describe(), f"test {metric} {score:.1f}")
 
-def _check_requirements(training: Training, faults: dict[str, Exception]) -> None:
-    for required in training.requires:
-        if required.digest in faults:
-            raise RequiredPromptError(
-                f"prompt {required.describe()} failed: {faults[required.digest]}"
-            )
+    def _check_requirements(self, training: Training) -> None:
+        for required in training.requires:
+            if required.digest in self._faults:
+                raise RequiredPromptError(
+                    f"prompt {required.describe()} failed: {self._faults[required.digest]}"
+                )
 
-
-def _tolerated(error: Exception, display: Display, debug: bool) -> Exception:
-    """An error that concerns one cell alone; others are raised again."""
-    if isinstance(error, BenchError) and not isinstance(error, DivergedError):
-        raise error
-    if debug:
-        display.say("".join(traceback.format_exception(error)))
-    return error
+    def _tolerated(self, error: Exception) -> Exception:
+        """An error that concerns one cell alone; others are raised again."""
+        if isinstance(error, BenchError) and not isinstance(error, DivergedError):
+            raise error
+        if self._debug:
+            self._display.say("".join(traceback.format_exception(error)))
+        return error
 
 
 def _requirements(training: Training) -> Iterator[Training]:

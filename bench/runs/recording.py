@@ -155,12 +155,13 @@ def _cell_block(cell: Cell, parameters: int) -> CellBlock:
 
 
 def _majority(task: str, examples: Examples) -> MajorityBlock | None:
-    labels = examples.labels(task)
+    labels, known = examples.labels(task), examples.task(task).labels
     test = examples.evaluation(task, "test")
     scores = majority_scores(examples.task(task), labels, test.references, test.groups)
-    if scores is None:
+    if scores is None or known is None:
         return None
-    return MajorityBlock(label=Counter(labels).most_common(1)[0][0], test=scores)
+    # The lowest class wins a tie, as in the scores.
+    return MajorityBlock(label=max(known, key=Counter(labels).__getitem__), test=scores)
 
 
 def _notes(training: Training, examples: Examples) -> list[str]:

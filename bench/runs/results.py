@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,9 @@ from bench.records import Record, read_record, write_record
 from bench.runs.cells import Cell
 from bench.runs.prompts import PromptStore
 from bench.training.checkpoints import CheckpointFile
+
+DIGEST_LENGTH = 12
+"""How much of a cell's digest the name of its record ends with."""
 
 Overwrite = Literal["never", "failed", "always"]
 
@@ -47,25 +51,28 @@ class ResultFolder:
         """Write a record; the cell's former record, if any, is replaced."""
         return write_record(record, self.records)
 
-    def find(self, cell: Cell) -> Record | None:
-        """The record of a cell; None if there is none or it is damaged (a later read warns)."""
-        for path in self.records.glob(f"*-{cell.digest[:12]}.json"):
-            try:
-                record = read_record(path)
-            except RecordError:
-                continue
-            if record.digest == cell.digest:
-                return record
-        return None
+    def settled(self, cells: Iterable[Cell], overwrite: Overwrite) -> set[str]:
+        """Digests of the cells whose records stay as they are under a policy.
 
-    def is_settled(self, cell: Cell, overwrite: Overwrite) -> bool:
-        """Whether a cell's record stays as it is under a policy.
-
-        ``never`` keeps every record, ``failed`` repeats failed cells, ``always`` repeats all.
+        ``never`` keeps every record, ``failed`` repeats failed cells, ``always`` repeats all. A
+        damaged record settles nothing: its cell is done again.
         """
         if overwrite == "always":
-            return False
-        record = self.find(cell)
-        if record is None:
-            return False
-        return overwrite == "never" or record.status == "finished"
+            return set()
+        files = {path.stem[-DIGEST_LENGTH:]: path for path in self.records.glob("*.json")}
+        found = set()
+        for cell in cells:
+            path = files.get(cell.digest[:DIGEST_LENGTH])
+            record = None if path is None else _read(path)
+            if record is None or record.digest != cell.digest:
+                continue
+            if overwrite == "never" or record.status == "finished":
+                found.add(cell.digest)
+        return found
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return read_record(path)
+    except RecordError:
+        return None

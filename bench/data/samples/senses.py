@@ -121,7 +121,7 @@ glass
     | the window is made of *glass; {n} cut her foot on broken *glass; the door has a pane
     of *glass; sand is melted to make *glass
 iron
-    the gate is made of *iron; *iron rusts in the rain; the smith bent the *iron; rocks here
+    the gate is made of *iron; old *iron rusts in the rain; the smith bent the *iron; rocks here
     contain *iron
     | {n} burned a shirt with the *iron; the *iron is hot so press the dress; {n} unplugged
     the *iron; a steam *iron removes folds

@@ -18,17 +18,16 @@ DEFAULT = Recipe()
 @click.option("--steps", default=DEFAULT.steps, show_default=True, help="Optimiser steps.")
 @click.option("--seed", default=DEFAULT.seed, show_default=True, help="Of weights and texts.")
 @click.option("--every", default=1000, show_default=True, help="Steps between reports.")
-def main(out: Path, steps: int, seed: int, every: int) -> None:
+@click.option("--rows", default=64, show_default=True, help="Rows per task in a report; 0: none.")
+def main(out: Path, steps: int, seed: int, every: int, rows: int) -> None:
     """Pretrain ``tiny`` and write its configuration, weights and tokenizer to OUT."""
     from torch import nn
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
     from bench.models import tiny_tokenizer
     from bench.models.pretraining.probing import probe
     from bench.models.pretraining.training import pretrain, save
 
-    logging.disable_progress_bar()
     recipe = replace(DEFAULT, steps=steps, seed=seed)
     tiny_tokenizer.save(out)
     tokenizer = AutoTokenizer.from_pretrained(out)
@@ -36,9 +35,10 @@ def main(out: Path, steps: int, seed: int, every: int) -> None:
 
     def report(step: int, loss: float, model: nn.Module) -> None:
         save(model, recipe, out)
-        scores = probe(model, tokenizer, 64)
-        listed = " ".join(f"{task} {p.steered:.0f}/{p.bare:.0f}" for task, p in scores.items())
-        click.echo(f"{step} {time.perf_counter() - began:.0f}s loss {loss:.3f} | {listed}")
+        click.echo(f"step {step}, {time.perf_counter() - began:.0f} s, loss {loss:.3f}")
+        scores = probe(model, tokenizer, rows) if rows else {}
+        for task, score in scores.items():
+            click.echo(f"  {task}: {score.steered:.0f} % instructed, {score.bare:.0f} % bare")
 
     pretrain(recipe, tokenizer, report, every)
 

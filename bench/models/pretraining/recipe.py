@@ -49,7 +49,9 @@ class Recipe:
         target_length: tokens kept of a target.
         learning_rate: peak rate of AdamW.
         embedding_rate: peak rate of the embeddings, whose entries are near 1 and not near 0.
-        warmup_steps: steps of linear warm-up; a linear decay to zero follows.
+        warmup_steps: steps of linear warm-up.
+        hold_steps: steps until the rates begin to fall.
+        average_decay: of the moving average of weights, which is what is saved.
         gradient_clip: largest norm of all gradients together.
         span_share: share of examples that are span corruption; the others are tasks.
         noise_density: share of tokens that span corruption takes out.
@@ -58,16 +60,18 @@ class Recipe:
 
     architecture: dict[str, Any] = field(default_factory=_architecture)
     seed: int = 1
-    steps: int = 16000
+    steps: int = 10000
     batch_size: int = 32
     chunk: int = 64
     short_target: int = 8
     input_length: int = 96
     target_length: int = 40
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     embedding_rate: float = 1e-2
     warmup_steps: int = 300
+    hold_steps: int = 3000
+    average_decay: float = 0.998
     gradient_clip: float = 1.0
-    span_share: float = 0.15
+    span_share: float = 0.12
     noise_density: float = 0.2
     mean_span: float = 2.5

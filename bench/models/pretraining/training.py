@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from itertools import islice
@@ -21,7 +22,10 @@ Report = Callable[[int, float, nn.Module], None]
 
 
 def pretrain(recipe: Recipe, tokenizer: Any, report: Report, every: int = 500) -> nn.Module:
-    """Train the model of a recipe from random weights.
+    """Train the model of a recipe from random weights; returns the average of its last weights.
+
+    The average of weights does what a rate that decays to zero would do, but at any time: the first
+    ``n`` steps of a run are a run of ``n`` steps.
 
     Args:
         recipe: all settings.
@@ -30,6 +34,7 @@ def pretrain(recipe: Recipe, tokenizer: Any, report: Report, every: int = 500) -
         every: steps between reports.
     """
     model = initial_model(recipe)
+    average = copy.deepcopy(model).requires_grad_(False).eval()
     optimiser = _optimiser(model, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: rate(done, recipe))
     total, since = 0.0, 0
@@ -40,11 +45,19 @@ def pretrain(recipe: Recipe, tokenizer: Any, report: Report, every: int = 500) -
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
+        _follow(average, model, min(recipe.average_decay, step / (step + 9)))
         total += loss.item()
         if step % every == 0 or step == recipe.steps:
-            report(step, total / (step - since), model)
+            report(step, total / (step - since), average)
             total, since = 0.0, step
-    return model
+    return average
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move an exponential moving average of weights one step on."""
+    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
 
 
 def initial_model(recipe: Recipe) -> nn.Module:
@@ -58,10 +71,11 @@ def initial_model(recipe: Recipe) -> nn.Module:
 
 
 def rate(done: int, recipe: Recipe) -> float:
-    """Share of the peak learning rates after ``done`` steps: linear up, then linear to zero."""
-    if done < recipe.warmup_steps:
-        return (done + 1) / recipe.warmup_steps
-    return (recipe.steps - done) / max(1, recipe.steps - recipe.warmup_steps)
+    """Share of the peak learning rates after ``done`` steps.
+
+    Linear up, then constant, then the inverse square root of the step, as in T5's pretraining.
+    """
+    return min(1.0, (done + 1) / recipe.warmup_steps, (recipe.hold_steps / max(1, done)) ** 0.5)
 
 
 def batch_loss(model: Any, batch: PretrainingBatch) -> Tensor:
