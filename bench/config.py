@@ -165,7 +165,6 @@ def load_config(
         ConfigError: with every fault found, each named by its place.
     """
     values = read_preset(preset)
-    original = _protocol(values)
     faults: list[str] = []
     if file is not None:
         _merge(values, _read_yaml(file))
@@ -177,11 +176,7 @@ def load_config(
             faults.extend(error.faults)
     if "preset" in values:
         faults.append(f"preset: choose it by --preset (given: {values['preset']!r})")
-    changes = [
-        f"{key}={value}" for key, value in _protocol(values).items() if original.get(key) != value
-    ]
-    values["preset"] = " with ".join([preset, *([", ".join(changes)] if changes else [])])
-    return _checked(values, faults)
+    return _checked({**values, "preset": _label(preset, values)}, faults)
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -207,13 +202,9 @@ def dump_config(config: RunConfig) -> str:
 
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
     """Validate merged values; ``faults`` holds what was found before."""
-    base, stage = values.get("training"), values.get("source_training")
-    inherited: dict[str, Any] = {}
-    if isinstance(base, Mapping) and isinstance(stage, Mapping):
-        inherited = {key: value for key, value in base.items() if key not in stage}
-        if not LENGTHS.isdisjoint(stage):  # Who names one of steps and epochs drops the other.
-            inherited.update(dict.fromkeys(LENGTHS & inherited.keys()))
-        values = {**values, "source_training": {**inherited, **stage}}
+    inherited = _inherited(values)
+    if inherited:
+        values = {**values, "source_training": {**inherited, **values["source_training"]}}
     faults = [*faults, *_name_faults(values), *_setting_faults(values)]
     try:
         config = TypeAdapter(RunConfig).validate_python(values)
@@ -272,7 +263,7 @@ def _setting_faults(values: Mapping[str, Any]) -> list[str]:
         given = options.get(method.partition(":")[0])
         settings = given.get("settings") if isinstance(given, Mapping) else None
         settings = settings if isinstance(settings, Mapping) else {}
-        settings = {str(key): value for key, value in settings.items()}
+        settings = {key: value for key, value in settings.items() if isinstance(key, str)}
         try:
             parse_method(method, settings)
         except UnknownNameError:
@@ -312,17 +303,42 @@ def _describe(error: ValidationError, place: str, inherited: Collection[str] = (
     return lines
 
 
-def _protocol(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+def _label(preset: str, values: Mapping[str, Any]) -> str:
+    """The preset's name with what was changed of its protocol; equal labels, equal protocols."""
+    original = read_preset(preset)
+    usual, actual = _protocol(original), _protocol(values)
+    # What the preset lets follow ``training`` is a change where it no longer does.
+    for key in _inherited(original).keys() - LENGTHS:
+        usual[f"source_training.{key}"] = actual.get(f"training.{key}")
+    changes = [f"{key}={value}" for key, value in actual.items() if value != usual.get(key)]
+    return f"{preset} with {', '.join(changes)}" if changes else preset
+
+
+def _inherited(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``source_training`` takes over from ``training``."""
+    base, stage = values.get("training"), values.get("source_training")
+    if not (isinstance(base, Mapping) and isinstance(stage, Mapping)):
+        return {}
+    inherited = {key: value for key, value in base.items() if key not in stage}
+    if not LENGTHS.isdisjoint(stage):  # Who names one of steps and epochs drops the other.
+        inherited.update(dict.fromkeys(LENGTHS & inherited.keys()))
+    return inherited
+
+
+def _protocol(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that decide how every cell is trained, by dotted key.
 
     What spans the grid has its own place in captions; what concerns one method, in its row.
     """
     flat: dict[str, Any] = {}
-    for key, value in values.items():
-        where = f"{place}.{key}" if place else key
-        if not place and key not in PROTOCOL:
-            continue
-        flat |= _protocol(value, where) if isinstance(value, Mapping) else {where: value}
+    for key in PROTOCOL:
+        value = values.get(key, SUITES["sources"] if key == "sources" else None)
+        if key == "source_training" and isinstance(value, Mapping):
+            value = {**_inherited(values), **value}
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
+        else:
+            flat[key] = list(value) if isinstance(value, tuple) else value
     return flat
 
 

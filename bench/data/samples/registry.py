@@ -25,6 +25,8 @@ SOURCE = MappingProxyType({"train": 3000, "validation": 200})
 MATCHED = MappingProxyType({"train": 3000, "validation_matched": 200, "validation_mismatched": 200})
 HELD_OUT = MappingProxyType({"train": 1000, "validation": 200})
 HALVED = MappingProxyType({"train": 1500, "validation": 400})
+HALVED_TESTED = MappingProxyType({"train": 1500, "validation": 400, "test": 200})
+HELD_OUT_TESTED = MappingProxyType({"train": 1000, "validation": 200, "test": 200})
 OFFICIAL = MappingProxyType({"train": 1500, "validation": 200, "test": 200})
 
 
@@ -108,10 +110,10 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
         "yelp_polarity": Sampler(
             sentiment.yelp_polarity, {"train": 1000, "test": 200}, ("text",), unnumbered
         ),
-        "scitail": Sampler(nli.scitail, OFFICIAL, _PAIR, unnumbered),
+        "scitail": Sampler(nli.scitail, HALVED_TESTED, _PAIR, unnumbered),
         "paws": Sampler(paraphrase.paws, OFFICIAL, _PAIR, _paws_ids),
         "e2e": Sampler(generation.e2e, OFFICIAL, ("meaning_representation",), unnumbered),
-        "common_gen": Sampler(generation.common_gen, OFFICIAL, ("concepts",), _concept_ids),
+        "common_gen": Sampler(generation.common_gen, HELD_OUT_TESTED, ("concepts",), _concept_ids),
         "web_nlg": Sampler(generation.web_nlg, OFFICIAL, ("input",), _gem_ids),
     }
 )

@@ -71,7 +71,7 @@ def yelp_polarity(rng: Random) -> list[Row]:
 
 def judged(rng: Random, good: bool, words: Words) -> str:
     """What follows ``is``: an adjective of this side, or a denied one of the other."""
-    if rng.random() < 0.7:
+    if rng.random() < 0.8:
         return rng.choice(("", "", "really ", "so ", "truly ")) + rng.choice(words[good])
     return f"{rng.choice(DENIALS)} {rng.choice(words[not good])}"
 
@@ -98,7 +98,7 @@ def remark(rng: Random, good: bool) -> str:
         f"the {first} {rng.choice(('has no', 'lacks', 'is free of', 'is without'))} "
         f"{rng.choice(FILM_NOUNS[not good])}",
     )
-    return rng.choice(plain if rng.random() < 0.5 else turned) + rng.choice((" .", ""))
+    return rng.choice(plain if rng.random() < 0.6 else turned) + rng.choice((" .", ""))
 
 
 def review(rng: Random, good: bool) -> str:
