@@ -58,6 +58,4 @@ def digest() -> str:
     return state.hexdigest()
 
 
-DIGEST = digest
-
-__all__ = ["DIGEST", "SIZES", "digest", "generate"]
+__all__ = ["SIZES", "digest", "generate"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from bench.models.pretraining import lexicon
 from bench.models.pretraining.mixture import Mixture
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.spans import corrupt
@@ -52,18 +54,55 @@ def batches(recipe: Recipe, tokenizer: Any) -> Iterator[PretrainingBatch]:
 
 def _pairs(recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random) -> list[IdPair]:
     """The examples of one chunk as ids."""
-    count = recipe.chunk * recipe.batch_size
-    spans = sum(rng.random() < recipe.span_share for _ in range(count))
+    kinds = rng.choices(
+        (_spans, _words, _tasks),
+        (recipe.span_share, recipe.word_share, 1 - recipe.span_share - recipe.word_share),
+        k=recipe.chunk * recipe.batch_size,
+    )
+    counts = Counter(kinds)
+    return [
+        pair
+        for kind in (_spans, _words, _tasks)
+        for pair in kind(recipe, tokenizer, mixture, rng, counts[kind])
+    ]
+
+
+def _spans(
+    recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random, count: int
+) -> Iterator[IdPair]:
+    """Span corruption of texts, some of which stand there twice."""
     sentinels = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(SENTINELS)])
     end = tokenizer.eos_token_id
-    pairs = []
-    for ids in encode(tokenizer, [mixture.text() for _ in range(spans)], recipe.input_length):
-        source, target = corrupt(ids[:-1], sentinels, rng, recipe.noise_density, recipe.mean_span)
-        pairs.append(([*source, end], [*target, end]))
-    examples = [mixture.steered() for _ in range(count - spans)]
-    sources = encode(tokenizer, [example.text for example in examples], recipe.input_length)
-    targets = encode(tokenizer, [example.target for example in examples], recipe.target_length)
-    return [*pairs, *zip(sources, targets, strict=True)]
+    for _ in range(count):
+        ids = encode(tokenizer, [mixture.text()], recipe.input_length)[0][:-1]
+        if rng.random() < recipe.twice_share:
+            ids = (ids + ids)[: recipe.input_length]
+        source, target = corrupt(ids, sentinels, rng, recipe.noise_density, recipe.mean_span)
+        yield [*source, end], [*target, end]
+
+
+def _words(
+    recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random, count: int
+) -> Iterator[IdPair]:
+    """Questions on words."""
+    entries = [lexicon.entry(rng) for _ in range(count)]
+    return _encoded(recipe, tokenizer, entries)
+
+
+def _tasks(
+    recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random, count: int
+) -> Iterator[IdPair]:
+    """Examples of the tasks with their instructions."""
+    examples = [mixture.steered() for _ in range(count)]
+    return _encoded(recipe, tokenizer, [(example.text, example.target) for example in examples])
+
+
+def _encoded(recipe: Recipe, tokenizer: Any, pairs: list[tuple[str, str]]) -> Iterator[IdPair]:
+    if not pairs:
+        return iter(())
+    sources = encode(tokenizer, [source for source, _ in pairs], recipe.input_length)
+    targets = encode(tokenizer, [target for _, target in pairs], recipe.target_length)
+    return zip(sources, targets, strict=True)
 
 
 def encode(tokenizer: Any, texts: list[str], length: int) -> list[list[int]]:

@@ -53,7 +53,10 @@ class Recipe:
         hold_steps: steps until the rates begin to fall.
         average_decay: of the moving average of weights, which is what is saved.
         gradient_clip: largest norm of all gradients together.
-        span_share: share of examples that are span corruption; the others are tasks.
+        span_share: share of examples that are span corruption.
+        word_share: share of examples that ask about words; the rest are tasks.
+        twice_share: share of the texts for span corruption that stand there twice, so that a gap
+            can be read off the other copy: matching is learned that way first.
         noise_density: share of tokens that span corruption takes out.
         mean_span: mean number of tokens in one gap.
     """
@@ -66,12 +69,14 @@ class Recipe:
     short_target: int = 8
     input_length: int = 96
     target_length: int = 40
-    learning_rate: float = 2e-3
-    embedding_rate: float = 1e-2
+    learning_rate: float = 1e-3
+    embedding_rate: float = 3e-3
     warmup_steps: int = 300
     hold_steps: int = 3000
     average_decay: float = 0.998
     gradient_clip: float = 1.0
     span_share: float = 0.12
+    word_share: float = 0.15
+    twice_share: float = 0.4
     noise_density: float = 0.2
     mean_span: float = 2.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -75,7 +76,7 @@ def rate(done: int, recipe: Recipe) -> float:
 
     Linear up, then constant, then the inverse square root of the step, as in T5's pretraining.
     """
-    return min(1.0, (done + 1) / recipe.warmup_steps, (recipe.hold_steps / max(1, done)) ** 0.5)
+    return min(1.0, (done + 1) / recipe.warmup_steps, math.sqrt(recipe.hold_steps / max(1, done)))
 
 
 def batch_loss(model: Any, batch: PretrainingBatch) -> Tensor:
