@@ -142,12 +142,15 @@ class Runner:
             self._check_requirements(cell.training)
             record = self._workshop.evaluate(cell)
         except Exception as error:
-            record = self._workshop.failed(cell, self._tolerated(error))
+            fault = self._tolerated(error)
+            record = self._workshop.failed(cell, fault)
+            if not self._workshop.store.has(cell.training.digest):
+                self._faults[cell.training.digest] = fault
         self._folder.write(record)
         if record.scores is None:
             self._outcome.failed.append(cell)
-            fault = "" if record.error is None else record.error.message
-            self._display.finish(cell.training.describe(), f"failed: {fault}")
+            reason = "" if record.error is None else record.error.message
+            self._display.finish(cell.training.describe(), f"failed: {reason}")
             return
         self._outcome.finished.append(cell)
         metric = record.scores.table_metric

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +43,7 @@ class Named(DataSource):
 
 
 def plan(
-    *items: str,
+    items: Sequence[str] = (),
     model: ModelInfo = MODEL,
     source: DataSource | None = None,
     preset: str = "smoke",
@@ -98,7 +99,7 @@ def test_variants_of_a_method_are_cells_of_their_own() -> None:
 
 def test_a_target_with_full_data_is_its_own_source_prompt() -> None:
     same = ["source_training.steps=60", "source_training.evaluate_every=30"]
-    found = plan(*same, tasks=["sst2"], shots=["full"], methods=["pt", "spot"], seeds=[42])
+    found = plan(same, tasks=["sst2"], shots=["full"], methods=["pt", "spot"], seeds=[42])
     assert roles(found) == {"source prompt": 6, "cell": 1}
     # Trained for longer as a source, it is another prompt.
     found = plan(tasks=["sst2"], shots=["full"], methods=["pt", "spot"], seeds=[42])
@@ -185,8 +186,7 @@ def only(found: Plan, method: str = "dtvg", task: str = "cb") -> Training:
     ],
 )
 def test_whatever_decides_a_prompt_changes_its_name(method: str, change: dict[str, Any]) -> None:
-    items = change.pop("items", ())
-    assert only(plan(*items, **change), method).digest != only(plan(), method).digest
+    assert only(plan(**change), method).digest != only(plan(), method).digest
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,7 @@ def test_whatever_decides_a_prompt_changes_its_name(method: str, change: dict[st
     ],
 )
 def test_what_does_not_decide_a_prompt_leaves_its_name(method: str, change: dict[str, Any]) -> None:
-    items = change.pop("items", ())
-    assert only(plan(*items, **change), method).digest == only(plan(), method).digest
+    assert only(plan(**change), method).digest == only(plan(), method).digest
 
 
 def test_cells_that_differ_have_names_that_differ() -> None:
@@ -219,7 +218,7 @@ def test_cells_that_differ_have_names_that_differ() -> None:
 
 def test_a_changed_preset_shares_prompts_but_no_records() -> None:
     (one,), (other,) = (
-        [cell for cell in plan(*items, tasks=["cb"], shots=[4], seeds=[42]).cells
+        [cell for cell in plan(items, tasks=["cb"], shots=[4], seeds=[42]).cells
          if cell.training.method.name == "pt"]
         for items in ((), ("source_training.steps=7",))
     )  # fmt: skip
