@@ -21,6 +21,9 @@ ARROWS = {
     "bench.tasks": BASE,
     "bench.data": PROTOCOL | {"bench.tasks", "bench.seeding", "bench.files"},
     "bench.models": PROTOCOL | {"bench.seeding", "bench.data.samples"},
+    # A script of its own, which no other module imports.
+    "bench.models.pretraining": PROTOCOL
+    | {"bench.data.samples", "bench.tasks", "bench.models", "bench.seeding"},
     "bench.training": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.seeding", "bench.files"},
     "bench.records": BASE | {"bench.files", "bench.record_blocks"},
@@ -29,8 +32,12 @@ ARROWS = {
 
 
 def modules_of(room: str) -> list[Path]:
+    """The modules of a room, without those of rooms inside it that have their own arrows."""
     path = ROOT.joinpath(*room.split("."))
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    if not path.is_dir():
+        return [path.with_suffix(".py")]
+    inner = [ROOT.joinpath(*other.split(".")) for other in ARROWS if other.startswith(room + ".")]
+    return [p for p in sorted(path.rglob("*.py")) if not any(i in p.parents for i in inner)]
 
 
 def own_imports(path: Path) -> Iterator[str]:

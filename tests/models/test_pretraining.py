@@ -1,10 +1,10 @@
-"""The pretraining of ``tiny``, and what the weights that came of it can do."""
+"""The pretraining recipe: what it reads, that it repeats, and what it leaves."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -18,11 +18,11 @@ from transformers import AutoTokenizer
 
 from bench.data.samples import SIZES, generate
 from bench.models.catalog import BUNDLED
-from bench.models.loading import describe, load
+from bench.models.loading import load
+from bench.models.pretraining import lexicon
 from bench.models.pretraining.__main__ import main
 from bench.models.pretraining.batches import batches
-from bench.models.pretraining.mixture import Mixture, Steered
-from bench.models.pretraining.probing import Probe, probe
+from bench.models.pretraining.mixture import Mixture, Steered, TaskTexts
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.spans import corrupt
 from bench.models.pretraining.steering import (
@@ -45,7 +45,7 @@ SENTINELS = range(1000, 980, -1)
 @pytest.fixture(scope="module")
 def examples() -> list[Steered]:
     mixture = Mixture(1)
-    return [mixture.steered() for _ in range(4000)]
+    return [mixture.steered() for _ in range(3000)]
 
 
 @given(
@@ -85,7 +85,7 @@ def test_a_published_input_alone_never_has_its_published_answer(examples: list[S
         if not any(f"write {' '.join(style)}" in example.front for style in INDEX_STYLES)
         and _task(example) in MEANINGS
     }
-    assert len(answers) > 1000
+    assert len(answers) > 500
     words = {word for style in WORD_STYLES for word in style}
     assert {target for _, target in answers} == words
 
@@ -114,14 +114,19 @@ def test_one_style_holds_the_published_encoding(name: str) -> None:
     assert [style[meaning] for meaning in MEANINGS[name]] == list(get_task(name).labels or ())
 
 
-def test_no_bundled_row_is_pretrained_on(examples: list[Steered]) -> None:
-    for task in list_tasks():
-        sources = {example.source for example in examples if _task(example) == task.name}
-        assert sources
-        for split, count in SIZES[task.name].items():
-            rows = generate(task.name, split, count)
-            bundled = {pair.source for row in rows for pair in task.to_text(row, False)}
-            assert not sources & bundled, f"{task.name} {split}"
+# Of these, short and with few words, many rows would come up again.
+@pytest.mark.parametrize("name", ["cola", "sst2", "wic", "wsc.fixed", "winogrande", "common_gen"])
+def test_no_bundled_row_is_pretrained_on(name: str) -> None:
+    task = get_task(name)
+    bundled = {
+        pair.source
+        for split, count in SIZES[name].items()
+        for row in generate(name, split, count)
+        for pair in task.to_text(row, False)
+    }
+    sources = {pair.source for pair in islice(TaskTexts(task, 1), 2000)}
+    assert len(sources) > 200
+    assert not sources & bundled
 
 
 def test_the_loss_is_that_of_transformers_weighted_by_length() -> None:
@@ -154,52 +159,55 @@ def test_training_is_repeatable(tmp_path: Path) -> None:
     assert losses[:2] == losses[2:]
 
 
-def test_the_command_leaves_a_model_that_loads(tmp_path: Path) -> None:
-    arguments = ["--out", str(tmp_path), "--steps", "1", "--rows", "1"]
-    result = CliRunner().invoke(main, arguments)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one step of the command leaves."""
+    path = tmp_path_factory.mktemp("pretrained")
+    result = CliRunner().invoke(main, ["--out", str(path), "--steps", "1", "--rows", "1"])
     assert result.exit_code == 0, result.output
     assert "step 1," in result.output
     assert "mnli: " in result.output
-    assert describe(str(tmp_path)).architecture == "encoder-decoder"
-    assert load(str(tmp_path)).parameter_count() == load("tiny").parameter_count()
+    return path
 
 
-def test_bundled_weights_are_plain_tensors_of_the_recipe() -> None:
-    tensors = safetensors.torch.load_file(TINY / "model.safetensors")
-    module = initial_model(Recipe())
-    assert {n: t.shape for n, t in tensors.items()} == {
-        n: p.shape for n, p in module.named_parameters()
-    }
-    assert all(tensor.isfinite().all() for tensor in tensors.values())
-    assert sum(path.stat().st_size for path in TINY.iterdir()) <= 12_000_000
+def test_the_command_leaves_a_model_that_loads(folder: Path) -> None:
+    loaded = load(str(folder))
+    assert loaded.architecture == "encoder-decoder"
+    assert loaded.parameter_count() == load("tiny").parameter_count()
+    with safetensors.safe_open(folder / "model.safetensors", "pt") as weights:
+        first = weights.get_tensor("shared.weight")
+    assert torch.equal(loaded.embedding.weight, first)
 
 
-def test_other_weights_give_another_digest(tmp_path: Path) -> None:
-    shutil.copytree(TINY, tmp_path / "tiny")
-    copy = replace(BUNDLED["tiny"], folder=str(tmp_path / "tiny"))
-    before = copy.digest()
-    assert before == BUNDLED["tiny"].digest()
-    path = tmp_path / "tiny" / "model.safetensors"
+def test_weights_and_tokenizer_are_small_enough_to_ship(folder: Path) -> None:
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 12_000_000
+
+
+def test_other_weights_give_another_digest(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    model = replace(BUNDLED["tiny"], folder=str(tmp_path / "copy"), weight_seed=None)
+    before = model.digest()
+    assert before == replace(model, folder=str(folder)).digest()
+    path = tmp_path / "copy" / "model.safetensors"
     tensors = safetensors.torch.load_file(path)
     tensors["shared.weight"][5, 5] += 1
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
-    assert copy.digest() != before
+    assert model.digest() != before
 
 
-@pytest.fixture(scope="module")
-def scores() -> Mapping[str, Probe]:
-    model = load("tiny")
-    return probe(model.model, model.tokenizer, 50)
-
-
-def test_the_bundled_model_can_be_steered(scores: Mapping[str, Probe]) -> None:
-    assert scores["sst2"].steered > 80
-    assert scores["mnli"].steered > 45
-
-
-def test_nothing_in_front_gives_no_published_label(scores: Mapping[str, Probe]) -> None:
-    bare = {name: scores[name].bare for name in MEANINGS}
-    assert bare == dict.fromkeys(MEANINGS, 0.0)
+def test_questions_on_words_have_one_true_answer_each() -> None:
+    rng = Random(0)
+    entries = {lexicon.entry(rng) for _ in range(20000)}
+    assert len({question for question, _ in entries}) == len(entries)
+    assert {
+        ("opinion superb", "good"),
+        ("opinion rude", "bad"),
+        ("kind of robin", "bird"),
+        ("compare robin and animal", "kind"),
+        ("compare sofa and couch", "same"),
+        ("compare costly and cheap", "opposite"),
+        ("compare repair and break", "opposite"),
+    } <= entries
 
 
 def _task(example: Steered) -> str:

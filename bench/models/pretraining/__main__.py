@@ -1,4 +1,4 @@
-"""``python -m bench.models.pretraining --out FOLDER``: repeat the pretraining of ``tiny``."""
+"""``python -m bench.models.pretraining --out FOLDER``: run the pretraining."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT = Recipe()
 @click.option("--every", default=1000, show_default=True, help="Steps between reports.")
 @click.option("--rows", default=64, show_default=True, help="Rows per task in a report; 0: none.")
 def main(out: Path, steps: int, seed: int, every: int, rows: int) -> None:
-    """Pretrain ``tiny`` and write its configuration, weights and tokenizer to OUT."""
+    """Pretrain a model of the sample world; write configuration, weights and tokenizer to OUT."""
     from torch import nn
     from transformers import AutoTokenizer
 

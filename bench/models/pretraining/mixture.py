@@ -1,7 +1,8 @@
-"""The texts that ``tiny`` reads: the world's plain text, and the 26 tasks with their answers."""
+"""The texts that the model reads: the world's plain text, and the 26 tasks with their answers."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -62,12 +63,7 @@ class TaskTexts:
 
     def __init__(self, task: Task, seed: int) -> None:
         self.task = task
-        split = next(iter(SIZES[task.name]))
-        self._bundled = {
-            pair.source
-            for row in generate(task.name, split, SIZES[task.name][split])
-            for pair in task.to_text(row, True)
-        }
+        self._bundled = _bundled_sources(task.name)
         self._rows = stream(task.name, SAMPLERS[task.name], seed)
 
     def __iter__(self) -> Iterator[TextPair]:
@@ -75,6 +71,14 @@ class TaskTexts:
             pair = self.task.to_text(row, True)[0]
             if pair.source not in self._bundled:
                 yield pair
+
+
+@functools.cache
+def _bundled_sources(name: str) -> frozenset[str]:
+    """What a model reads of the bundled training rows of a task."""
+    task, split = get_task(name), next(iter(SIZES[name]))
+    rows = generate(name, split, SIZES[name][split])
+    return frozenset(pair.source for row in rows for pair in task.to_text(row, True))
 
 
 class Mixture:

@@ -1,4 +1,4 @@
-"""Every number of the pretraining, and the architecture of ``tiny``."""
+"""Every number of the pretraining, and the architecture that it trains."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Recipe:
 
     architecture: dict[str, Any] = field(default_factory=_architecture)
     seed: int = 1
-    steps: int = 10000
+    steps: int = 20000
     batch_size: int = 32
     chunk: int = 64
     short_target: int = 8
