@@ -6,11 +6,9 @@ reported together.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,24 +17,12 @@ from annotated_types import Ge, Len
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from bench.config_values import inherited, label, merge, parse_item, read_preset, read_yaml
 from bench.errors import ConfigError, UnknownNameError
 from bench.registry import MethodSpec, method_entry, parse_method
 from bench.tasks import SUITES, get_suite, get_task
 from bench.training.settings import TrainingSettings
 
-PRESETS = ("smoke", "paper")
-PROTOCOL = (
-    "data_seed",
-    "prompt_length",
-    "input_length",
-    "validation_rows",
-    "sources",
-    "training",
-    "source_training",
-)
-"""What decides how every cell is trained, apart from what spans the grid."""
-
-LENGTHS = frozenset({"steps", "epochs"})
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -129,7 +115,7 @@ class RunConfig:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(
                 f"device: {self.device!r} cannot be used here "
-                f"({str(error).partition('.')[0]}); choose auto, cpu or cuda"
+                f"({str(error).splitlines()[0].partition('.')[0]}); choose auto, cpu or cuda"
             ) from error
         return self.device
 
@@ -167,29 +153,16 @@ def load_config(
     values = read_preset(preset)
     faults: list[str] = []
     if file is not None:
-        _merge(values, _read_yaml(file))
-    _merge(values, options or {})
+        merge(values, read_yaml(file))
+    merge(values, options or {})
     for item in items:
         try:
-            _merge(values, _parse_item(item))
+            merge(values, parse_item(item))
         except ConfigError as error:
             faults.extend(error.faults)
     if "preset" in values:
         faults.append(f"preset: choose it by --preset (given: {values['preset']!r})")
-    return _checked({**values, "preset": _label(preset, values)}, faults)
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """The values of a preset.
-
-    Raises:
-        UnknownNameError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise UnknownNameError("preset", name, PRESETS)
-    text = (resources.files("bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    values: dict[str, Any] = yaml.safe_load(text)
-    return values
+    return _checked({**values, "preset": label(preset, values)}, faults)
 
 
 def dump_config(config: RunConfig) -> str:
@@ -202,14 +175,14 @@ def dump_config(config: RunConfig) -> str:
 
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
     """Validate merged values; ``faults`` holds what was found before."""
-    inherited = _inherited(values)
-    if inherited:
-        values = {**values, "source_training": {**inherited, **values["source_training"]}}
+    taken_over = inherited(values)
+    if taken_over:
+        values = {**values, "source_training": {**taken_over, **values["source_training"]}}
     faults = [*faults, *_name_faults(values), *_setting_faults(values)]
     try:
         config = TypeAdapter(RunConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError([*faults, *_describe(error, "", inherited)]) from error
+        raise ConfigError([*faults, *_describe(error, "", taken_over)]) from error
     if not config.suites and not config.tasks:
         faults.append("tasks: none given; name a suite or a task")
     if len(set(config.sources)) < len(config.sources):
@@ -301,81 +274,3 @@ def _describe(error: ValidationError, place: str, inherited: Collection[str] = (
         given = "" if isinstance(fault["input"], Mapping) else f" (given: {fault['input']!r})"
         lines.append(f"{where}: {message[:1].lower()}{message[1:]}{given}")
     return lines
-
-
-def _label(preset: str, values: Mapping[str, Any]) -> str:
-    """The preset's name with what was changed of its protocol; equal labels, equal protocols."""
-    original = read_preset(preset)
-    usual, actual = _protocol(original), _protocol(values)
-    # What the preset lets follow ``training`` is a change where it no longer does.
-    for key in _inherited(original).keys() - LENGTHS:
-        usual[f"source_training.{key}"] = actual.get(f"training.{key}")
-    changes = [f"{key}={value}" for key, value in actual.items() if value != usual.get(key)]
-    return f"{preset} with {', '.join(changes)}" if changes else preset
-
-
-def _inherited(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``source_training`` takes over from ``training``."""
-    base, stage = values.get("training"), values.get("source_training")
-    if not (isinstance(base, Mapping) and isinstance(stage, Mapping)):
-        return {}
-    inherited = {key: value for key, value in base.items() if key not in stage}
-    if not LENGTHS.isdisjoint(stage):  # Who names one of steps and epochs drops the other.
-        inherited.update(dict.fromkeys(LENGTHS & inherited.keys()))
-    return inherited
-
-
-def _protocol(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that decide how every cell is trained, by dotted key.
-
-    What spans the grid has its own place in captions; what concerns one method, in its row.
-    """
-    flat: dict[str, Any] = {}
-    for key in PROTOCOL:
-        value = values.get(key, SUITES["sources"] if key == "sources" else None)
-        if key == "source_training" and isinstance(value, Mapping):
-            value = {**_inherited(values), **value}
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
-        else:
-            flat[key] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
-def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Put ``changes`` into ``target``, nested mappings key by key."""
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        else:
-            target[key] = copy.deepcopy(value)
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"configuration {file}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"configuration {file}: no valid YAML ({reason})") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"configuration {file}: expected 'key: value' lines")
-    return values
-
-
-def _parse_item(item: str) -> dict[str, Any]:
-    """``a.b=value`` as nested mapping; the value is read as YAML."""
-    path, equals, text = item.partition("=")
-    if not equals or not all(path.split(".")):
-        raise ConfigError(f"--set {item}: expected key=value, such as training.steps=100")
-    try:
-        value: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {item}: the value is no valid YAML") from error
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    nested: dict[str, Any] = value
-    return nested

@@ -247,7 +247,8 @@ def test_naming_tasks_or_suites_replaces_those_of_the_preset(bench: Bench) -> No
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(bench: Bench) -> None:
-    words = ("run", "--task", "cb", "--method", "pt", "--method", "dtvg", "--seeds", "1,2")
+    methods = ("--method", "pt", "--method", "dtvg")
+    words = ("run", "--task", "cb", *methods, "--seeds", "1,2", "--shots", "16")
     answer = bench(*words, "--dry-run")
     assert answer.code == 0
     lines = answer.out.splitlines()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.config import PRESETS, RunConfig, dump_config, load_config, read_preset
+from bench.config import RunConfig, dump_config, load_config
+from bench.config_values import PRESETS, read_preset
 from bench.errors import ConfigError, UnknownNameError
 from bench.training.settings import TrainingSettings
 
@@ -119,7 +120,8 @@ def test_the_label_tells_protocols_apart_and_equal_ones_not() -> None:
     )
     assert label(f"source_training.batch_size={usual}") == "smoke"
     # Equal to ``training``, but not what the preset says.
-    assert label("source_training.steps=60") == "smoke with source_training.steps=60"
+    steps = read_preset("smoke")["training"]["steps"]
+    assert label(f"source_training.steps={steps}") == f"smoke with source_training.steps={steps}"
     assert label("sources=[mnli,qnli,qqp,sst2,squad,record]") == "smoke"
     assert label("sources=[cb]") == "smoke with sources=['cb']"
 
@@ -162,7 +164,8 @@ def test_source_training_inherits_what_it_does_not_say() -> None:
 def test_source_training_with_steps_does_not_inherit_epochs() -> None:
     config = load_config(items=["training.steps=null", "training.epochs=3"])
     assert (config.training.steps, config.training.epochs) == (None, 3)
-    assert (config.source_training.steps, config.source_training.epochs) == (120, None)
+    own = read_preset("smoke")["source_training"]["steps"]
+    assert (config.source_training.steps, config.source_training.epochs) == (own, None)
 
 
 def test_changes_of_single_methods() -> None:
@@ -177,7 +180,7 @@ def test_changes_of_single_methods() -> None:
     assert config.target_training("mpt:rank=3").batch_size == 3
     assert config.target_training("pt") == config.training
     assert config.stage_training("mpt").steps == 7
-    assert config.source_training.steps == 120
+    assert config.source_training.steps == read_preset("smoke")["source_training"]["steps"]
     assert config.method_spec("mpt").settings.rank == 2
     assert config.method_spec("mpt:rank=3").settings.rank == 3
 

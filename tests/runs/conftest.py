@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,13 +140,21 @@ def finished(configure: Configure, run: Run, tmp_path_factory: pytest.TempPathFa
     return run(configure(), tmp_path_factory.mktemp("out"))
 
 
+@pytest.fixture
+def folder(finished: Finished, tmp_path: Path) -> Path:
+    """A copy of the finished grid's folder, to be changed."""
+    return Path(shutil.copytree(finished.folder.folder, tmp_path / "copy"))
+
+
 @pytest.fixture(scope="session")
 def comparable() -> Callable[[Record], dict[str, Any]]:
-    """All of a record but what may differ between equal runs: times and the command line."""
+    """All of a record but what may differ between equal runs: times, command, work tree."""
 
     def strip(record: Record) -> dict[str, Any]:
         values = dataclasses.asdict(record)
-        del values["timing"], values["provenance"]["command"]
+        for name in ("command", "git_commit", "git_dirty"):
+            del values["provenance"][name]
+        del values["timing"]
         return values
 
     return strip

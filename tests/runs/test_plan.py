@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.config import load_config
+from bench.config_values import read_preset
 from bench.data import DataSource
 from bench.models.info import ModelInfo
 from bench.runs.cells import SOURCE_STAGE, Training
@@ -98,7 +99,8 @@ def test_variants_of_a_method_are_cells_of_their_own() -> None:
 
 
 def test_a_target_with_full_data_is_its_own_source_prompt() -> None:
-    same = ["source_training.steps=60", "source_training.evaluate_every=30"]
+    training = read_preset("smoke")["training"]
+    same = [f"source_training.{key}={training[key]}" for key in ("steps", "evaluate_every")]
     found = plan(same, tasks=["sst2"], shots=["full"], methods=["pt", "spot"], seeds=[42])
     assert roles(found) == {"source prompt": 6, "cell": 1}
     # Trained for longer as a source, it is another prompt.

@@ -1,0 +1,60 @@
+"""What a run tells while it works."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from bench.runs.progress import Display, LiveDisplay, PlainDisplay, make_display
+
+
+def work(display: Display) -> None:
+    with display:
+        display.say("warning: [red]as it stands[/red]")
+        display.start("cb pt 4 shots seed 42", 2)
+        display.on_step(1, 2)
+        display.on_evaluation(1, 12.34)
+        display.on_step(2, 2)
+        display.finish("cb pt 4 shots seed 42", "test accuracy 50.0")
+        display.finish("a name longer than the console is wide", "failed: no")
+
+
+def console(terminal: bool, width: int = 30) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=width)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_without_a_terminal_every_unit_is_one_line() -> None:
+    paper = console(terminal=False)
+    display = make_display(3, paper)
+    assert isinstance(display, PlainDisplay)
+    work(display)
+    assert text_of(paper).splitlines() == [
+        "warning: [red]as it stands[/red]",
+        "[1/3, 0 s] cb pt 4 shots seed 42: test accuracy 50.0",
+        "[2/3, 0 s] a name longer than the console is wide: failed: no",
+    ]
+
+
+def test_in_a_terminal_there_are_bars_for_all_and_for_one() -> None:
+    screen = console(terminal=True, width=120)
+    display = make_display(3, screen)
+    assert isinstance(display, LiveDisplay)
+    work(display)
+    text = text_of(screen)
+    assert "warning: [red]as it stands[/red]" in text
+    assert "cb pt 4 shots seed 42: test accuracy 50.0" in text
+    assert "2/3" in text
+    assert "2/2" in text
+    assert "validation 12.3" in text
+
+
+def test_the_silent_display_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    work(Display())
+    assert capsys.readouterr() == ("", "")
