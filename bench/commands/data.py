@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.commands.names import complete_suites, complete_tasks, plugin_option
 from bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,9 +26,20 @@ def _selection(command: Callable[..., None]) -> Callable[..., None]:
     """The options that both commands have."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--task", "tasks", multiple=True, help="Task; may be repeated."),
+        plugin_option,
         click.option(
-            "--suite", "suites", multiple=True, help="Suite; may be repeated. Default: all tasks."
+            "--task",
+            "tasks",
+            multiple=True,
+            shell_complete=complete_tasks,
+            help="Task; may be repeated.",
+        ),
+        click.option(
+            "--suite",
+            "suites",
+            multiple=True,
+            shell_complete=complete_suites,
+            help="Suite; may be repeated. Default: all tasks.",
         ),
     ):
         command = option(command)

@@ -9,6 +9,7 @@ from pathlib import Path
 import datasets
 import pytest
 
+from bench import plugins
 from bench.cli import main
 
 
@@ -102,3 +103,17 @@ def test_prefetch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 def test_unknown_task(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(monkeypatch, "data", "check", "--task", "clola") == 2
     assert capsys.readouterr().err == "error: unknown task 'clola': did you mean cola?\n"
+
+
+def test_task_of_a_plugin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    example = Path(__file__).parents[2] / "docs" / "extending" / "reviews_task.py"
+    (tmp_path / "reviews").mkdir()
+    rows = [{"text": "good", "label": 1}, {"text": "bad", "label": 2}]
+    for split in ("train", "validation"):
+        datasets.Dataset.from_list(rows).to_parquet(tmp_path / "reviews" / f"{split}.parquet")
+    arguments = ["--plugin", str(example), "--task", "reviews", "--data", str(tmp_path)]
+    assert bench(monkeypatch, "data", "check", *arguments) == 1
+    assert "column 'label' holds 2, not a class from 0 to 1" in capsys.readouterr().out
+    plugins.use_files([])
