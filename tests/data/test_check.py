@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub
 import pytest
 
 from bench.data import DataSource, TaskReport, check, open_source, prefetch
 from bench.data.hub import _HTTP_ERROR
 from bench.data.sources import Hub
 from bench.tasks import list_tasks
-from bench.tasks.task import Task
+from bench.tasks.task import PARQUET_BRANCH, Task
 
 Toy = Callable[..., Task]
 Folder = Callable[..., DataSource]
@@ -159,12 +160,16 @@ COMMIT = "a" * 40
 
 
 @pytest.fixture
-def cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Lays a dataset into the library's cache at a commit, and keeps the library offline."""
-    import huggingface_hub
-
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the libraries offline, with empty caches."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def cached(cache: Path, offline: None) -> Callable[[str], None]:
+    """Lays a dataset into the library's cache at a commit."""
 
     def lay(commit: str) -> None:
         folder = cache / "someone___toy" / "default" / "0.0.0" / commit
@@ -213,6 +218,34 @@ def test_offline_without_cache(cached: Callable[[str], None], pinned: Task) -> N
     (difference,) = report.differences
     assert "is not in the cache of this machine, and HF_HUB_OFFLINE is set" in difference
     assert "\n" not in difference
+
+
+@pytest.fixture
+def on_branch(toy: Toy) -> Task:
+    """A configuration of the hub's parquet branch, as scitail and web_nlg are."""
+    task = toy(rows={"train": 4, "validation": 2})
+    return replace(task, hub=replace(task.hub, revision=PARQUET_BRANCH, config="en"))
+
+
+def test_offline_reads_the_parquet_branch(
+    offline: None, on_branch: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's own cache of it is not found without the hub: the downloaded files are read."""
+    (report,) = check(Hub(), [on_branch])
+    assert "is not in the cache of this machine" in report.differences[0]
+
+    repository = tmp_path / "hub" / "datasets--someone--toy"
+    branch = repository / "refs" / PARQUET_BRANCH
+    branch.parent.mkdir(parents=True)
+    branch.write_text(COMMIT)
+    for split, size in {"train": 4, "validation": 2}.items():
+        folder = repository / "snapshots" / COMMIT / "en" / split
+        folder.mkdir(parents=True)
+        datasets.Dataset.from_list(rows(size)).to_parquet(folder / "0000.parquet")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (report,) = check(Hub(), [on_branch])
+    assert report.differences == []
+    assert report.rows == {"train": 4, "validation": 2}
 
 
 def test_local_slices_of_real_data(shared: Path) -> None:
