@@ -10,7 +10,10 @@ from typing import Any
 
 import click
 
-from bench.errors import BenchError
+from bench.commands.evaluate import evaluate
+from bench.commands.export import export
+from bench.commands.prompts import prompts
+from bench.errors import BenchError, ConfigError
 
 INTERRUPTED = 130
 
@@ -61,6 +64,12 @@ def cli() -> None:
     "--prompts",
     type=click.Path(path_type=Path),
     help="Prompt store to share between result folders (default: OUT/prompts).",
+)
+@click.option(
+    "--source-prompt",
+    "source_prompts",
+    multiple=True,
+    help="TASK=DIGEST: use this prompt of the store instead of training it; may be repeated.",
 )
 @click.option(
     "--overwrite",
@@ -158,6 +167,11 @@ def list_(kind: str, as_json: bool) -> None:
     click.echo(tabulate(shown, headers="keys", tablefmt="simple", maxcolwidths=60))
 
 
+cli.add_command(evaluate)
+cli.add_command(export)
+cli.add_command(prompts)
+
+
 def main() -> None:
     """Entry point: a user's error is one line and exit code 2; others keep their traceback."""
     try:
@@ -188,9 +202,18 @@ def _run_options(options: dict[str, Any]) -> dict[str, Any]:
         values["methods"] = list(options["methods"])
     if options["shots"]:
         values["shots"] = [_number(word) for text in options["shots"] for word in text.split(",")]
+    if options["source_prompts"]:
+        values["source_prompts"] = dict(map(_pair, options["source_prompts"]))
     if options["seeds"] is not None:
         values["seeds"] = [_number(word) for word in options["seeds"].split(",")]
     return values
+
+
+def _pair(item: str) -> tuple[str, str]:
+    task, equals, digest = item.partition("=")
+    if not equals:
+        raise ConfigError(f"--source-prompt {item}: expected TASK=DIGEST")
+    return task, digest
 
 
 def _number(word: str) -> int | str:

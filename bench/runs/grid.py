@@ -8,6 +8,7 @@ from bench.config import RunConfig
 from bench.data import open_source
 from bench.models.loading import describe, load
 from bench.runs.examples import Examples
+from bench.runs.given import find_given, require_starts
 from bench.runs.local import Outcome, Runner, Work, prepare, remaining_work
 from bench.runs.plan import Plan, make_plan
 from bench.runs.progress import make_display
@@ -38,10 +39,14 @@ def lay_out(config: RunConfig, folder: ResultFolder, overwrite: Overwrite) -> Gr
     """Plan a run; reads no rows and loads no weights.
 
     Raises:
-        BenchError: model or data cannot be found.
+        BenchError: model or data cannot be found, or a given prompt cannot be used.
     """
     source = open_source(config.data)
-    plan = make_plan(config, describe(config.model, config.tokenizer), source)
+    model = describe(config.model, config.tokenizer)
+    given = find_given(config, model, folder.prompts)
+    config = config.with_source_prompts({task: prompt.digest for task, prompt in given.items()})
+    plan = make_plan(config, model, source, given)
+    require_starts(plan.cells)
     return Grid(config, plan, folder, overwrite, remaining_work(plan, folder, overwrite))
 
 
@@ -56,6 +61,7 @@ def execute(grid: Grid, debug: bool = False) -> Outcome:
     config, folder = grid.config, grid.folder
     folder.check_writable()
     model = load(config.model, config.torch_device(), config.tokenizer)
+    require_starts(grid.work.cells, model)
     examples = Examples(
         open_source(config.data),
         model.encoder,

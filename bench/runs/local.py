@@ -171,7 +171,8 @@ class Runner:
 
 
 def _requirements(training: Training) -> Iterator[Training]:
-    """All trainings below one, deepest first."""
+    """All trainings below one, deepest first; given prompts are there already."""
     for required in training.requires:
-        yield from _requirements(required)
-        yield required
+        if isinstance(required, Training):
+            yield from _requirements(required)
+            yield required

@@ -11,7 +11,7 @@ from bench.errors import PromptError
 from bench.models.base import FrozenLM
 from bench.protocol import tensor_digest
 from bench.records import Record
-from bench.runs.cells import Cell, Training
+from bench.runs.cells import Cell, GivenPrompt, Required, Training
 from bench.runs.examples import Examples
 from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
 from bench.runs.progress import Display
@@ -62,7 +62,7 @@ class Workshop:
                 self.display.say(f"warning: {error}")
         started = _now()
         make = SourceStageJob if training.is_source_stage else TargetJob
-        job = make(training, self.model, self.examples, self.train)
+        job = make(training, self.model, self.examples, self.supply)
         checkpoint = self.checkpoint(training.digest)
         total = training.hyperparameters.total_steps(job.stream.examples)
         self.display.start(training.describe(), total)
@@ -81,11 +81,22 @@ class Workshop:
         checkpoint.remove()
         return self.store.load(training.digest)
 
+    def supply(self, required: Required) -> StoredPrompt:
+        """Give a prompt that another training starts from.
+
+        Raises:
+            PromptError: a given prompt is missing or damaged, or as :meth:`train`.
+            DivergedError: the loss is no longer finite.
+        """
+        if isinstance(required, GivenPrompt):
+            return self.store.load(required.digest)
+        return self.train(required)
+
     def evaluate(self, cell: Cell) -> Record:
         """Score a cell's prompt, trained before or now, on test."""
         training = cell.training
         stored = self.train(training)
-        prompt = stored_prompt_source(training, stored, self.model, self.train)
+        prompt = stored_prompt_source(training, stored, self.model, self.supply)
         task = self.examples.task(training.task)
         batch_size = training.hyperparameters.evaluation_batch_size
         began = time.perf_counter()
