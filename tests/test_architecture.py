@@ -18,7 +18,8 @@ ARROWS = {
     "dtvg": PROTOCOL,
     "bench.errors": set(),
     "bench.protocol": BASE,
-    "bench.tasks": BASE,
+    "bench.plugins": BASE,
+    "bench.tasks": BASE | {"bench.plugins"},
     "bench.data": PROTOCOL | {"bench.tasks", "bench.seeding", "bench.files"},
     "bench.models": PROTOCOL | {"bench.seeding", "bench.data.samples"},
     "bench.training": PROTOCOL

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from bench.config import RunConfig
 from bench.data import DataSource
+from bench.data.rows import digest
 from bench.models.info import ModelInfo
 from bench.protocol import Needs
 from bench.registry import MethodSpec
@@ -21,7 +22,8 @@ from bench.runs.cells import (
     Setting,
     Training,
 )
-from bench.tasks import get_task
+from bench.runs.code import method_digest
+from bench.tasks import get_task, task_plugin
 from bench.training.settings import TrainingSettings
 
 
@@ -161,5 +163,8 @@ class _Planner:
             else:
                 entry = get_task(task)
                 fingerprint, revision = source.fingerprint(entry), source.revision(entry)
+                plugin = task_plugin(task)
+                if plugin is not None:  # What it makes of the rows may change from day to day.
+                    fingerprint = digest(fingerprint, method_digest(plugin.module))
                 self.data[task] = DataInfo(source.kind, source.name, fingerprint, revision)
         return self.data[task]
