@@ -218,10 +218,25 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that ``--config`` takes."""
-    values = asdict(config)
+    values = config_values(config)
     del values["preset"]
-    plain: str = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
+    plain: str = yaml.safe_dump(values, sort_keys=False)
     return plain
+
+
+def config_values(config: RunConfig) -> dict[str, Any]:
+    """All of a configuration as plain values, for :func:`restore_config`."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return values
+
+
+def restore_config(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """A configuration from :func:`config_values`, with some values changed.
+
+    Raises:
+        ConfigError: with every fault found; names may be unknown here.
+    """
+    return _checked({**values, **changes}, [])
 
 
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from bench.models.info import ModelInfo
-from bench.registry import METHODS, MethodSpec
+from bench.registry import MethodSpec, method_entry
 from bench.runs.code import harness_digest, method_digest
+from bench.training.listeners import TrainingInfo
 from bench.training.settings import TrainingSettings
 
 SOURCE_STAGE = "sources"
@@ -124,7 +125,7 @@ class Training:
     @cached_property
     def code(self) -> dict[str, str]:
         """Digests of the code behind it."""
-        own = method_digest(METHODS[self.method.name].module)
+        own = method_digest(method_entry(self.method.name).module)
         # The prompts a method starts from are made by other methods' code.
         trained = [required for required in self.requires if isinstance(required, Training)]
         below = sorted({required.code["method"] for required in trained} - {own})
@@ -132,8 +133,14 @@ class Training:
 
     def describe(self) -> str:
         """One short line: task, method, shots, seed."""
-        shots = "full data" if self.shots is None else f"{self.shots} shots"
-        return f"{self.task} {self.method.label} {shots} seed {self.seed}"
+        return self.info().describe()
+
+    def info(self) -> TrainingInfo:
+        """What listeners are told of it."""
+        method = self.method
+        return TrainingInfo(
+            self.digest, self.task, method.name, method.label, self.shots, self.seed
+        )
 
 
 Required: TypeAlias = Training | GivenPrompt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 
@@ -20,6 +20,7 @@ from bench.runs.provenance import peak_memory
 from bench.runs.recording import failed_record, finished_record
 from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
+from bench.training.listeners import Listener
 from bench.training.loop import Trainer, TrainingResult
 
 
@@ -32,6 +33,7 @@ class Workshop:
         store: where prompts are kept.
         checkpoint: where the checkpoint of a training lies, by digest.
         display: told about progress.
+        listeners: told about progress of training too.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Workshop:
         store: PromptStore,
         checkpoint: Callable[[str], CheckpointFile],
         display: Display,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.model = model
         self.examples = examples
         self.store = store
         self.checkpoint = checkpoint
         self.display = display
+        self.listeners = (display, *listeners)
 
     def train(self, training: Training) -> StoredPrompt:
         """Give the prompt of a training: from the store, or trained now and stored.
@@ -64,8 +68,6 @@ class Workshop:
         make = SourceStageJob if training.is_source_stage else TargetJob
         job = make(training, self.model, self.examples, self.supply)
         checkpoint = self.checkpoint(training.digest)
-        total = training.hyperparameters.total_steps(job.stream.examples)
-        self.display.start(training.describe(), total)
         result = Trainer(
             self.model,
             job.module,
@@ -74,7 +76,8 @@ class Workshop:
             training.seed,
             job.validate,
             checkpoint,
-            self.display,
+            self.listeners,
+            training.info(),
         ).run()
         card = self._card(training, job, result, started)
         self.store.save(card, job.tensors()[1])
