@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from bench.commands.folders import folder_options
+from bench.commands.names import complete_tasks, plugin_option
 
 
 @click.command()
 @click.argument("digest")
-@click.option("--task", required=True, help="Task to answer.")
+@click.option("--task", required=True, shell_complete=complete_tasks, help="Task to answer.")
 @click.option("--model", default="tiny", show_default=True, help="Model the prompt belongs to.")
 @click.option("--tokenizer", help="Tokenizer, as for bench run.")
 @click.option("--data", default="bundled", show_default=True, help="As for bench run.")
@@ -24,6 +25,7 @@ from bench.commands.folders import folder_options
 @click.option("--batch-size", default=100, show_default=True, type=click.IntRange(min=1))
 @click.option("--device", default="cpu", show_default=True, help="As torch names it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every answer.")
+@plugin_option
 @folder_options
 def evaluate(
     digest: str,

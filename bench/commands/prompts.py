@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.commands.folders import folder_options
+from bench.commands.names import complete_tasks, plugin_option
 
 if TYPE_CHECKING:
     from bench.runs.prompts import PromptCard
@@ -23,7 +24,7 @@ def prompts() -> None:
 @prompts.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
-    "--task", required=True, help="Task the prompt was trained on."
+    "--task", required=True, shell_complete=complete_tasks, help="Task the prompt was trained on."
 )
 @click.option("--model", required=True, help="Model it belongs to, as for bench run.")
 @click.option("--tokenizer", help="Tokenizer, as for bench run.")
@@ -43,6 +44,7 @@ def prompts() -> None:
     help="Instead of --initial: it was trained from bench's own initial prompt of this seed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
+@plugin_option
 @folder_options
 def import_(
     path: Path,
