@@ -218,20 +218,20 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that ``--config`` takes."""
-    values = config_values(config)
+    values = plain_config(config)
     del values["preset"]
     plain: str = yaml.safe_dump(values, sort_keys=False)
     return plain
 
 
-def config_values(config: RunConfig) -> dict[str, Any]:
+def plain_config(config: RunConfig) -> dict[str, Any]:
     """All of a configuration as plain values, for :func:`restore_config`."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return values
 
 
 def restore_config(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    """A configuration from :func:`config_values`, with some values changed.
+    """A configuration from :func:`plain_config`, with some values changed.
 
     Raises:
         ConfigError: with every fault found; names may be unknown here.

@@ -166,9 +166,9 @@ def run(
     listeners = make_loggers(loggers, folder.logs)
     verbosity: Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
     finished, failed = 0, 0
-    for each in repeated:
-        # Laid out again, as an earlier one may have done some of its cells.
-        grid = lay_out(each.config, folder, overwrite)
+    for number, grid in enumerate(grids):
+        if number:  # Those before may have done some of its cells.
+            grid = lay_out(repeated[number].config, folder, overwrite)
         outcome = execute(grid, debug, listeners, verbosity)
         finished, failed = finished + len(outcome.finished), failed + len(outcome.failed)
     wanted = {cell.digest for grid in grids for cell in grid.plan.cells}

@@ -17,7 +17,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from bench.config import RunConfig, config_values, restore_config
+from bench.config import RunConfig, plain_config, restore_config
 from bench.errors import ConfigError, RecordError
 from bench.files import atomic_write
 from bench.records import read_records
@@ -97,7 +97,7 @@ def note_run(grid: Grid) -> Path:
     found = [task_plugin(name) for name in names]
     found += [method_entry(method).plugin for method in config.methods]
     note = RunNote(
-        configuration=config_values(config),
+        configuration=plain_config(config),
         plugins=[
             PluginNote(kind=plugin.kind, name=plugin.name, origin=plugin.origin)  # type: ignore[arg-type]
             for plugin in dict.fromkeys(found)

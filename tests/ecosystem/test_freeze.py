@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.config import config_values, load_config, restore_config
+from bench.config import load_config, plain_config, restore_config
 from bench.runs.bundle import read_bundle
 from bench.runs.environment import differences, installed_versions
 
@@ -161,7 +161,7 @@ def test_a_bundle_says_what_to_run_alone(bench: Bench, words: tuple[str, ...]) -
 def test_configurations_come_back_as_they_were() -> None:
     items = ["training.steps=7", "method_options.dtvg.training.batch_size=3", "shots=[4, full]"]
     config = load_config("paper", items=items)
-    values = config_values(config)
+    values = plain_config(config)
     assert json.loads(json.dumps(values)) == values
     assert restore_config(values, {}) == config
     assert restore_config(values, {"data": "bundled"}).data == "bundled"
