@@ -32,7 +32,7 @@ from bench.protocol import (
     ParameterGroup,
     PromptError,
     PromptMethod,
-    require_same_initial,
+    require_same_shape,
 )
 
 
@@ -122,16 +122,15 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
 
     @classmethod
     def build(cls, settings: AttemptSettings, ingredients: Ingredients) -> AttemptPrompt:
-        """Start ``P_t`` from the first source prompt [published code].
+        """Start ``P_t`` from the first source prompt [published code], wherever that started.
 
         Raises:
-            InitialPromptMismatchError: a prompt belongs to another ``P_init``.
             PromptError: shapes do not fit, or there are no sources.
         """
         prompts = ingredients.sources
         if not prompts:
             raise PromptError("ATTEMPT mixes source prompts, but there are none")
-        require_same_initial(ingredients.initial, prompts)
+        require_same_shape(ingredients.initial, prompts)
         return cls(
             target=prompts[0].matrix,
             sources=torch.stack([prompt.matrix for prompt in prompts]),

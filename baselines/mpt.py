@@ -37,7 +37,7 @@ from bench.protocol import (
     PromptError,
     PromptMethod,
     SourceStage,
-    require_same_initial,
+    require_same_shape,
 )
 
 
@@ -138,14 +138,13 @@ class MPT(PromptMethod[MPTSettings]):
     def source_stage(
         cls, settings: MPTSettings, ingredients: Ingredients, examples: Mapping[str, int]
     ) -> MPTSourceStage:
-        """All sources together, taught by their PT prompts.
+        """All sources together, taught by their PT prompts, wherever these started.
 
         Raises:
-            InitialPromptMismatchError: a teacher belongs to another ``P_init``.
             PromptError: shapes do not fit, or ``examples`` names other tasks than the teachers.
         """
         teachers = ingredients.sources
-        require_same_initial(ingredients.initial, teachers)
+        require_same_shape(ingredients.initial, teachers)
         names = [teacher.task for teacher in teachers]
         if not teachers or names != list(examples):
             raise PromptError(

@@ -8,8 +8,8 @@ prompt that PT trained on the target itself, by the cosine similarity of average
 
     sim(t, s) = cos(1/r sum_i P_t[i], 1/r sum_i P_s[i])
 
-These are the prompts themselves, not their differences to ``P_init``. In the fixed form the user
-names the source.
+These are the prompts themselves, not their differences to ``P_init``: a source may have started
+anywhere. In the fixed form the user names the source.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from baselines.pt import PromptTuning, PTSettings
 from bench.errors import UnknownNameError
-from bench.protocol import Ingredients, Needs, PromptError, SoftPrompt, require_same_initial
+from bench.protocol import Ingredients, Needs, PromptError, SoftPrompt, require_same_shape
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,10 @@ class SPoT(PromptTuning[SPoTSettings]):
 
         Raises:
             UnknownNameError: the named source is not among the sources.
-            InitialPromptMismatchError: a prompt belongs to another ``P_init``.
             PromptError: shapes do not fit, or the target's own prompt is missing.
         """
         sources = {prompt.task: prompt for prompt in ingredients.sources}
-        require_same_initial(ingredients.initial, ingredients.sources)
+        require_same_shape(ingredients.initial, ingredients.sources)
         if settings.source is not None:
             if settings.source not in sources:
                 raise UnknownNameError("source task", settings.source, sources)
@@ -95,7 +94,7 @@ class SPoT(PromptTuning[SPoTSettings]):
         target = ingredients.target
         if target is None or not sources:
             raise PromptError("SPoT compares source prompts with the target's own: one is missing")
-        require_same_initial(ingredients.initial, [target])
+        require_same_shape(ingredients.initial, [target])
         values = similarity(target.matrix, torch.stack([p.matrix for p in ingredients.sources]))
         similarities = dict(zip(sources, values.tolist(), strict=True))
         best = max(similarities, key=similarities.__getitem__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,9 @@ from bench.registry import MethodSpec, method_entry, parse_method
 from bench.tasks import SUITES, get_suite, get_task
 from bench.training.settings import TrainingSettings
 
+DIGEST_PREFIX = r"^[0-9a-f]{4,64}$"
+"""How a stored prompt is named: by its digest, or by enough of its beginning."""
+
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -34,6 +37,8 @@ def _shots(value: object) -> object:
 
 Shots = Annotated[int | Literal["full"], PlainValidator(_shots)]
 """Size of a few-shot sample, or the full training data."""
+
+DigestPrefix = Annotated[str, Field(pattern=DIGEST_PREFIX)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -70,6 +75,8 @@ class RunConfig:
         input_length: cap on the tasks' own input lengths, in tokens; None: no cap.
         validation_rows: most rows to validate on, the first of the split; None: all.
         sources: source tasks of the transfer methods, in this order.
+        source_prompts: stored prompts, by source task, that are used instead of training one; each
+            by its digest or the beginning of it.
         device: where to run, as torch names it; ``auto`` takes a GPU if there is one.
         training: how a prompt is trained on a target.
         source_training: how the source prompts are.
@@ -92,6 +99,7 @@ class RunConfig:
     suites: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     sources: Annotated[tuple[str, ...], Len(1)] = SUITES["sources"]
+    source_prompts: dict[str, DigestPrefix] = Field(default_factory=dict)
     device: str = "auto"
     method_options: dict[str, MethodOptions] = Field(default_factory=dict)
 
@@ -135,6 +143,17 @@ class RunConfig:
         changes = self._options(name).source_training
         return _changed(self.source_training, changes, f"method_options.{name}.source_training")
 
+    def with_source_prompts(self, digests: Mapping[str, str]) -> RunConfig:
+        """The same run with full digests of the given source prompts, which ``preset`` then tells.
+
+        Tables never mix presets, and so no results from trained and from given source prompts.
+        """
+        if not digests:
+            return self
+        changes = ", ".join(f"source_prompts.{task}={d[:12]}" for task, d in digests.items())
+        joint = ", " if " with " in self.preset else " with "
+        return replace(self, source_prompts=dict(digests), preset=self.preset + joint + changes)
+
     def _options(self, method: str) -> MethodOptions:
         return self.method_options.get(method.partition(":")[0], MethodOptions())
 
@@ -167,10 +186,25 @@ def load_config(
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that ``--config`` takes."""
-    values = asdict(config)
+    values = plain_config(config)
     del values["preset"]
-    plain: str = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
+    plain: str = yaml.safe_dump(values, sort_keys=False)
     return plain
+
+
+def plain_config(config: RunConfig) -> dict[str, Any]:
+    """All of a configuration as plain values, for :func:`restore_config`."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return values
+
+
+def restore_config(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """A configuration from :func:`plain_config`, with some values changed.
+
+    Raises:
+        ConfigError: with every fault found; names may be unknown here.
+    """
+    return _checked({**values, **changes}, [])
 
 
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
@@ -187,6 +221,11 @@ def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
         faults.append("tasks: none given; name a suite or a task")
     if len(set(config.sources)) < len(config.sources):
         faults.append(f"sources: a task is named twice (given: {', '.join(config.sources)})")
+    faults += [
+        f"source_prompts: {task} is none of the sources ({', '.join(config.sources)})"
+        for task in config.source_prompts
+        if task not in config.sources
+    ]
     faults += _option_faults(config)
     if faults:
         raise ConfigError(faults)

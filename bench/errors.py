@@ -34,6 +34,10 @@ class UnknownNameError(ConfigError):
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 
 
+class PluginError(BenchError):
+    """A method, task or logger from outside cannot be loaded, or its name is taken."""
+
+
 class DataError(BenchError):
     """Rows, columns, labels or splits of a dataset are missing or not what the task declares."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.registry import METHODS
-from bench.tasks import SUITES, list_tasks
+from bench.plugins import Plugin
+from bench.registry import methods as all_methods
+from bench.tasks import list_suites, list_tasks, task_plugin
 
 Rows = list[dict[str, Any]]
 
 
 def tasks() -> Rows:
     """All tasks with hub id, pinned revision, metrics, expected rows and suites."""
+    suites = list_suites()
     return [
         {
             "task": task.name,
@@ -22,7 +24,8 @@ def tasks() -> Rows:
             "split": task.split_rule,
             "input_length": task.input_length,
             "rows": [f"{split} {count}" for split, count in task.hub.rows.items()],
-            "suites": [suite for suite, names in SUITES.items() if task.name in names],
+            "suites": [suite for suite, names in suites.items() if task.name in names],
+            **_origin(task_plugin(task.name)),
         }
         for task in list_tasks()
     ]
@@ -30,12 +33,15 @@ def tasks() -> Rows:
 
 def suites() -> Rows:
     """All suites with their tasks."""
-    return [{"suite": name, "tasks": list(names)} for name, names in SUITES.items()]
+    return [{"suite": name, "tasks": list(names)} for name, names in list_suites().items()]
 
 
 def methods() -> Rows:
     """All methods."""
-    return [{"method": name, "title": entry.title} for name, entry in METHODS.items()]
+    return [
+        {"method": name, "title": entry.title, **_origin(entry.plugin)}
+        for name, entry in all_methods().items()
+    ]
 
 
 def models() -> Rows:
@@ -46,6 +52,11 @@ def models() -> Rows:
         {"model": name, "architecture": model.architecture, "note": model.note}
         for name, model in BUNDLED.items()
     ]
+
+
+def _origin(plugin: Plugin | None) -> dict[str, str]:
+    """Where a plugin comes from; nothing for what is built in."""
+    return {} if plugin is None else {"plugin": plugin.origin}
 
 
 LISTINGS: Mapping[str, Callable[[], Rows]] = {

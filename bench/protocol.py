@@ -104,14 +104,18 @@ class Needs:
     """Which prompts must exist before a method can start on a target.
 
     Attributes:
-        sources: the soft prompts that PT trained on the source tasks with their full data.
+        sources: the soft prompts that PT trained on the source tasks with their full data, or
+            that the user gave in their place.
         target: the soft prompt that PT trained on the target itself (same shots and seed).
         shared: what the method's own multi-task source stage produces.
+        same_initial: whether these prompts must have started from this run's ``P_init``, as the
+            method works with their differences to it.
     """
 
     sources: bool = False
     target: bool = False
     shared: bool = False
+    same_initial: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,20 @@ def tensor_digest(tensor: Tensor) -> str:
     return hashlib.sha256(head + data).hexdigest()
 
 
+def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
+    """Check that prompts fit ``initial`` in shape, wherever they started.
+
+    Raises:
+        PromptError: a prompt has another shape.
+    """
+    for prompt in prompts:
+        if prompt.matrix.shape != initial.shape:
+            raise PromptError(
+                f"prompt of {prompt.task} has shape {tuple(prompt.matrix.shape)}, the initial "
+                f"prompt {tuple(initial.shape)}: train it with the same model and prompt length"
+            )
+
+
 def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
     """Check that prompts fit ``initial`` in shape and were trained from it.
 
@@ -268,13 +286,9 @@ def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None
         PromptError: a prompt has another shape.
         InitialPromptMismatchError: a prompt started elsewhere, or its start is unknown.
     """
+    require_same_shape(initial, prompts)
     expected = tensor_digest(initial)
     for prompt in prompts:
-        if prompt.matrix.shape != initial.shape:
-            raise PromptError(
-                f"prompt of {prompt.task} has shape {tuple(prompt.matrix.shape)}, the initial "
-                f"prompt {tuple(initial.shape)}: train it with the same model and prompt length"
-            )
         if prompt.initial_digest != expected:
             origin = "an unknown initial prompt"
             if prompt.initial_digest is not None:
@@ -300,5 +314,6 @@ __all__ = [
     "SourceStage",
     "Trainable",
     "require_same_initial",
+    "require_same_shape",
     "tensor_digest",
 ]

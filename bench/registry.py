@@ -1,14 +1,16 @@
-"""The methods by name; adding one is one file and one line here."""
+"""The methods by name; adding one is one file and one line here, or a plugin."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError, UnknownNameError
+from bench.plugins import Plugin, describe, discover
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -18,14 +20,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """Where a method lives and what it is; its module is imported only when it runs."""
+    """Where a method lives and what it is; its module is imported only when it runs.
+
+    Attributes:
+        module: that holds it.
+        attribute: its class in the module.
+        title: for listings.
+        plugin: that brings it; None if it is built in.
+    """
 
     module: str
     attribute: str
     title: str
+    plugin: Plugin | None = None
 
     def load(self) -> type[PromptMethod[Any]]:
-        """Import the method's class."""
+        """Import the method's class.
+
+        Raises:
+            PluginError: the plugin that brings it cannot be loaded, or is no complete method.
+        """
+        if self.plugin is not None:
+            return _checked_method(self.plugin)
         method: type[PromptMethod[Any]] = getattr(
             importlib.import_module(self.module), self.attribute
         )
@@ -45,12 +61,25 @@ METHODS: Mapping[str, MethodEntry] = {
 }
 
 
+def methods() -> dict[str, MethodEntry]:
+    """The built-in methods, then those of plugins; imports none.
+
+    Raises:
+        PluginError: the name of a plugin is taken.
+    """
+    found = dict(METHODS)
+    for name, plugin in discover("method", METHODS).items():
+        title = f"plugin of {plugin.origin}"
+        found[name] = MethodEntry(plugin.module, plugin.attribute, title, plugin)
+    return found
+
+
 @dataclass(frozen=True)
 class MethodSpec:
     """A method with all its settings.
 
     Attributes:
-        name: in :data:`METHODS`.
+        name: in :func:`methods`.
         settings: an instance of the method's ``Settings``.
         label: name and the settings that the user wrote behind the colon, for tables.
     """
@@ -61,7 +90,7 @@ class MethodSpec:
 
     def load(self) -> type[PromptMethod[Any]]:
         """The method's class."""
-        return METHODS[self.name].load()
+        return method_entry(self.name).load()
 
     def values(self) -> dict[str, Any]:
         """The settings as plain values."""
@@ -75,9 +104,10 @@ def method_entry(text: str) -> MethodEntry:
         UnknownNameError: there is no such method.
     """
     name = text.partition(":")[0]
-    if name not in METHODS:
-        raise UnknownNameError("method", name, METHODS)
-    return METHODS[name]
+    known = methods()
+    if name not in known:
+        raise UnknownNameError("method", name, known)
+    return known[name]
 
 
 def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
@@ -123,6 +153,26 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     shown = sorted(key for key in chosen if getattr(settings, key) != getattr(default, key))
     values = ",".join(f"{key}={getattr(settings, key)}" for key in shown)
     return MethodSpec(name, settings, f"{name}:{values}" if shown else name)
+
+
+def _checked_method(plugin: Plugin) -> type[PromptMethod[Any]]:
+    """The class of a plugin, if it keeps the protocol as far as can be seen from outside."""
+    from bench.protocol import PromptMethod
+
+    method = plugin.load()
+    if not (inspect.isclass(method) and issubclass(method, PromptMethod)):
+        raise plugin.fault("is no subclass of bench.protocol.PromptMethod; derive it from that")
+    if inspect.isabstract(method):
+        missing = ", ".join(sorted(method.__abstractmethods__))
+        raise plugin.fault(f"lacks {missing}; write what bench.protocol asks for")
+    settings = getattr(method, "Settings", None)
+    if not (inspect.isclass(settings) and is_dataclass(settings)):
+        raise plugin.fault("has no dataclass Settings; give it one")
+    try:
+        settings()
+    except Exception as error:
+        raise plugin.fault(f"Settings() fails ({describe(error)}); give defaults") from error
+    return method
 
 
 def _describe(method: str, fault: ErrorDetails) -> str:

@@ -118,7 +118,8 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     @classmethod
     def needs(cls, settings: DTVGSettings) -> Needs:
         """The target's own prompt and, unless it stays alone, the sources."""
-        return Needs(sources=settings.grouping != "target-only", target=True)
+        sources = settings.grouping != "target-only"
+        return Needs(sources=sources, target=True, same_initial=True)
 
     @classmethod
     def build(cls, settings: DTVGSettings, ingredients: Ingredients) -> DTVGPrompt:

@@ -17,6 +17,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import datasets
 
+from bench.data.hub import load_split, one_line
 from bench.data.rows import cache_folder, digest, quiet_datasets, with_origin
 from bench.errors import DataError
 from bench.tasks.task import Task
@@ -106,21 +107,7 @@ class Hub(DataSource):
         return task.hub.splits
 
     def _read(self, task: Task, split: str) -> _Official:
-        hub = task.hub
-        origin = " ".join(part for part in (hub.path, hub.config, split) if part)
-        try:
-            rows = datasets.load_dataset(**hub.load_arguments(), split=split)
-        except ConnectionError as error:
-            raise DataError(
-                f"cannot reach the hub for {origin}: name a local folder of "
-                f"{task.name}/<split>.parquet files as the data, or fill the cache on a machine "
-                f"with network and set HF_HUB_OFFLINE=1 ({_one_line(error)})"
-            ) from error
-        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-            raise DataError(
-                f"cannot load {origin} at revision {hub.revision} from the hub "
-                f"({_one_line(error)}): use a local folder of {task.name}/<split>.parquet files"
-            ) from error
+        origin, rows = load_split(task, split)
         # A revision may be a branch; the library's fingerprint holds the commit it stands for.
         return _Official(rows, origin, rows._fingerprint)
 
@@ -198,7 +185,7 @@ class LocalFolder(DataSource):
             )
         except (OSError, ValueError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
             raise DataError(
-                f"cannot read {file} ({_one_line(error)}): write it again as a parquet file"
+                f"cannot read {file} ({one_line(error)}): write it again as a parquet file"
             ) from error
         return _Official(rows, str(file), self.fingerprint(task))
 
@@ -288,10 +275,3 @@ def _file_digest(file: Path) -> str:
     except OSError as error:
         raise DataError(f"cannot read {file} ({error.strerror}): check its permissions") from error
     return checksum.hexdigest()
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line of the innermost cause, which tells most."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -69,6 +69,17 @@ def load_splits(source: DataSource, task: Task, data_seed: int = DATA_SEED) -> T
     return TaskRows(train, validation, test, (*official.notes, *defects))
 
 
+def unexpected_count(source: DataSource, task: Task, split: str, rows: int) -> str | None:
+    """Say how an official split of the hub differs in size from what is expected, if it does.
+
+    Other sources may hold any number of rows.
+    """
+    expected = task.hub.rows.get(split)
+    if source.kind != "hub" or expected is None or rows == expected:
+        return None
+    return f"the hub's {task.name} {split} split has {rows} rows, not the {expected} expected"
+
+
 class _OfficialSplits:
     """The official splits of one task, and what is to be noted about them."""
 
@@ -79,12 +90,9 @@ class _OfficialSplits:
 
     def load(self, split: str) -> datasets.Dataset:
         rows = self.source.load(self.task, split)
-        expected = self.task.hub.rows.get(split)
-        if self.source.kind == "hub" and expected is not None and len(rows) != expected:
-            self.notes.append(
-                f"the hub's {self.task.name} {split} split has {len(rows)} rows, "
-                f"not the {expected} expected"
-            )
+        unexpected = unexpected_count(self.source, self.task, split, len(rows))
+        if unexpected is not None:
+            self.notes.append(unexpected)
         return rows
 
     def lacks_test(self) -> bool:

@@ -21,7 +21,7 @@ from bench.reports.settings import (
     shortened,
 )
 from bench.reports.tables import MAJORITY_LABEL, Column, Table, TableCell, TableRow
-from bench.tasks import list_tasks
+from bench.tasks import TASKS
 
 DECIMALS = 1
 """Digits after the point that tables show; means that agree in them are equally good."""
@@ -156,8 +156,8 @@ def _table(setting: Setting, records: Sequence[Record], method_order: Sequence[s
 
 
 def _columns(frame: pd.DataFrame) -> tuple[Column, ...]:
-    """The tasks in the order of the suites; tasks that the suites do not know follow by name."""
-    place = {task.name: index for index, task in enumerate(list_tasks())}
+    """The tasks in the order of the suites; all others, also those of plugins, follow by name."""
+    place = {task.name: index for index, task in enumerate(TASKS)}
     names = sorted(frame["task"].unique(), key=lambda name: (place.get(name, len(place)), name))
     # All records of a task in one table agree here, except for failed ones that know nothing.
     known = frame.groupby("task")[["metric", "test_rows"]].first()

@@ -6,17 +6,37 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from bench.models.info import ModelInfo
-from bench.registry import METHODS, MethodSpec
+from bench.registry import MethodSpec, method_entry
 from bench.runs.code import harness_digest, method_digest
+from bench.training.listeners import TrainingInfo
 from bench.training.settings import TrainingSettings
 
 SOURCE_STAGE = "sources"
 """Stands in for the task of a multi-task source stage."""
 
 Role = Literal["source prompt", "shared prompt", "target prompt", "cell"]
+
+
+@dataclass(frozen=True)
+class GivenPrompt:
+    """A stored prompt that the user gives in place of training a source prompt.
+
+    Attributes:
+        task: source task it stands for.
+        digest: its name in the prompt store.
+        initial_digest: of the ``P_init`` it started from; None if unknown.
+    """
+
+    task: str
+    digest: str
+    initial_digest: str | None
+
+    def describe(self) -> str:
+        """One short line: task and digest."""
+        return f"{self.task} given {self.digest[:12]}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +81,7 @@ class Training:
         hyperparameters: steps, batch size, intervals.
         setting: what the whole run shares.
         sources: source tasks, if the method needs their prompts.
-        requires: trainings whose prompts this one starts from: sources in order, then target.
+        requires: what gives the prompts this one starts from: sources in order, then target.
     """
 
     method: MethodSpec
@@ -71,7 +91,7 @@ class Training:
     seed: int
     hyperparameters: TrainingSettings
     setting: Setting
-    requires: tuple[Training, ...] = field(default=(), repr=False)
+    requires: tuple[Training | GivenPrompt, ...] = field(default=(), repr=False)
 
     @property
     def is_source_stage(self) -> bool:
@@ -99,21 +119,32 @@ class Training:
             "input_length": self.setting.input_length,
             "validation_rows": self.setting.validation_rows,
             "code": self.code,
-            "requires": [training.digest for training in self.requires],
+            "requires": [required.digest for required in self.requires],
         }
 
     @cached_property
     def code(self) -> dict[str, str]:
         """Digests of the code behind it."""
-        own = method_digest(METHODS[self.method.name].module)
+        own = method_digest(method_entry(self.method.name).module)
         # The prompts a method starts from are made by other methods' code.
-        below = sorted({required.code["method"] for required in self.requires} - {own})
+        trained = [required for required in self.requires if isinstance(required, Training)]
+        below = sorted({required.code["method"] for required in trained} - {own})
         return {"harness": harness_digest(), "method": _digest([own, *below]) if below else own}
 
     def describe(self) -> str:
         """One short line: task, method, shots, seed."""
-        shots = "full data" if self.shots is None else f"{self.shots} shots"
-        return f"{self.task} {self.method.label} {shots} seed {self.seed}"
+        return self.info().describe()
+
+    def info(self) -> TrainingInfo:
+        """What listeners are told of it."""
+        method = self.method
+        return TrainingInfo(
+            self.digest, self.task, method.name, method.label, self.shots, self.seed
+        )
+
+
+Required: TypeAlias = Training | GivenPrompt
+"""What gives a prompt that a training starts from."""
 
 
 @dataclass(frozen=True)

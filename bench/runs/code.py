@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import bench
@@ -26,6 +27,9 @@ HARNESS = (
 """What below ``bench`` decides results; the samples count as data, and how the tiny model was
 pretrained shows in its weights."""
 
+METHOD_PACKAGES = ("baselines", "dtvg")
+"""The built-in methods, which those of plugins may build on."""
+
 NOT_HARNESS = {PACKAGE / "data" / "samples", PACKAGE / "models" / "pretraining"}
 
 
@@ -41,35 +45,47 @@ def harness_digest() -> str:
 
 @cache
 def method_digest(module: str) -> str:
-    """Digest of a method's module and of the modules of its own package that it imports."""
-    return _digest(sorted(_with_imports(module, module.partition(".")[0])))
+    """Digest of a module and of what it imports of its own package and of the built-in methods.
+
+    The module is a method's, or that of a task from a plugin.
+    """
+    return _digest(sorted(_with_imports(module, {module.partition(".")[0], *METHOD_PACKAGES})))
 
 
-def _with_imports(module: str, package: str) -> set[Path]:
+def _with_imports(module: str, packages: Collection[str]) -> set[Path]:
     found: set[Path] = set()
     waiting = [module]
     while waiting:
-        path = _source(waiting.pop())
-        if path is None or path in found:
+        spec = _find(waiting.pop())
+        if spec is None or spec.origin is None or not spec.has_location:
+            continue
+        path = Path(spec.origin)
+        if path in found or path.suffix != ".py":
             continue
         found.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            else:
-                continue
-            waiting += [name for name in names if name.partition(".")[0] == package]
+        names = _imports(ast.parse(path.read_text(encoding="utf-8")), spec.parent or "")
+        waiting += [name for name in names if name.partition(".")[0] in packages]
     return found
 
 
-def _source(module: str) -> Path | None:
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Names that may be modules; relative ones start from ``package``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join(
+                [*(above if node.level else []), *([node.module] if node.module else [])]
+            )
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def _find(module: str) -> ModuleSpec | None:
     try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+        return importlib.util.find_spec(module)
+    except (ModuleNotFoundError, ValueError):
         return None
-    return None if spec is None or spec.origin is None else Path(spec.origin)
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.config import RunConfig
 from bench.data import open_source
 from bench.models.loading import describe, load
+from bench.runs.bundle import note_run
 from bench.runs.examples import Examples
+from bench.runs.given import find_given, require_starts
 from bench.runs.local import Outcome, Runner, Work, prepare, remaining_work
 from bench.runs.plan import Plan, make_plan
-from bench.runs.progress import make_display
+from bench.runs.progress import EvaluationLines, Verbosity, make_display
 from bench.runs.results import Overwrite, ResultFolder
 from bench.runs.workshop import Workshop
+from bench.training.listeners import Listener
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,15 @@ class Grid:
     """A configuration laid out against a result folder.
 
     Attributes:
-        config: what to run.
+        requested: the configuration as it was given.
+        config: what to run; names given prompts by their full digests.
         plan: all cells and prompts.
         folder: where results are.
         overwrite: which cells are repeated.
         work: what is left to do.
     """
 
+    requested: RunConfig
     config: RunConfig
     plan: Plan
     folder: ResultFolder
@@ -38,24 +44,42 @@ def lay_out(config: RunConfig, folder: ResultFolder, overwrite: Overwrite) -> Gr
     """Plan a run; reads no rows and loads no weights.
 
     Raises:
-        BenchError: model or data cannot be found.
+        BenchError: model or data cannot be found, or a given prompt cannot be used.
     """
     source = open_source(config.data)
-    plan = make_plan(config, describe(config.model, config.tokenizer), source)
-    return Grid(config, plan, folder, overwrite, remaining_work(plan, folder, overwrite))
+    model = describe(config.model, config.tokenizer)
+    given = find_given(config, model, folder.prompts)
+    requested = config
+    config = config.with_source_prompts({task: prompt.digest for task, prompt in given.items()})
+    plan = make_plan(config, model, source, given)
+    require_starts(plan.cells)
+    work = remaining_work(plan, folder, overwrite)
+    return Grid(requested, config, plan, folder, overwrite, work)
 
 
-def execute(grid: Grid, debug: bool = False) -> Outcome:
+def execute(
+    grid: Grid,
+    debug: bool = False,
+    listeners: Sequence[Listener] = (),
+    verbosity: Verbosity = "normal",
+) -> Outcome:
     """Do what is left of a grid; a grid without work loads nothing.
 
+    Args:
+        grid: what to do.
+        debug: whether to show the tracebacks of failed cells.
+        listeners: told about every training.
+        verbosity: what to print of the progress.
+
     Raises:
-        BenchError: input or output cannot be used.
+        BenchError: input or output cannot be used, or a listener failed.
     """
     if not grid.work.cells:
         return Outcome()
     config, folder = grid.config, grid.folder
     folder.check_writable()
     model = load(config.model, config.torch_device(), config.tokenizer)
+    require_starts(grid.work.cells, model)
     examples = Examples(
         open_source(config.data),
         model.encoder,
@@ -63,8 +87,11 @@ def execute(grid: Grid, debug: bool = False) -> Outcome:
         config.input_length,
         config.validation_rows,
     )
-    with make_display(grid.work.units) as display:
-        workshop = Workshop(model, examples, folder.prompts, folder.checkpoint, display)
+    note_run(grid)
+    with make_display(grid.work.units, verbosity=verbosity) as display:
+        if verbosity == "verbose":
+            listeners = (EvaluationLines(display), *listeners)
+        workshop = Workshop(model, examples, folder.prompts, folder.checkpoint, display, listeners)
         display.say(f"preparing data of {len(grid.config.task_names())} tasks")
         prepare(grid.work, workshop)
         return Runner(grid.work, workshop, folder, display, debug).run(grid.overwrite)

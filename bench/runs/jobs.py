@@ -12,8 +12,15 @@ from torch import Tensor
 
 from bench.errors import PromptError
 from bench.models.base import FrozenLM
-from bench.protocol import Ingredients, PromptMethod, SoftPrompt, SourceStage, Trainable
-from bench.runs.cells import Training
+from bench.protocol import (
+    Ingredients,
+    PromptMethod,
+    SoftPrompt,
+    SourceStage,
+    Trainable,
+    require_same_initial,
+)
+from bench.runs.cells import Required, Training
 from bench.runs.examples import Examples
 from bench.runs.prompts import MERGED, Form, StoredPrompt
 from bench.seeding import derive_seed
@@ -21,8 +28,8 @@ from bench.training.evaluation import PromptSource, evaluate, fixed_prompt
 from bench.training.loop import BatchStream, Validation, snapshot
 from bench.training.streams import MixtureStream, TaskStream
 
-Supply = Callable[[Training], StoredPrompt]
-"""Gives the stored prompt of a required training."""
+Supply = Callable[[Required], StoredPrompt]
+"""Gives the stored prompt that a training requires."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +101,9 @@ class SourceStageJob(Job):
         self._validation = [examples.evaluation(name, "validation") for name in names]
         chosen = [examples.training(name, None, training.seed) for name in names]
         counts = {name: len(part.encoded) for name, part in zip(names, chosen, strict=True)}
+        initial = model.initial_prompt(training.setting.prompt_length, training.seed)
         ingredients = Ingredients(
-            initial=model.initial_prompt(training.setting.prompt_length, training.seed),
-            sources=soft_prompts(training.requires, supply),
+            initial=initial, sources=soft_prompts(training.requires, supply, initial)
         )
         _seed_module(training)
         method = training.method.load()
@@ -137,22 +144,39 @@ def build_method(training: Training, model: FrozenLM, supply: Supply) -> PromptM
     required = list(training.requires)
     shared = required.pop() if needs.shared else None
     target = required.pop() if needs.target else None
+    initial = model.initial_prompt(training.setting.prompt_length, training.seed)
     ingredients = Ingredients(
-        initial=model.initial_prompt(training.setting.prompt_length, training.seed),
-        sources=soft_prompts(required, supply),
-        target=None if target is None else soft_prompts([target], supply)[0],
+        initial=initial,
+        sources=soft_prompts(required, supply, initial),
+        target=None if target is None else soft_prompts([target], supply, initial)[0],
         shared=None if shared is None else supply(shared).tensors,
     )
     _seed_module(training)
     return method.build(training.method.settings, ingredients).to(model.device)
 
 
-def soft_prompts(trainings: Sequence[Training], supply: Supply) -> tuple[SoftPrompt, ...]:
-    """The merged prompts of trainings, with the ``P_init`` each started from."""
-    stored = [(training.task, supply(training)) for training in trainings]
-    return tuple(
-        SoftPrompt(task, prompt.matrix, prompt.card.initial_digest) for task, prompt in stored
-    )
+def soft_prompts(
+    required: Sequence[Required], supply: Supply, initial: Tensor
+) -> tuple[SoftPrompt, ...]:
+    """The merged prompts that are required, with the ``P_init`` each started from.
+
+    Args:
+        required: what gives them.
+        supply: gives them as stored.
+        initial: ``(r, d)``, where the prompts that a run trains itself start.
+
+    Raises:
+        PromptError: a prompt is missing, or no matrix.
+        InitialPromptMismatchError: a trained prompt started elsewhere, so its name is wrong.
+    """
+    prompts = []
+    for item in required:
+        stored = supply(item)
+        prompt = SoftPrompt(item.task, stored.matrix, stored.card.initial_digest)
+        if isinstance(item, Training):  # Whether a given one may differ is for the method to say.
+            require_same_initial(initial, [prompt])
+        prompts.append(prompt)
+    return tuple(prompts)
 
 
 def prompt_source(module: PromptMethod[Any], model: FrozenLM) -> PromptSource:

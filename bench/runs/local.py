@@ -130,12 +130,12 @@ class Runner:
         try:
             self._check_requirements(training)
             score = self._workshop.train(training).card.result["best_score"]
-            outcome = f"validation {score:.1f}"
+            outcome, failed = f"validation {score:.1f}", False
         except Exception as error:
             self._faults[digest] = self._tolerated(error)
-            outcome = f"failed: {error}"
+            outcome, failed = f"failed: {error}", True
         if any(prompt.digest == digest for prompt in self._work.prompts):
-            self._display.finish(f"prompt {training.describe()}", outcome)
+            self._display.finish(f"prompt {training.describe()}", outcome, failed)
 
     def _finish(self, cell: Cell) -> None:
         try:
@@ -150,7 +150,7 @@ class Runner:
         if record.scores is None:
             self._outcome.failed.append(cell)
             reason = "" if record.error is None else record.error.message
-            self._display.finish(cell.training.describe(), f"failed: {reason}")
+            self._display.finish(cell.training.describe(), f"failed: {reason}", failed=True)
             return
         self._outcome.finished.append(cell)
         metric = record.scores.table_metric
@@ -174,7 +174,8 @@ class Runner:
 
 
 def _requirements(training: Training) -> Iterator[Training]:
-    """All trainings below one, deepest first."""
+    """All trainings below one, deepest first; given prompts are there already."""
     for required in training.requires:
-        yield from _requirements(required)
-        yield required
+        if isinstance(required, Training):
+            yield from _requirements(required)
+            yield required

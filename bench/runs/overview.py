@@ -28,6 +28,10 @@ def overview(grid: Grid) -> dict[str, Any]:
         "preset": grid.config.preset,
         "model": grid.config.model,
         "data": grid.config.data,
+        "given": [
+            {"role": "source prompt", "prompt": prompt.describe(), "digest": prompt.digest}
+            for prompt in grid.plan.given
+        ],
         "trainings": [_training(grid, training) for training in grid.plan.trainings.values()],
         "cells": cells,
         "summary": _summary(grid),
@@ -38,6 +42,8 @@ def render_overview(values: dict[str, Any]) -> str:
     """The overview as text, one line per prompt and cell."""
     lines = [f"preset {values['preset']}, model {values['model']}, data {values['data']}", ""]
     lines.append("Prompts that others start from:")
+    for prompt in values["given"]:
+        lines.append(f"  {'exists':<9} {prompt['role']:<14} {prompt['prompt']}")
     for training in values["trainings"]:
         if training["role"] != "cell":
             state = "exists" if training["exists"] else "to train"
@@ -74,6 +80,8 @@ def _summary(grid: Grid) -> dict[str, str]:
         )
         for role in ROLES
     }
+    if grid.plan.given:
+        lines["given source prompts"] = f"{len(grid.plan.given)} exist"
     done = len(grid.plan.cells) - len(grid.work.cells)
     lines["cells"] = f"{len(grid.work.cells)} to run, {done} done"
     return lines

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from bench.config import RunConfig
 from bench.data import DataSource
+from bench.data.rows import digest
 from bench.models.info import ModelInfo
 from bench.protocol import Needs
 from bench.registry import MethodSpec
-from bench.runs.cells import SOURCE_STAGE, Cell, DataInfo, Role, Setting, Training
-from bench.tasks import get_task
+from bench.runs.cells import (
+    SOURCE_STAGE,
+    Cell,
+    DataInfo,
+    GivenPrompt,
+    Required,
+    Role,
+    Setting,
+    Training,
+)
+from bench.runs.code import method_digest
+from bench.tasks import get_task, task_plugin
 from bench.training.settings import TrainingSettings
 
 
@@ -24,24 +36,45 @@ class Plan:
         trainings: each once, by digest, requirements before what needs them.
         roles: what each training gives, by digest: a prompt that others start from, or only the
             prompt of its own cell.
+        given: the prompts that stand in for source prompts, as far as a cell starts from them.
     """
 
     cells: tuple[Cell, ...]
     trainings: dict[str, Training]
     roles: dict[str, Role]
+    given: tuple[GivenPrompt, ...] = ()
 
 
-def make_plan(config: RunConfig, model: ModelInfo, source: DataSource) -> Plan:
-    """Lay out all cells of a configuration; a prompt that several need is planned once."""
-    return _Planner(config, model, source).plan()
+def make_plan(
+    config: RunConfig,
+    model: ModelInfo,
+    source: DataSource,
+    given: Mapping[str, GivenPrompt] = MappingProxyType({}),
+) -> Plan:
+    """Lay out all cells of a configuration; a prompt that several need is planned once.
+
+    Args:
+        config: what to run.
+        model: the frozen language model.
+        source: where rows come from.
+        given: prompts that take the place of trained ones, by source task.
+    """
+    return _Planner(config, model, source, given).plan()
 
 
 class _Planner:
     """Builds the graph; equal trainings are one object, so digests are computed once."""
 
-    def __init__(self, config: RunConfig, model: ModelInfo, source: DataSource) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        model: ModelInfo,
+        source: DataSource,
+        given: Mapping[str, GivenPrompt],
+    ) -> None:
         self.config = config
         self.source = source
+        self.given = given
         self.setting = Setting(
             model,
             config.data_seed,
@@ -53,13 +86,15 @@ class _Planner:
         self.trainings: dict[str, Training] = {}
         self.roles: dict[str, Role] = {}
         self.data: dict[str, DataInfo] = {}
-        self.source_prompts: dict[int, tuple[Training, ...]] = {}
+        self.source_prompts: dict[int, tuple[Required, ...]] = {}
 
     def plan(self) -> Plan:
         cells: dict[str, Cell] = {}
         for cell in self._cells():
             cells.setdefault(cell.digest, cell)  # A method or seed may be named twice.
-        return Plan(tuple(cells.values()), self.trainings, self.roles)
+        started_from = {r for prompts in self.source_prompts.values() for r in prompts}
+        given = tuple(prompt for prompt in self.given.values() if prompt in started_from)
+        return Plan(tuple(cells.values()), self.trainings, self.roles, given)
 
     def _cells(self) -> Iterator[Cell]:
         config = self.config
@@ -76,7 +111,7 @@ class _Planner:
     def _target(
         self, spec: MethodSpec, needs: Needs, task: str, shots: int | None, seed: int
     ) -> Training:
-        requires: tuple[Training, ...] = ()
+        requires: tuple[Required, ...] = ()
         if needs.sources:
             requires += self._sources(seed)
         if needs.target:
@@ -91,11 +126,12 @@ class _Planner:
         settings = self.config.target_training(spec.name)
         return self._add(spec, task, shots, seed, settings, requires, "cell")
 
-    def _sources(self, seed: int) -> tuple[Training, ...]:
+    def _sources(self, seed: int) -> tuple[Required, ...]:
         if seed not in self.source_prompts:
             settings = self.config.source_training
             self.source_prompts[seed] = tuple(
-                self._add(self.pt, task, None, seed, settings, (), "source prompt")
+                self.given.get(task)
+                or self._add(self.pt, task, None, seed, settings, (), "source prompt")
                 for task in self.config.sources
             )
         return self.source_prompts[seed]
@@ -107,7 +143,7 @@ class _Planner:
         shots: int | None,
         seed: int,
         settings: TrainingSettings,
-        requires: tuple[Training, ...],
+        requires: tuple[Required, ...],
         role: Role,
     ) -> Training:
         data = self._data(task, requires)
@@ -118,14 +154,17 @@ class _Planner:
             self.roles[training.digest] = role
         return known
 
-    def _data(self, task: str, requires: tuple[Training, ...]) -> DataInfo:
+    def _data(self, task: str, requires: tuple[Required, ...] = ()) -> DataInfo:
         if task not in self.data:
             source = self.source
             if task == SOURCE_STAGE:
-                joined = "+".join(training.data.fingerprint for training in requires)
+                joined = "+".join(self._data(required.task).fingerprint for required in requires)
                 self.data[task] = DataInfo(source.kind, source.name, joined, None)
             else:
                 entry = get_task(task)
                 fingerprint, revision = source.fingerprint(entry), source.revision(entry)
+                plugin = task_plugin(task)
+                if plugin is not None:  # What it makes of the rows may change from day to day.
+                    fingerprint = digest(fingerprint, method_digest(plugin.module))
                 self.data[task] = DataInfo(source.kind, source.name, fingerprint, revision)
         return self.data[task]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -14,9 +15,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.training.listeners import EvaluationEvent, Listener, TrainingInfo
 
-class Display:
-    """Told what a run does; also the listener of the training loop. This one shows nothing."""
+Verbosity = Literal["quiet", "normal", "verbose"]
+"""Failures alone; one line per finished unit; and one line per evaluation."""
+
+
+class Display(Listener):
+    """Told what a run does; also a listener of the training loop. This one shows nothing."""
 
     def __enter__(self) -> Display:
         return self
@@ -24,26 +30,35 @@ class Display:
     def __exit__(self, *error: object) -> None:
         """End the display; errors pass."""
 
-    def start(self, what: str, total: int) -> None:
-        """A training of ``total`` steps begins or continues."""
-
-    def on_step(self, step: int, total: int) -> None:
-        """An optimiser step is done."""
-
-    def on_evaluation(self, step: int, score: float) -> None:
-        """Validation gave this mean score."""
-
-    def finish(self, what: str, outcome: str) -> None:
+    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
         """One unit of the plan is done."""
 
     def say(self, line: str) -> None:
         """A line that is to stay."""
 
 
-def make_display(units: int, console: Console | None = None) -> Display:
-    """A display for ``units`` units of work: live in a terminal, else plain lines."""
+def make_display(
+    units: int, console: Console | None = None, verbosity: Verbosity = "normal"
+) -> Display:
+    """A display for ``units`` units of work: live in a terminal, else plain lines.
+
+    There are colours in terminals only, and none if NO_COLOR is set.
+    """
     console = console or Console(stderr=True)
+    if verbosity == "quiet":
+        return QuietDisplay(console)
     return LiveDisplay(console, units) if console.is_terminal else PlainDisplay(console, units)
+
+
+class QuietDisplay(Display):
+    """Nothing but failures."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
+        if failed:
+            _print(self._console, f"error: {what}: {outcome}")
 
 
 class LiveDisplay(Display):
@@ -69,21 +84,22 @@ class LiveDisplay(Display):
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
 
-    def start(self, what: str, total: int) -> None:
+    def on_start(self, training: TrainingInfo, step: int, total: int) -> None:
+        what = training.describe()
         self._bars.reset(self._one, description=what, total=total, score="", visible=True)
 
     def on_step(self, step: int, total: int) -> None:
         self._bars.update(self._one, completed=step)
 
-    def on_evaluation(self, step: int, score: float) -> None:
-        self._bars.update(self._one, score=f"validation {score:.1f}")
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self._bars.update(self._one, score=f"validation {event.score:.1f}")
 
-    def finish(self, what: str, outcome: str) -> None:
+    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
         self._bars.advance(self._all)
         self.say(f"{what}: {outcome}")
 
     def say(self, line: str) -> None:
-        self._bars.console.print(line, markup=False, highlight=False)
+        _print(self._bars.console, line)
 
 
 class PlainDisplay(Display):
@@ -95,10 +111,31 @@ class PlainDisplay(Display):
         self._done = 0
         self._began = time.monotonic()
 
-    def finish(self, what: str, outcome: str) -> None:
+    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
         self._done += 1
         seconds = time.monotonic() - self._began
         self.say(f"[{self._done}/{self._units}, {seconds:.0f} s] {what}: {outcome}")
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print(self._console, line)
+
+
+class EvaluationLines(Listener):
+    """One line per evaluation, through a display."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._what = ""
+
+    def on_start(self, training: TrainingInfo, step: int, total: int) -> None:
+        self._what = training.describe()
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self._display.say(
+            f"{self._what}: step {event.step}/{event.total}, loss {event.loss:.4f}, "
+            f"validation {event.score:.1f} (best {event.best_score:.1f} at {event.best_step})"
+        )
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from bench.config import DIGEST_PREFIX
 from bench.errors import PromptError
 from bench.files import atomic_write
 
@@ -34,22 +36,25 @@ class PromptCard:
         digest: of the training that gave it.
         form: what the tensors are.
         training: the training in words and numbers (method, task, model, seed, settings, data).
-        initial_digest: of the ``P_init`` it started from.
+        initial_digest: of the ``P_init`` it started from; None if unknown.
         trainable_parameters: how many scalars the optimiser moved.
         rows: training and validation row counts, few-shot rows and notes.
         result: steps, best step and score, learning curve and diagnostics.
         timing: seconds, examples per second, peak memory: what differs between equal runs.
+        imported: whether it was trained elsewhere; then ``training`` says where it comes from, and
+            ``rows`` and ``result`` are empty.
         sha256: of the tensors file; filled by the store.
     """
 
     digest: str
     form: Form
     training: dict[str, Any]
-    initial_digest: str
+    initial_digest: str | None
     trainable_parameters: int
     rows: dict[str, Any]
     result: dict[str, Any]
     timing: dict[str, Any]
+    imported: bool = False
     sha256: str = ""
 
 
@@ -103,13 +108,42 @@ class PromptStore:
             data = path.read_bytes()
         except (OSError, ValueError, TypeError) as error:
             raise PromptError(
-                f"prompt {self._card(digest)}: cannot be read ({error}); run again to train it anew"
+                f"prompt {self._card(digest)}: cannot be read ({error}); train or import it anew"
             ) from error
         if hashlib.sha256(data).hexdigest() != card.sha256:
-            raise PromptError(
-                f"prompt {path}: damaged (digest differs); run again to train it anew"
-            )
+            raise PromptError(f"prompt {path}: damaged (digest differs); train or import it anew")
         return StoredPrompt(card, safetensors.torch.load(data))
+
+    def find(self, prefix: str) -> str:
+        """The full digest of the one stored prompt whose digest begins so.
+
+        Raises:
+            PromptError: none does, or several do, or this cannot begin a digest.
+        """
+        if not re.fullmatch(DIGEST_PREFIX, prefix):
+            raise PromptError(
+                f"prompt {prefix!r}: expected 4 to 64 of the characters 0-9 and a-f, the beginning "
+                "of a digest that 'bench prompts list' shows"
+            )
+        found = sorted(path.stem for path in self.folder.glob(f"{prefix}*.json"))
+        if len(found) != 1:
+            matches = f"{len(found)} prompts begin" if found else "no prompt begins"
+            raise PromptError(
+                f"{matches} with {prefix!r} in {self.folder}: see 'bench prompts list', which "
+                "takes the same --out and --prompts"
+            )
+        return found[0]
+
+    def cards(self) -> tuple[list[PromptCard], list[str]]:
+        """The cards of all prompts in the order of their digests, and a warning for each that
+        cannot be read."""
+        cards, warnings = [], []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                cards.append(PromptCard(**json.loads(path.read_text(encoding="utf-8"))))
+            except (OSError, ValueError, TypeError) as error:
+                warnings.append(f"{path} is no card of a prompt: {error} (file kept, ignored)")
+        return cards, warnings
 
     def remove(self, digest: str) -> None:
         """Forget a prompt; the card goes first, as it vouches for the tensors."""

@@ -26,7 +26,7 @@ from bench.records import (
     TimingBlock,
     TrainingBlock,
 )
-from bench.runs.cells import Cell, Training
+from bench.runs.cells import Cell, GivenPrompt, Required, Training
 from bench.runs.examples import Examples
 from bench.runs.prompts import StoredPrompt
 from bench.runs.provenance import peak_memory, provenance
@@ -54,6 +54,7 @@ def finished_record(
     """
     task = examples.task(cell.training.task)
     card = stored.card
+    assert card.initial_digest is not None  # Unknown only for prompts from elsewhere.
     result = card.result
     best = next(point for point in result["curve"] if point["step"] == result["best_step"])
     timing = {**card.timing, "finished": _now(), "evaluation_seconds": evaluation_seconds}
@@ -166,16 +167,22 @@ def _majority(task: str, examples: Examples) -> MajorityBlock | None:
 
 def _notes(training: Training, examples: Examples) -> list[str]:
     notes = examples.notes(training.task)
-    sources = {required.task for required in _all_requirements(training)}
-    if training.task in sources and training.shots is not None:
+    below = _all_requirements(training)
+    trained = {required.task for required in below if isinstance(required, Training)}
+    if training.task in trained and training.shots is not None:
         notes.append("a source prompt trained on the full data of this very task was available")
+    given = {required for required in below if isinstance(required, GivenPrompt)}
+    for prompt in sorted(given, key=lambda prompt: prompt.task):
+        notes.append(f"source prompt of {prompt.task} was given: {prompt.digest[:12]}")
     return notes
 
 
-def _all_requirements(training: Training) -> list[Training]:
-    found = []
+def _all_requirements(training: Training) -> list[Required]:
+    found: list[Required] = []
     for required in training.requires:
-        if required.shots is None:
+        if isinstance(required, GivenPrompt):
+            found.append(required)
+        elif required.shots is None:
             found += [required, *_all_requirements(required)]
     return found
 

@@ -23,13 +23,16 @@ class ResultFolder:
     """What a run writes, and where.
 
     Args:
-        folder: records go to ``records/``, checkpoints to ``checkpoints/``.
+        folder: records go to ``records/``, checkpoints to ``checkpoints/``, notes of the runs to
+            ``configs/``, what listeners write to ``logs/``.
         prompts: where prompts are kept; None: ``prompts/`` in the folder.
     """
 
     def __init__(self, folder: Path, prompts: Path | None = None) -> None:
         self.folder = folder
         self.records = folder / "records"
+        self.configs = folder / "configs"
+        self.logs = folder / "logs"
         self.prompts = PromptStore(prompts or folder / "prompts")
 
     def check_writable(self) -> None:

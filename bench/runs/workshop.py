@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 
@@ -11,7 +11,7 @@ from bench.errors import PromptError
 from bench.models.base import FrozenLM
 from bench.protocol import tensor_digest
 from bench.records import Record
-from bench.runs.cells import Cell, Training
+from bench.runs.cells import Cell, GivenPrompt, Required, Training
 from bench.runs.examples import Examples
 from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
 from bench.runs.progress import Display
@@ -20,6 +20,7 @@ from bench.runs.provenance import peak_memory
 from bench.runs.recording import failed_record, finished_record
 from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
+from bench.training.listeners import Listener
 from bench.training.loop import Trainer, TrainingResult
 
 
@@ -32,6 +33,7 @@ class Workshop:
         store: where prompts are kept.
         checkpoint: where the checkpoint of a training lies, by digest.
         display: told about progress.
+        listeners: told about progress of training too.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Workshop:
         store: PromptStore,
         checkpoint: Callable[[str], CheckpointFile],
         display: Display,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.model = model
         self.examples = examples
         self.store = store
         self.checkpoint = checkpoint
         self.display = display
+        self.listeners = (display, *listeners)
 
     def train(self, training: Training) -> StoredPrompt:
         """Give the prompt of a training: from the store, or trained now and stored.
@@ -62,10 +66,8 @@ class Workshop:
                 self.display.say(f"warning: {error}")
         started = _now()
         make = SourceStageJob if training.is_source_stage else TargetJob
-        job = make(training, self.model, self.examples, self.train)
+        job = make(training, self.model, self.examples, self.supply)
         checkpoint = self.checkpoint(training.digest)
-        total = training.hyperparameters.total_steps(job.stream.examples)
-        self.display.start(training.describe(), total)
         result = Trainer(
             self.model,
             job.module,
@@ -74,18 +76,30 @@ class Workshop:
             training.seed,
             job.validate,
             checkpoint,
-            self.display,
+            self.listeners,
+            training.info(),
         ).run()
         card = self._card(training, job, result, started)
         self.store.save(card, job.tensors()[1])
         checkpoint.remove()
         return self.store.load(training.digest)
 
+    def supply(self, required: Required) -> StoredPrompt:
+        """Give a prompt that another training starts from.
+
+        Raises:
+            PromptError: a given prompt is missing or damaged, or as :meth:`train`.
+            DivergedError: the loss is no longer finite.
+        """
+        if isinstance(required, GivenPrompt):
+            return self.store.load(required.digest)
+        return self.train(required)
+
     def evaluate(self, cell: Cell) -> Record:
         """Score a cell's prompt, trained before or now, on test."""
         training = cell.training
         stored = self.train(training)
-        prompt = stored_prompt_source(training, stored, self.model, self.train)
+        prompt = stored_prompt_source(training, stored, self.model, self.supply)
         task = self.examples.task(training.task)
         batch_size = training.hyperparameters.evaluation_batch_size
         began = time.perf_counter()

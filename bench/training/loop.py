@@ -6,9 +6,10 @@ killed run that continues from its last checkpoint gives the same bits as an und
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +21,10 @@ from bench.models.base import FrozenLM
 from bench.protocol import Batch, Trainable
 from bench.seeding import derive_seed
 from bench.training.checkpoints import Checkpoint, CheckpointFile, Progress
+from bench.training.listeners import EvaluationEvent, Listener, Listeners, TrainingInfo
 from bench.training.optimisation import (
     adamw,
+    learning_rates,
     optimiser_tensors,
     restore_optimiser,
     schedule_factor,
@@ -42,18 +45,6 @@ class BatchStream(Protocol):
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step ``step`` (from 1)."""
-        ...
-
-
-class Listener(Protocol):
-    """Who wants to know how training goes."""
-
-    def on_step(self, step: int, total: int) -> None:
-        """Called after each optimiser step."""
-        ...
-
-    def on_evaluation(self, step: int, score: float) -> None:
-        """Called after each evaluation with the mean of the validation metrics."""
         ...
 
 
@@ -109,7 +100,8 @@ class Trainer:
         seed: of the cell; every step's dropout follows from it.
         validate: scores the module on validation.
         checkpoint: where to save and resume; None: keep nothing.
-        listener: told about progress; None: nobody.
+        listeners: told about progress, in their order.
+        info: what listeners are told of whose training this is.
     """
 
     def __init__(
@@ -121,7 +113,8 @@ class Trainer:
         seed: int,
         validate: Validate,
         checkpoint: CheckpointFile | None = None,
-        listener: Listener | None = None,
+        listeners: Sequence[Listener] = (),
+        info: TrainingInfo | None = None,
     ) -> None:
         self.model = model
         self.trainable = trainable.to(model.device)
@@ -130,7 +123,8 @@ class Trainer:
         self.seed = seed
         self.validate = validate
         self.checkpoint = checkpoint
-        self.listener = listener
+        self.listeners = Listeners(listeners)
+        self.info = info or TrainingInfo("", "", "", "", None, seed)
         self.total = settings.total_steps(stream.examples)
         self.optimiser = adamw(trainable.parameter_groups())
         self.trained = trained_tensors(self.optimiser)
@@ -142,8 +136,21 @@ class Trainer:
 
         Raises:
             DivergedError: the loss became infinite or no number.
+            ListenerError: a listener failed.
         """
         self._resume()
+        try:
+            self.listeners.on_start(self.info, self.progress.step, self.total)
+            self._train()
+            self.trainable.load_state_dict(self.best)
+            result = self._result()
+        except BaseException:
+            self.listeners.abort()
+            raise
+        self.listeners.on_finish(result)
+        return result
+
+    def _train(self) -> None:
         losses = torch.zeros((), device=self.model.device)
         since = self.progress.step
         began = time.perf_counter()
@@ -152,8 +159,7 @@ class Trainer:
                 step = self.progress.step + 1
                 losses += self._step(step)
                 self.progress.step = step
-                if self.listener is not None:
-                    self.listener.on_step(step, self.total)
+                self.listeners.on_step(step, self.total)
                 if step % self.settings.evaluate_every == 0 or step == self.total:
                     self._evaluate(float(losses) / (step - since))
                     now = time.perf_counter()
@@ -162,8 +168,6 @@ class Trainer:
                     self._save()
                     losses.zero_()
                     since = step
-        self.trainable.load_state_dict(self.best)
-        return self._result()
 
     def _step(self, step: int) -> Tensor:
         """One optimiser step; returns the detached loss without waiting for the device."""
@@ -197,14 +201,28 @@ class Trainer:
                 "valid_label_share": validation.valid_label_share,
             }
         )
-        progress.history.append({"step": progress.step, **self.trainable.diagnostics()})
+        diagnostics = self.trainable.diagnostics()
+        progress.history.append({"step": progress.step, **diagnostics})
         if score > progress.best_score:
             progress.best_step, progress.best_score, progress.stale = progress.step, score, 0
             self.best = snapshot(self.trainable)
         else:
             progress.stale += 1
-        if self.listener is not None:
-            self.listener.on_evaluation(progress.step, score)
+        self.listeners.on_evaluation(
+            EvaluationEvent(
+                step=progress.step,
+                total=self.total,
+                loss=mean_loss,
+                score=score,
+                scores=scores,
+                valid_label_share=validation.valid_label_share,
+                learning_rates=learning_rates(self.optimiser),
+                diagnostics=copy.deepcopy(diagnostics),
+                best_step=progress.best_step,
+                best_score=progress.best_score,
+                seconds=progress.seconds,
+            )
+        )
 
     def _finished(self) -> bool:
         return self.progress.step >= self.total or self._out_of_patience()

@@ -22,6 +22,7 @@ def adamw(groups: Sequence[ParameterGroup]) -> torch.optim.AdamW:
                 "lr": group.learning_rate,
                 "weight_decay": group.weight_decay,
                 "peak": group.learning_rate,
+                "name": group.name,
             }
             for group in groups
         ],
@@ -46,6 +47,11 @@ def set_learning_rates(optimiser: torch.optim.AdamW, factor: float) -> None:
     """Scale every group's rate to ``factor`` of its peak."""
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * factor
+
+
+def learning_rates(optimiser: torch.optim.AdamW) -> dict[str, float]:
+    """Every group's present rate by the group's name."""
+    return {group["name"]: float(group["lr"]) for group in optimiser.param_groups}
 
 
 def trained_tensors(optimiser: torch.optim.AdamW) -> list[nn.Parameter]:

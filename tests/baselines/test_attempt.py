@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from baselines.attempt import AttemptPrompt, AttemptSettings
-from bench.errors import InitialPromptMismatchError, PromptError
+from bench.errors import PromptError
 from bench.protocol import Ingredients, Needs, SoftPrompt
 
 ARCHIVE = "attempt.npz"
@@ -158,9 +158,14 @@ def test_build_starts_from_the_first_source(ingredients: Make) -> None:
     assert AttemptPrompt.needs(AttemptSettings()) == Needs(sources=True)
 
 
-def test_prompt_of_another_seed_is_refused(ingredients: Make, stray: SoftPrompt) -> None:
-    with pytest.raises(InitialPromptMismatchError, match="prompt of stray"):
-        AttemptPrompt.build(AttemptSettings(), ingredients(sources=(stray,)))
+def test_source_may_have_started_anywhere_but_must_fit(
+    ingredients: Make, stray: SoftPrompt
+) -> None:
+    method = AttemptPrompt.build(AttemptSettings(), ingredients(sources=(stray,)))
+
+    assert torch.equal(method.target, stray.matrix)
+    with pytest.raises(PromptError, match=r"prompt of stray has shape \(4, 6\)"):
+        AttemptPrompt.build(AttemptSettings(), ingredients(length=5, sources=(stray,)))
 
 
 def test_missing_sources_and_wrong_shapes_are_refused(ingredients: Make) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
 from baselines.mpt import MPT, MPTSettings, MPTSourceStage, compose, logits_divergence
-from bench.errors import InitialPromptMismatchError, PromptError
+from bench.errors import PromptError
 from bench.protocol import IGNORED_LABEL, Batch, Ingredients, ModelOutput, Needs, SoftPrompt
 
 ARCHIVE = "mpt.npz"
@@ -257,9 +257,14 @@ def test_sampling_follows_from_the_generator_alone() -> None:
     assert len(set(map(tuple, first))) > 1
 
 
-def test_prompt_of_another_seed_is_refused(ingredients: Make, stray: SoftPrompt) -> None:
-    with pytest.raises(InitialPromptMismatchError, match="prompt of stray"):
-        MPT.source_stage(MPTSettings(), ingredients(sources=(stray,)), {"stray": 1})
+def test_teacher_may_have_started_anywhere_but_must_fit(
+    ingredients: Make, stray: SoftPrompt
+) -> None:
+    made = MPT.source_stage(MPTSettings(), ingredients(sources=(stray,)), {"stray": 1})
+
+    assert torch.equal(made.teachers[0], stray.matrix)
+    with pytest.raises(PromptError, match=r"prompt of stray has shape \(4, 6\)"):
+        MPT.source_stage(MPTSettings(), ingredients(length=5, sources=(stray,)), {"stray": 1})
 
 
 @pytest.mark.parametrize("names", [["qnli", "mnli", "sst2"], ["mnli", "qnli"], []])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from baselines.spot import SPoT, SPoTSettings, similarity
-from bench.errors import InitialPromptMismatchError, PromptError, UnknownNameError
+from bench.errors import PromptError, UnknownNameError
 from bench.protocol import Ingredients, Needs, SoftPrompt, tensor_digest
 
 ARCHIVE = "dtvg.npz"
@@ -68,11 +68,16 @@ def test_unknown_source_is_refused_with_the_nearest_name(parts: Ingredients) -> 
 
 
 @pytest.mark.parametrize("what", ["sources", "target"])
-def test_prompt_of_another_seed_is_refused(what: str, ingredients: Make, stray: SoftPrompt) -> None:
-    changed = ingredients(**{what: (stray,) if what == "sources" else stray})
+def test_prompt_may_have_started_anywhere_but_must_fit(
+    what: str, ingredients: Make, stray: SoftPrompt
+) -> None:
+    given = {what: (stray,) if what == "sources" else stray}
 
-    with pytest.raises(InitialPromptMismatchError, match="prompt of stray"):
-        SPoT.build(SPoTSettings(), changed)
+    method = SPoT.build(SPoTSettings(), ingredients(**given))
+
+    assert torch.equal(method.merged_prompt(), stray.matrix) == (what == "sources")
+    with pytest.raises(PromptError, match=r"prompt of stray has shape \(4, 6\)"):
+        SPoT.build(SPoTSettings(), ingredients(length=5, **given))
 
 
 @pytest.mark.parametrize("missing", [{"target": None}, {"sources": ()}])

@@ -252,12 +252,13 @@ def test_prompt_of_another_seed_is_refused(what: str) -> None:
 
 def test_target_alone_needs_no_sources() -> None:
     settings = DTVGSettings(grouping="target-only")
-    assert DTVGPrompt.needs(settings) == Needs(target=True)
+    assert DTVGPrompt.needs(settings) == Needs(target=True, same_initial=True)
 
     module = DTVGPrompt.build(settings, ingredients(sources=()))
     module().sum().backward()
 
-    assert DTVGPrompt.needs(DTVGSettings()) == Needs(sources=True, target=True)
+    needs = Needs(sources=True, target=True, same_initial=True)
+    assert DTVGPrompt.needs(DTVGSettings()) == needs
     assert module.diagnostics()["group"] == []
 
 

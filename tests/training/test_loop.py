@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.protocol import Batch, ParameterGroup, Trainable
 from bench.training.checkpoints import CheckpointFile
+from bench.training.listeners import Listener
 from bench.training.loop import DivergedError, Trainer, Validation
 from bench.training.settings import TrainingSettings
 
@@ -53,11 +54,11 @@ class Stream:
         return Batch(ids, torch.ones_like(ids), ids)
 
 
-class KilledError(Exception):
-    pass
+class KilledError(BaseException):
+    """As a kill, no exception that anything handles."""
 
 
-class KillAt:
+class KillAt(Listener):
     """Raises at a step, as a kill would end the process there."""
 
     def __init__(self, step: int) -> None:
@@ -66,9 +67,6 @@ class KillAt:
     def on_step(self, step: int, total: int) -> None:
         if step == self.kill_step:
             raise KilledError
-
-    def on_evaluation(self, step: int, score: float) -> None:
-        pass
 
 
 def settings(**changes: Any) -> TrainingSettings:
@@ -160,7 +158,7 @@ def test_resumed_training_gives_the_same_bits(kill: int, tmp_path: Path) -> None
     file = CheckpointFile(tmp_path / "checkpoint.safetensors")
     first = Quadratic()
     with pytest.raises(KilledError):
-        trainer(first, validate_of(first), checkpoint=file, listener=KillAt(kill)).run()
+        trainer(first, validate_of(first), checkpoint=file, listeners=[KillAt(kill)]).run()
     torch.manual_seed(999)  # A new process has another global state.
     second = Quadratic()
     result = trainer(second, validate_of(second), checkpoint=file).run()

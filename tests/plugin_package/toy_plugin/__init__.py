@@ -1,0 +1,1 @@
+"""One task and one method for dtvg-bench, as an outside package brings them."""
