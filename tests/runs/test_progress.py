@@ -8,14 +8,31 @@ import pytest
 from rich.console import Console
 
 from bench.runs.progress import Display, LiveDisplay, PlainDisplay, make_display
+from bench.training.listeners import EvaluationEvent, TrainingInfo
+
+
+def evaluation(score: float) -> EvaluationEvent:
+    return EvaluationEvent(
+        step=1,
+        total=2,
+        loss=1.0,
+        score=score,
+        scores={"accuracy": score},
+        valid_label_share=1.0,
+        learning_rates={"prompt": 0.3},
+        diagnostics={},
+        best_step=1,
+        best_score=score,
+        seconds=0.0,
+    )
 
 
 def work(display: Display) -> None:
     with display:
         display.say("warning: [red]as it stands[/red]")
-        display.start("cb pt 4 shots seed 42", 2)
+        display.on_start(TrainingInfo("0" * 64, "cb", "pt", "pt", 4, 42), 0, 2)
         display.on_step(1, 2)
-        display.on_evaluation(1, 12.34)
+        display.on_evaluation(evaluation(score=12.34))
         display.on_step(2, 2)
         display.finish("cb pt 4 shots seed 42", "test accuracy 50.0")
         display.finish("a name longer than the console is wide", "failed: no")

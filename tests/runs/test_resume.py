@@ -18,6 +18,7 @@ from bench.config import dump_config
 from bench.runs.grid import lay_out
 from bench.runs.progress import Display
 from bench.runs.results import ResultFolder
+from bench.training.listeners import TrainingInfo
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,8 +87,8 @@ class Killing(Display):
     def __init__(self, killed: set[str]) -> None:
         self.killed = killed
 
-    def start(self, what: str, total: int) -> None:
-        self.what = what
+    def on_start(self, training: TrainingInfo, step: int, total: int) -> None:
+        self.what = training.describe()
 
     def on_step(self, step: int, total: int) -> None:
         if step == 3 and self.what not in self.killed:
@@ -106,7 +107,7 @@ def test_a_run_killed_in_every_training_ends_like_an_undisturbed_one(
     """All methods, source prompts and MPT's source stage; in another folder, task by task."""
     config = configure(tasks=["cb"], seeds=[42])
     killed: set[str] = set()
-    monkeypatch.setattr("bench.runs.grid.make_display", lambda units: Killing(killed))
+    monkeypatch.setattr("bench.runs.grid.make_display", lambda units, **options: Killing(killed))
     done = None
     while done is None:
         before = len(killed)
