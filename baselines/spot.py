@@ -75,7 +75,8 @@ class SPoT(PromptTuning[SPoTSettings]):
     @classmethod
     def needs(cls, settings: SPoTSettings) -> Needs:
         """The sources and, to compare them with, the target's own prompt."""
-        return Needs(sources=True, target=settings.source is None)
+        named = () if settings.source is None else (settings.source,)
+        return Needs(sources=True, target=not named, named_sources=named)
 
     @classmethod
     def build(cls, settings: SPoTSettings, ingredients: Ingredients) -> SPoT:

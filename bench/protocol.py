@@ -110,12 +110,14 @@ class Needs:
         shared: what the method's own multi-task source stage produces.
         same_initial: whether these prompts must have started from this run's ``P_init``, as the
             method works with their differences to it.
+        named_sources: source tasks that the settings name, so they must be among the sources.
     """
 
     sources: bool = False
     target: bool = False
     shared: bool = False
     same_initial: bool = False
+    named_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

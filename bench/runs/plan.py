@@ -9,6 +9,7 @@ from types import MappingProxyType
 from bench.config import RunConfig
 from bench.data import DataSource
 from bench.data.rows import digest
+from bench.errors import UnknownNameError
 from bench.models.info import ModelInfo
 from bench.protocol import Needs
 from bench.registry import MethodSpec
@@ -99,7 +100,7 @@ class _Planner:
     def _cells(self) -> Iterator[Cell]:
         config = self.config
         specs = [config.method_spec(method) for method in config.methods]
-        needs = [spec.load().needs(spec.settings) for spec in specs]
+        needs = [self._needs(spec) for spec in specs]
         preset = config.preset
         for seed in config.seeds:
             for task in config.task_names():
@@ -107,6 +108,13 @@ class _Planner:
                     count = None if shots == "full" else shots
                     for spec, need in zip(specs, needs, strict=True):
                         yield Cell(self._target(spec, need, task, count, seed), preset)
+
+    def _needs(self, spec: MethodSpec) -> Needs:
+        needs = spec.load().needs(spec.settings)
+        for name in needs.named_sources:
+            if name not in self.config.sources:
+                raise UnknownNameError(f"source task of {spec.label}", name, self.config.sources)
+        return needs
 
     def _target(
         self, spec: MethodSpec, needs: Needs, task: str, shots: int | None, seed: int

@@ -59,7 +59,7 @@ def test_fixed_source_is_the_named_one_and_needs_no_target(parts: Ingredients) -
 
     assert torch.equal(method.merged_prompt(), parts.sources[2].matrix)
     assert method.diagnostics() == {"source": "sst2"}
-    assert SPoT.needs(settings) == Needs(sources=True)
+    assert SPoT.needs(settings) == Needs(sources=True, named_sources=("sst2",))
 
 
 def test_unknown_source_is_refused_with_the_nearest_name(parts: Ingredients) -> None:

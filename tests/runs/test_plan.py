@@ -12,6 +12,7 @@ import pytest
 from bench.config import load_config
 from bench.config_values import read_preset
 from bench.data import DataSource
+from bench.errors import UnknownNameError
 from bench.models.info import ModelInfo
 from bench.runs.cells import SOURCE_STAGE, Training
 from bench.runs.overview import overview, render_overview
@@ -91,6 +92,12 @@ def test_nothing_is_planned_that_a_method_does_not_need(
     method: str, expected: dict[str, int]
 ) -> None:
     assert roles(plan(methods=[method], shots=[4])) == expected
+
+
+def test_a_source_that_a_method_names_must_be_one_of_the_run() -> None:
+    with pytest.raises(UnknownNameError, match=r"source task of spot:source=qnly.*qnli"):
+        plan(methods=["spot:source=qnly"])
+    assert plan(methods=["spot:source=qnli"]).cells
 
 
 def test_variants_of_a_method_are_cells_of_their_own() -> None:
