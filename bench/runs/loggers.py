@@ -77,7 +77,7 @@ class TensorBoard(Listener):
         except ImportError as error:
             raise ConfigError(
                 "--log tensorboard: TensorBoard is not installed; "
-                "pip install 'dtvg-bench[tensorboard]'"
+                "pip install -c constraints.txt -e '.[tensorboard]'"
             ) from error
         self._folder = folder
         self._writer: SummaryWriter | None = None

@@ -3,11 +3,13 @@
 A comment above each block says how: ``<!-- test: run -->``, ``<!-- test: dry-run -->`` (adds
 ``--dry-run`` to ``bench run``), ``<!-- test: skip REASON -->``, or ``<!-- ci -->`` for the two that
 ``.ci/run`` runs. Options behind ``run`` or ``dry-run`` are added to every command of the block, to
-make it cheap.
+make it cheap; they never replace what a command itself says. Commands within a sentence are not
+run, but there are such commands and options.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -24,23 +26,29 @@ import torch
 
 from bench import plugins
 from bench.cli import cli, main
+from bench.data.samples import SIZES, generate
+from bench.data.samples.sampling import Row
+from bench.models.catalog import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
 
-REASONS = ("installs packages", "needs the hub", "needs a GPU", "development tool")
+REASONS = ("installs packages", "needs the hub", "needs a GPU", "takes an hour", "development tool")
 """Why a block may be left out."""
 
 _FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*).*")
+_SPAN = re.compile(r"`(bench [^`]+)`")
+_SHELL = ("bash", "sh", "shell", "console")
 _MARKER = re.compile(r" *<!-- (?P<name>test|ci)(?:: (?P<how>.*\S))? *-->")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block of bash.
+    """One fenced block.
 
     Attributes:
         page: path under the repository.
         line: of its fence.
+        language: the word behind the fence, perhaps empty.
         marker: the words of the comment in the line above: ``ci``, or what follows ``test:``;
             empty if there is none.
         text: what stands in it.
@@ -48,6 +56,7 @@ class Block:
 
     page: str
     line: int
+    language: str
     marker: str
     text: str
 
@@ -90,7 +99,7 @@ def pages() -> list[Path]:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The bash blocks of a page."""
+    """The fenced blocks of a page."""
     lines = page.read_text(encoding="utf-8").splitlines()
     number = 0
     while number < len(lines):
@@ -102,16 +111,26 @@ def blocks(page: Path) -> Iterator[Block]:
         number += 1
         while lines[number].strip() != "```":
             number += 1
-        if fence["language"] in ("bash", "sh", "shell", "console"):
-            marker = _MARKER.fullmatch(lines[start - 1])
-            how = "" if marker is None else marker["how"] or marker["name"]
-            inside = [line.removeprefix(fence["indent"]) for line in lines[start + 1 : number]]
-            name = page.relative_to(ROOT).as_posix()
-            yield Block(name, start + 1, how, "\n".join(inside) + "\n")
+        marker = _MARKER.fullmatch(lines[start - 1])
+        how = "" if marker is None else marker["how"] or marker["name"]
+        inside = [line.removeprefix(fence["indent"]) for line in lines[start + 1 : number]]
+        name = page.relative_to(ROOT).as_posix()
+        yield Block(name, start + 1, fence["language"], how, "\n".join(inside) + "\n")
         number += 1
 
 
-BLOCKS = [block for page in pages() for block in blocks(page)]
+def spans(page: Path) -> Iterator[str]:
+    """The commands of ``bench`` within the sentences of a page."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for block in blocks(page):
+        for number in range(block.line - 1, block.line + block.text.count("\n") + 1):
+            lines[number] = ""
+    yield from (" ".join(span.split()) for span in _SPAN.findall("\n".join(lines)))
+
+
+ALL_BLOCKS = [block for page in pages() for block in blocks(page)]
+BLOCKS = [block for block in ALL_BLOCKS if block.language in _SHELL]
+SPANS = sorted({(page.relative_to(ROOT).as_posix(), s) for page in pages() for s in spans(page)})
 
 CHEAP = shlex.split("--task cb --method pt --shots 16 --seeds 42 --set training.steps=2")
 
@@ -147,7 +166,20 @@ def place(tmp_path_factory: pytest.TempPathFactory, results: Path) -> Path:
     shutil.copytree(results, folder / "out")
     for example in (ROOT / "docs" / "extending").glob("*.py"):
         shutil.copy(example, folder)
+    for part in BUNDLED["tiny"].load():  # Network and tokenizer.
+        part.save_pretrained(folder / "my-t5")
+    for task in ("cb", "mrpc", "boolq"):
+        for split in SIZES[task]:
+            save(generate(task, split, 100), folder / "my-data" / task / f"{split}.parquet")
+    for split in ("train", "validation"):
+        reviews = [{"text": f"{split} {i}: well made", "label": i % 2} for i in range(40)]
+        save(reviews, folder / "my-data" / "reviews" / f"{split}.parquet")
     return folder
+
+
+def save(rows: list[Row], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_list(rows).to_parquet(file)
 
 
 def bench(arguments: list[str]) -> int:
@@ -163,6 +195,14 @@ def bench(arguments: list[str]) -> int:
 
 def test_there_are_blocks() -> None:
     assert {block.page for block in BLOCKS} >= {"README.md", "docs/quick-start.md"}
+
+
+@pytest.mark.parametrize("block", ALL_BLOCKS, ids=name)
+def test_every_fence_names_its_language(block: Block) -> None:
+    """So that no command hides in a block that is not taken for one."""
+    assert block.language
+    if block.language not in _SHELL:
+        assert not re.search(r"^\s*(\$ )?(bench|python -m) ", block.text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=name)
@@ -192,6 +232,8 @@ def test_runs(
     monkeypatch.chdir(place)
     added = shlex.split(block.rest)
     for words, target in block.commands():
+        said = {word for word in words if word.startswith("--")}
+        assert said.isdisjoint(added), "the marker replaces what the command says"
         arguments = [*words, *added]
         if block.kind == "dry-run" and words[0] == "run" and "--dry-run" not in words:
             arguments.append("--dry-run")
@@ -205,26 +247,52 @@ def test_runs(
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "skip"], ids=name)
 def test_skipped_commands_exist(block: Block) -> None:
-    """What cannot run here at least names commands and options that there are."""
+    """What cannot run here at least names commands, modules and options that there are."""
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while words and "=" in words[0]:
             words.pop(0)
-        if words[:1] == ["bench"]:
-            parse(words[1:])
+        match words:
+            case ["bench", *rest]:
+                command, context, rest = find(rest)
+                command.make_context(command.name, rest, parent=context.parent)
+            case ["python", "-m", module, *_]:
+                assert importlib.util.find_spec(module) is not None
+            case ["hf", "download", _, *rest]:
+                # A second pattern behind one --include would be taken for the name of a file.
+                assert all(word.startswith("--") for word in rest[::2])
+                assert not any(word.startswith("--") for word in rest[1::2])
 
 
-def parse(words: list[str]) -> None:
-    """Let click read a command without running it.
+@pytest.mark.parametrize(("page", "span"), SPANS)
+def test_commands_in_sentences_exist(page: str, span: str) -> None:
+    """Its options are there and its choices can be chosen; files and arguments may be left out."""
+    words = shlex.split(span.partition(" > ")[0])[1:]
+    command, context, rest = find(words)
+    values, left, _ = command.make_parser(context).parse_args(rest)
+    assert left == [], f"{page}: {span}"
+    for parameter in command.params:
+        value = values.get(parameter.name)
+        if isinstance(parameter.type, click.Choice) and isinstance(value, str):
+            parameter.type.convert(value, parameter, context)
 
-    Raises:
-        click.UsageError: it cannot.
-    """
+
+@pytest.mark.parametrize(
+    "span",
+    ["bench rum", "bench list taks", "bench run --shot 16", "bench table a b", "bench data chek"],
+)
+def test_a_wrong_command_in_a_sentence_is_found(span: str) -> None:
+    with pytest.raises((click.UsageError, AssertionError)):
+        test_commands_in_sentences_exist("page", span)
+
+
+def find(words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
+    """The command that words name, its context, and the words behind its name."""
     command: click.Command = cli
     context = click.Context(cli, info_name="bench")
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(context, words[0])
         assert found is not None, f"there is no command {words[0]}"
         context = click.Context(found, info_name=words[0], parent=context)
         command, words = found, words[1:]
-    command.make_context(command.name, list(words), parent=context.parent)
+    return command, context, list(words)

@@ -49,13 +49,45 @@ def test_citation_names_the_paper(citation: dict[str, Any]) -> None:
     assert paper["doi"] == "10.18653/v1/2025.findings-acl.1374"
 
 
-def test_changelog_has_the_version(citation: dict[str, Any]) -> None:
+def test_the_tests_have_what_builds_the_documentation() -> None:
+    """Without it, the test that builds the documentation would be skipped wherever tests run."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = dict(re.findall(r"^(docs|test) = \[(.*?)\]$", text, re.MULTILINE | re.DOTALL))
+    needed = re.findall(r'"([^"]+)"', extras["docs"])
+    assert needed
+    assert set(needed) <= set(re.findall(r'"([^"]+)"', extras["test"]))
+
+
+def changelog() -> dict[str, str]:
+    """What stands under each version, by the line that names it."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    versions = re.findall(r"^## \[(.+?)\]", text, re.MULTILINE)
-    assert versions[0] == "Unreleased"
-    assert project_value("version") in versions
-    kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
-    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_changelog_keeps_its_format() -> None:
+    versions = changelog()
+    first, *released = versions
+    assert first == "[Unreleased]"
+    undated = [v for v in released if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", v)]
+    assert undated == []
+    kinds = re.findall(r"^### (.+)$", "".join(versions.values()), re.MULTILINE)
+    assert {*kinds} <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_changelog_names_the_version() -> None:
+    assert project_value("version") in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", changelog())
+def test_changelog_tells_nothing_twice(version: str) -> None:
+    """What an entry is about stands in backticks; no other entry of the version is about it."""
+    for kind in re.split(r"^### ", changelog()[version], flags=re.MULTILINE):
+        entries = [
+            set(re.findall(r"`([^`]+)`", entry)) for entry in re.split(r"^- ", kind, flags=re.M)
+        ]
+        names = [name for entry in entries for name in entry]
+        assert sorted(names) == sorted(set(names))
 
 
 def test_hooks_need_no_network_and_run_what_tox_runs() -> None:

@@ -226,7 +226,7 @@ def test_missing_tensorboard_is_told_before_any_work(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     answer = bench(*cell, "--task", "mrpc", "--method", "pt", "--log", "tensorboard")
     assert answer.code == 2
-    assert "pip install 'dtvg-bench[tensorboard]'" in answer.err
+    assert "pip install -c constraints.txt -e '.[tensorboard]'" in answer.err
     assert answer.err.count("\n") == 1
     assert not Path("out").exists()
 
