@@ -10,6 +10,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def one_line(error: BaseException) -> str:
+    """An exception of any library as one line for a message: its type and what it says."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
 class BenchError(Exception):
     """Base of all errors that a change of input, configuration or environment can mend."""
 

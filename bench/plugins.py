@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
-from bench.errors import PluginError
+from bench.errors import PluginError, one_line
 
 Kind = Literal["method", "task", "logger"]
 
@@ -73,7 +73,7 @@ class Plugin:
                 found = getattr(found, part)
         except (Exception, SystemExit) as error:
             raise self.fault(
-                f"cannot be loaded ({describe(error)}); mend or uninstall it"
+                f"cannot be loaded ({one_line(error)}); mend or uninstall it"
             ) from error
         return found
 
@@ -121,11 +121,6 @@ def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
     return found
 
 
-def describe(error: BaseException) -> str:
-    """An exception in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 @cache
 def _installed(kind: Kind) -> tuple[Plugin, ...]:
     found = []
@@ -169,11 +164,11 @@ def _import_file(path: Path, resolved: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        refuse(f"cannot be loaded ({describe(error)}); mend it", error)
+        refuse(f"cannot be loaded ({one_line(error)}); mend it", error)
     if not any(hasattr(module, attribute) for attribute in FILE_NAMES.values()):
         del sys.modules[name]
         refuse(f"holds no plugin; give it {' or '.join(FILE_NAMES.values())} = {{name: object}}")
     return module
 
 
-__all__ = ["FILE_NAMES", "GROUPS", "Kind", "Plugin", "describe", "discover", "use_files"]
+__all__ = ["FILE_NAMES", "GROUPS", "Kind", "Plugin", "discover", "use_files"]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ConfigError, UnknownNameError
-from bench.plugins import Plugin, describe, discover
+from bench.errors import ConfigError, UnknownNameError, one_line
+from bench.plugins import Plugin, discover
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -171,7 +171,7 @@ def _checked_method(plugin: Plugin) -> type[PromptMethod[Any]]:
     try:
         settings()
     except Exception as error:
-        raise plugin.fault(f"Settings() fails ({describe(error)}); give defaults") from error
+        raise plugin.fault(f"Settings() fails ({one_line(error)}); give defaults") from error
     return method
 
 

@@ -11,6 +11,7 @@ import click
 
 from bench.commands.folders import folder_options
 from bench.commands.names import complete_tasks, plugin_option
+from bench.commands.output import warn
 
 if TYPE_CHECKING:
     from bench.runs.prompts import PromptCard
@@ -83,7 +84,7 @@ def import_(
     if as_json:
         click.echo(json.dumps(asdict(card), indent=1))
         return
-    for note in prompt.notes:
+    for note in card.training["notes"]:
         click.echo(f"note: {note}", err=True)
     if card.initial_digest is None:
         click.echo("note: its initial prompt is unknown, so DTVG cannot use it", err=True)
@@ -99,8 +100,7 @@ def list_(as_json: bool, out: Path, store: Path | None) -> None:
     from bench.runs.results import ResultFolder
 
     cards, warnings = ResultFolder(out, store).prompts.cards()
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+    warn(warnings)
     rows = [_row(card) for card in cards]
     if as_json:
         click.echo(json.dumps(rows, indent=1))

@@ -135,12 +135,13 @@ def run(
     from bench.reports import load_results, render_tables
     from bench.runs.bundle import Repetition, compare, read_bundle, repetitions
     from bench.runs.grid import execute, lay_out
-    from bench.runs.loggers import make_loggers
+    from bench.runs.loggers import make_loggers, require_loggers
     from bench.runs.overview import overview, render_overview
     from bench.runs.results import ResultFolder
 
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other: give one of them")
+    require_loggers(loggers)
     values = _run_options(options)
     if bundle is None:
         repeated = [Repetition(load_config(preset, file, values, items), ())]

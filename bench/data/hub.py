@@ -9,7 +9,7 @@ import datasets
 import huggingface_hub
 import huggingface_hub.errors
 
-from bench.errors import DataError
+from bench.errors import DataError, one_line
 from bench.tasks.task import PARQUET_BRANCH, Task
 
 _REFUSALS = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError)
@@ -84,7 +84,7 @@ def _cached_files(task: Task, split: str) -> list[str]:
 def _hub_fault(task: Task, origin: str, error: Exception) -> DataError:
     """What to tell of a failed load."""
     folder = f"name a local folder of {task.name}/<split>.parquet files as the data"
-    reason = one_line(error)
+    reason = one_line(root_cause(error))
     if offline():
         return NotCachedError(
             f"{origin} is not in the cache of this machine, and HF_HUB_OFFLINE is set: run "
@@ -118,8 +118,8 @@ def _require_revision(task: Task, rows: datasets.Dataset, origin: str) -> None:
             )
 
 
-def one_line(error: BaseException) -> str:
-    """The first line of the innermost cause, which tells most."""
+def root_cause(error: BaseException) -> BaseException:
+    """The innermost cause, which tells most."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return error

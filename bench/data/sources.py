@@ -17,9 +17,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 import datasets
 
-from bench.data.hub import load_split, one_line
+from bench.data.hub import load_split, root_cause
 from bench.data.rows import cache_folder, digest, quiet_datasets, with_origin
-from bench.errors import DataError
+from bench.errors import DataError, one_line
 from bench.tasks.task import Task
 
 SourceKind = Literal["hub", "local", "bundled"]
@@ -184,8 +184,9 @@ class LocalFolder(DataSource):
                 cache_dir=str(cache_folder("local", self.fingerprint(task))),
             )
         except (OSError, ValueError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+            reason = one_line(root_cause(error))
             raise DataError(
-                f"cannot read {file} ({one_line(error)}): write it again as a parquet file"
+                f"cannot read {file} ({reason}): write it again as a parquet file"
             ) from error
         return _Official(rows, str(file), self.fingerprint(task))
 

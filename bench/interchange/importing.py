@@ -16,7 +16,7 @@ from bench.errors import PromptError
 from bench.interchange.adapters import PROMPT, read_adapter
 from bench.interchange.tensors import read_bytes, read_tensors
 from bench.models.base import FrozenLM
-from bench.models.info import ModelInfo
+from bench.models.info import ModelInfo, is_folder_name
 from bench.protocol import tensor_digest
 from bench.runs.prompts import MERGED, PromptCard, PromptStore, StoredPrompt
 from bench.tasks import get_task
@@ -126,7 +126,7 @@ def import_prompt(
             "file_sha256": prompt.sha256,
             "tensor": prompt.tensor,
             "base_model": prompt.base_model,
-            "notes": list(prompt.notes),
+            "notes": [*prompt.notes, *_base_model_notes(prompt.base_model, model)],
         },
         initial_digest=origin["initial"],
         trainable_parameters=prompt.matrix.numel(),
@@ -137,6 +137,28 @@ def import_prompt(
     )
     store.save(card, {MERGED: prompt.matrix})
     return store.load(card.digest)
+
+
+def _base_model_notes(stated: str | None, model: ModelInfo) -> list[str]:
+    """What to tell if a prompt says that it belongs to another model than it is imported for.
+
+    This is no error, as one model has many names: a hub id, and the folder of each copy.
+    """
+    if stated is None or _same_model(stated, model):
+        return []
+    shown = stated if stated.isprintable() else ascii(stated)
+    return [
+        f"the adapter says that it was trained on {shown:.200}, but was imported for {model.name}; "
+        "if these are not the same weights, the prompt is of no use"
+    ]
+
+
+def _same_model(stated: str, model: ModelInfo) -> bool:
+    if model.bundled:
+        return stated == model.name
+    if is_folder_name(model.name):
+        return Path(stated).expanduser().resolve() == Path(model.name).expanduser().resolve()
+    return stated.partition("@")[0] == model.name.partition("@")[0]
 
 
 def _choose(tensors: dict[str, Tensor], wanted: str | None, width: int, file: Path) -> str:

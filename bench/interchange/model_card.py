@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bench.models.info import folder_name, is_folder_name
 from bench.record_blocks import ModelBlock, Record, ScoresBlock
 from bench.runs.prompts import PromptCard
 
@@ -15,13 +16,13 @@ No licence is stated here, as the prompt is derived from the frozen model and fr
 data: both have licences of their own, which apply to what you do with it. Check them, and state
 yours in the head of this file, before you publish the prompt."""
 
-HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-
 
 def base_model(model: ModelBlock) -> tuple[str | None, str | None]:
     """Where ``transformers`` finds the frozen model, and its revision; None if it does not."""
     if model.bundled:
         return None, None
+    if is_folder_name(model.name):
+        return folder_name(str(Path(model.name).expanduser())), None
     name, _, revision = model.name.partition("@")
     return name, revision or None
 
@@ -39,7 +40,7 @@ def model_card(record: Record, card: PromptCard) -> str:
         "library_name": "peft",
         "tags": ["prompt-tuning", "dtvg-bench", cell.method.name],
     }
-    if name is not None and HUB_ID.fullmatch(name):
+    if name is not None and not is_folder_name(name):
         head["base_model"] = name
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
@@ -77,6 +78,7 @@ def _facts(record: Record, card: PromptCard) -> dict[str, object]:
         "task": cell.task,
         "method": f"{cell.method.label} ({settings})",
         "model": f"{model.name} ({model.kind}, digest {model.digest})",
+        **_model_note(model),
         "data": f"{data.name} ({data.kind}{revision}, fingerprint {data.fingerprint})",
         "shots": "full data" if cell.shots is None else f"{cell.shots} training examples",
         "seed": f"{cell.seed} (splits: {cell.data_seed})",
@@ -97,6 +99,11 @@ def _facts(record: Record, card: PromptCard) -> dict[str, object]:
     facts["prompt"] = card.digest
     facts["initial prompt"] = card.initial_digest
     return facts
+
+
+def _model_note(model: ModelBlock) -> dict[str, object]:
+    """What the reader must know of a model that is not bundled, such as another tokenizer."""
+    return {"model note": model.note} if model.note and not model.bundled else {}
 
 
 def _scores(record: Record) -> list[str]:

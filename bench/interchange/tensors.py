@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from bench.errors import PromptError
+from bench.errors import PromptError, one_line
 
 LARGEST_FILE = 1 << 28
 """Bytes; a soft prompt takes a few million, so a larger file is something else."""
@@ -70,7 +70,7 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(data)
     except Exception as error:  # What a damaged header leads to is left open by the library.
-        reason = " ".join(str(error).split())[:100]
+        reason = one_line(error)[:100]
         raise PromptError(
             f"prompt file {path}: no valid safetensors file ({reason}); fetch it anew"
         ) from error

@@ -15,11 +15,13 @@ class ModelInfo:
     """What records and captions say of a model.
 
     Attributes:
-        name: as the user named it.
+        name: bundled name, hub id (``id`` or ``id@revision``), or folder; a folder so that
+            :func:`is_folder_name` holds.
         digest: of configuration, weights and tokenizer, or the hub commit.
         architecture: which adapter runs it.
         bundled: whether it comes with the package (and is too small to be compared with papers).
-        note: what a reader must know, such as "seeded random weights".
+        note: what a reader must know, such as "seeded random weights", or the tokenizer if it is
+            not the model's own.
     """
 
     name: str
@@ -27,6 +29,16 @@ class ModelInfo:
     architecture: Architecture
     bundled: bool
     note: str
+
+
+def folder_name(folder: str) -> str:
+    """A folder as the user named it, so that it cannot be taken for a hub id."""
+    return folder if is_folder_name(folder) else f"./{folder}"
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether this can only be a path: no hub id begins so."""
+    return name.startswith((".", "/", "~"))
 
 
 def digest_of(parts: Sequence[tuple[str, bytes]]) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.errors import ModelError
+from bench.errors import ModelError, one_line
 from bench.models.base import FrozenLM
 from bench.models.catalog import BUNDLED
-from bench.models.info import Architecture, ModelInfo, digest_of
+from bench.models.info import Architecture, ModelInfo, digest_of, folder_name, is_folder_name
 
 T = TypeVar("T")
 
@@ -52,11 +52,14 @@ def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
     location = _locate(name)
     config = _config(name, location)
     digest = _digest(name, location, config)
+    note = ""
     if tokenizer is not None:
         place = _locate(tokenizer)
         other = _folder_digest(Path(place.source)) if _is_folder(place) else tokenizer
         digest = digest_of([("model", digest.encode()), ("tokenizer", other.encode())])
-    return ModelInfo(name, digest, _architecture(name, config), False, "")
+        note = f"with the tokenizer {_clear_name(tokenizer, place)}"
+    shown = _clear_name(name, location)
+    return ModelInfo(shown, digest, _architecture(name, config), False, note)
 
 
 def load(name: str, device: str = "cpu", tokenizer: str | None = None) -> FrozenLM:
@@ -119,7 +122,7 @@ def _locate(name: str) -> Location:
     path = Path(name).expanduser()
     if path.is_dir():
         return Location(str(path))
-    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or path.is_file()
+    looks_like_path = is_folder_name(name) or name.count("/") > 1 or path.is_file()
     if looks_like_path:
         raise ModelError(
             f"no model folder at {name!r}: give a folder with config.json and safetensors weights, "
@@ -127,6 +130,11 @@ def _locate(name: str) -> Location:
         )
     source, _, revision = name.partition("@")
     return Location(source, revision or None)
+
+
+def _clear_name(name: str, location: Location) -> str:
+    """The name, which tells by itself whether it is a folder or a hub id."""
+    return folder_name(name) if _is_folder(location) else name
 
 
 def _is_folder(location: Location) -> bool:
@@ -193,7 +201,7 @@ def _reading(name: str, part: str, action: Callable[[], T]) -> T:
     try:
         return action()
     except (*expected, SafetensorError, HfHubHTTPError, json.JSONDecodeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise ModelError(
             f"model {name!r}: its {part} cannot be read ({reason}); give a complete local folder, "
             "a hub id that is cached or reachable, or the bundled 'tiny'"

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import platform
 import re
-from collections import deque
-from collections.abc import Iterator, Mapping
-from importlib import metadata
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bench.runs.provenance import PACKAGES, provenance
+from bench.runs.provenance import provenance
+from bench.runs.versions import installed_versions
 
 if TYPE_CHECKING:
     from bench.runs.plan import Plan
 
 Environment = Mapping[str, Mapping[str, str | None]]
 """Values by name by group: ``versions``, ``machine``, ``model``, ``data``, ``code``."""
-
-DISTRIBUTION = "dtvg-bench"
 
 
 def environment(plan: Plan, model: str) -> Environment:
@@ -45,33 +42,6 @@ def environment(plan: Plan, model: str) -> Environment:
         "data": {t.task: t.data.fingerprint for t in trainings if not t.is_source_stage},
         "code": {"harness": harness_digest(), **code},
     }
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of this package and of all that it needs, directly or not, as installed here."""
-    found: dict[str, str] = {}
-    waiting = deque([DISTRIBUTION, *PACKAGES])
-    seen = set()
-    while waiting:
-        name = waiting.popleft()
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        found[name] = distribution.version
-        waiting.extend(_needs(distribution))
-    return dict(sorted(found.items()))
-
-
-def _needs(distribution: metadata.Distribution) -> Iterator[str]:
-    """Normalised names of what a distribution needs; extras left out."""
-    for line in distribution.requires or ():
-        name = re.match(r"[A-Za-z0-9._-]+", line)
-        if name is not None and not re.search(r"\bextra\s*==", line):
-            yield re.sub(r"[-_.]+", "-", name.group()).lower()
 
 
 def differences(there: Environment, here: Environment) -> list[str]:
@@ -104,4 +74,4 @@ def _shown(value: str | None) -> str:
     return value[:12] if re.fullmatch(r"[0-9a-f]{64}", value) else value
 
 
-__all__ = ["Environment", "differences", "environment", "installed_versions"]
+__all__ = ["Environment", "differences", "environment"]

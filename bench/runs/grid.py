@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.config import RunConfig
 from bench.data import open_source
@@ -24,8 +24,9 @@ class Grid:
     """A configuration laid out against a result folder.
 
     Attributes:
-        requested: the configuration as it was given.
-        config: what to run; names given prompts by their full digests.
+        requested: the configuration as it was given, but with full digests of given prompts: the
+            same prompts wherever it is run again.
+        config: what to run; its preset names the given prompts.
         plan: all cells and prompts.
         folder: where results are.
         overwrite: which cells are repeated.
@@ -49,8 +50,9 @@ def lay_out(config: RunConfig, folder: ResultFolder, overwrite: Overwrite) -> Gr
     source = open_source(config.data)
     model = describe(config.model, config.tokenizer)
     given = find_given(config, model, folder.prompts)
-    requested = config
-    config = config.with_source_prompts({task: prompt.digest for task, prompt in given.items()})
+    digests = {task: prompt.digest for task, prompt in given.items()}
+    requested = replace(config, source_prompts=digests)
+    config = config.with_source_prompts(digests)
     plan = make_plan(config, model, source, given)
     require_starts(plan.cells)
     work = remaining_work(plan, folder, overwrite)

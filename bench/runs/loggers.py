@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ConfigError, UnknownNameError
-from bench.plugins import describe, discover
+from bench.errors import ConfigError, UnknownNameError, one_line
+from bench.plugins import discover
 from bench.training.listeners import EvaluationEvent, Listener, TrainingInfo
 
 if TYPE_CHECKING:
@@ -28,11 +28,24 @@ def logger_names() -> list[str]:
     return [*BUILTIN, *discover("logger", BUILTIN)]
 
 
+def require_loggers(names: Iterable[str]) -> None:
+    """Check that there are loggers of these names; makes none.
+
+    Raises:
+        UnknownNameError: there is no such logger.
+        PluginError: the name of a plugin is taken.
+    """
+    known = logger_names()
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("logger", name, known)
+
+
 def make_loggers(names: Iterable[str], folder: Path) -> list[Listener]:
     """The listeners of those names, each once.
 
     Args:
-        names: from :func:`logger_names`.
+        names: as :func:`require_loggers` checks them.
         folder: ``logs`` of the result folder, for them to write to.
 
     Raises:
@@ -40,24 +53,24 @@ def make_loggers(names: Iterable[str], folder: Path) -> list[Listener]:
         ConfigError: a package that it needs is missing.
         PluginError: a plugin cannot be used.
     """
+    chosen = tuple(dict.fromkeys(names))
+    require_loggers(chosen)
     plugins = discover("logger", BUILTIN)
     made: list[Listener] = []
-    for name in dict.fromkeys(names):
+    for name in chosen:
         if name in plugins:
             plugin = plugins[name]
             try:
                 listener = plugin.load()(folder)
             except Exception as error:
-                raise plugin.fault(f"cannot be made ({describe(error)}); mend it") from error
+                raise plugin.fault(f"cannot be made ({one_line(error)}); mend it") from error
             if not isinstance(listener, Listener):
                 raise plugin.fault(
                     "makes no bench.training.listeners.Listener; derive it from that"
                 )
             made.append(listener)
-        elif name in BUILTIN:
-            made.append(TensorBoard(folder))
         else:
-            raise UnknownNameError("logger", name, logger_names())
+            made.append(TensorBoard(folder))
     return made
 
 
@@ -128,4 +141,4 @@ def _flat(values: Mapping[str, Any], place: str) -> Iterator[tuple[str, float | 
             yield tag, value
 
 
-__all__ = ["BUILTIN", "TensorBoard", "logger_names", "make_loggers"]
+__all__ = ["BUILTIN", "TensorBoard", "logger_names", "make_loggers", "require_loggers"]

@@ -126,11 +126,15 @@ class PromptStore:
                 "of a digest that 'bench prompts list' shows"
             )
         found = sorted(path.stem for path in self.folder.glob(f"{prefix}*.json"))
-        if len(found) != 1:
-            matches = f"{len(found)} prompts begin" if found else "no prompt begins"
+        if not found:
             raise PromptError(
-                f"{matches} with {prefix!r} in {self.folder}: see 'bench prompts list', which "
-                "takes the same --out and --prompts"
+                f"no prompt begins with {prefix!r} in {self.folder}: see 'bench prompts list', or "
+                "name the store that holds it by --prompts"
+            )
+        if len(found) > 1:
+            raise PromptError(
+                f"{len(found)} prompts begin with {prefix!r} in {self.folder}: give more of the "
+                "digest, which 'bench prompts list --json' shows"
             )
         return found[0]
 

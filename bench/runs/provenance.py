@@ -7,24 +7,11 @@ import shlex
 import subprocess
 import sys
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import bench
-
-PACKAGES = (
-    "dtvg-bench",
-    "torch",
-    "transformers",
-    "datasets",
-    "evaluate",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-    "scikit-learn",
-    "scipy",
-)
+from bench.runs.versions import PACKAGES, installed_versions
 
 
 @cache
@@ -34,7 +21,7 @@ def provenance() -> dict[str, Any]:
     return {
         "git_commit": commit,
         "git_dirty": dirty,
-        "versions": _versions(),
+        "versions": {name: v for name, v in installed_versions().items() if name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "hardware": _hardware(),
@@ -64,16 +51,6 @@ def _cpu() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _git() -> tuple[str | None, bool | None]:

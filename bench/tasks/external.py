@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from bench.plugins import Plugin, discover
 from bench.tasks.catalog import TASKS
 from bench.tasks.catalog.common import RULE_SPLITS
 from bench.tasks.metrics.definitions import METRICS
-from bench.tasks.task import Task
+from bench.tasks.task import PARQUET_BRANCH, Task
 
 RESERVED = ("sources", "paper")
 """Suites that stay as the papers have them; no task has their name."""
+
+COMMIT = re.compile("[0-9a-f]{40}")
 
 _BUILTIN = frozenset(task.name for task in TASKS)
 
@@ -70,6 +73,12 @@ def _faults(task: Task, name: str) -> Collection[str]:
         )
     if not task.hub.columns:
         faults.append("its hub source names no columns; name those that it reads")
+    revision = task.hub.revision
+    if revision != PARQUET_BRANCH and not COMMIT.fullmatch(revision):
+        faults.append(
+            f"its hub revision {revision!r} may come to mean other rows; pin a commit (40 "
+            f"hexadecimal digits), or {PARQUET_BRANCH}"
+        )
     if name in RESERVED:
         faults.append("its name is that of a suite; rename it")
     for suite in RESERVED:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 
 if TYPE_CHECKING:
     from bench.training.loop import TrainingResult
@@ -143,10 +143,9 @@ class Listeners(Listener):
             try:
                 getattr(listener, event)(*values)
             except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise ListenerError(
-                    f"listener {type(listener).__name__} failed in {event} ({reason}): mend it or "
-                    "leave it out, and give the same command again to continue"
+                    f"listener {type(listener).__name__} failed in {event} ({one_line(error)}): "
+                    "mend it or leave it out, and give the same command again to continue"
                 ) from error
 
 

@@ -13,7 +13,8 @@ import yaml
 
 from bench.config import load_config, plain_config, restore_config
 from bench.runs.bundle import read_bundle
-from bench.runs.environment import differences, installed_versions
+from bench.runs.environment import differences
+from bench.runs.versions import installed_versions
 
 Bench = Callable[..., Any]
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "extending"

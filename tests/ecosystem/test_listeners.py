@@ -53,6 +53,9 @@ class Counter(Trainable[Any]):
 class Stream:
     examples = 4
 
+    def seen(self, steps: int) -> int:
+        return steps
+
     def batch(self, step: int) -> Batch:
         ids = torch.full((1, 1), step)
         return Batch(ids, torch.ones_like(ids), ids)
@@ -249,6 +252,19 @@ def test_loggers_run_together_and_a_plugin_is_one(bench: Bench, cell: tuple[obje
     assert logged["training/loss"] == [
         (point["step"], pytest.approx(point["loss"])) for point in curve
     ]
+
+
+def test_a_dry_run_checks_the_names_of_loggers_and_makes_none(
+    bench: Bench, tmp_path: Path, cell: tuple[object, ...]
+) -> None:
+    file = tmp_path / "touch.py"
+    file.write_text("LOGGERS = {'touch': lambda folder: 1 / 0}\n")
+    words = (*cell, "--task", "mrpc", "--method", "pt", "--dry-run", "--plugin", file)
+    assert bench(*words, "--log", "touch").code == 0
+    answer = bench(*words, "--log", "touch", "--log", "nonsense")
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert answer.err.startswith("error: unknown logger 'nonsense': ")
+    assert not Path("out").exists()
 
 
 def test_unknown_and_broken_loggers_are_named(bench: Bench, tmp_path: Path) -> None:

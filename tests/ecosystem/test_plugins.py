@@ -22,6 +22,7 @@ from bench.protocol import Ingredients
 from bench.registry import METHODS, method_entry, methods, parse_method
 from bench.runs.code import method_digest
 from bench.tasks import SUITES, get_suite, get_task, list_suites, list_tasks
+from bench.tasks.task import PARQUET_BRANCH
 
 Bench = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,6 +183,18 @@ from bench.tasks import get_task
 TASKS = {"mine": replace(get_task("mrpc"), name="mine", suites=(), **CHANGES)}
 """
 
+REVISION = """
+from dataclasses import replace
+from bench.tasks import get_task
+CHANGES = {{"hub": replace(get_task("mrpc").hub, revision="{}")}}
+"""
+
+
+@pytest.mark.parametrize("revision", ["0123456789abcdef" * 2 + "01234567", PARQUET_BRANCH])
+def test_a_task_may_pin_a_commit_or_the_parquet_branch(tmp_path: Path, revision: str) -> None:
+    use_files([plugin(tmp_path, REVISION.format(revision) + TASK)])
+    assert get_task("mine").hub.revision == revision
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
@@ -196,6 +209,9 @@ TASKS = {"mine": replace(get_task("mrpc"), name="mine", suites=(), **CHANGES)}
         ("x = missing", r"\(NameError: name 'missing' is not defined\); mend it"),
         ("CHANGES = {'metrics': ('acc',), 'scorers': ()}" + TASK, "unknown metric acc; choose"),
         ("CHANGES = {'metrics': ('em',)}" + TASK, "scorers compute accuracy, f1; name those"),
+        (REVISION.format("main") + TASK, "hub revision 'main' may come to mean .* pin a commit"),
+        (REVISION.format("v1.0") + TASK, "hub revision 'v1.0' may come to mean .* pin a commit"),
+        (REVISION.format("0123abc") + TASK, "hub revision '0123abc' may come to mean other"),
         ("CHANGES = {'split_rule': 'thirds'}" + TASK, "unknown split rule 'thirds'; choose"),
         ("CHANGES = {}" + TASK.replace('name="mine"', 'name="x"'), "calls itself 'x'"),
         ("CHANGES = {}" + TASK.replace("suites=()", "suites=('paper',)"), "suite 'paper' is fixed"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bench.interchange.evaluation import evaluate_prompt
 from bench.interchange.exporting import export_peft, find_record
 from bench.interchange.model_card import model_card
 from bench.models.base import FrozenLM
+from bench.models.loading import describe
 from bench.records import Record, write_record
 from bench.runs.examples import Examples
 from bench.runs.recording import failed_record
@@ -185,6 +187,33 @@ def test_card_of_a_hub_model_pins_its_revision(records: Records, results: Result
     assert "from_pretrained('google-t5/t5-base', revision='0db7e623')" in card
     assert "Not a result" not in card
     assert "nyu-mll/glue \\| \\[x\\](y)" in card
+
+
+@pytest.mark.parametrize("name", ["models/t5", "x@y", "./t5"])
+def test_card_of_a_folder_claims_no_repository_of_the_hub(
+    name: str,
+    records: Records,
+    results: ResultFolder,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model, name)
+    record = records["pt"]
+    assert record.training is not None
+    stored = results.prompts.load(record.training.prompt)
+    info = describe(name, tokenizer=name)
+    block = dataclasses.replace(record.cell.model, name=info.name, note=info.note)
+    cell = dataclasses.replace(record.cell, model=block)
+
+    card = model_card(dataclasses.replace(record, cell=cell), stored.card)
+
+    place = f"./{name.removeprefix('./')}"
+    assert "base_model" not in yaml.safe_load(card.split("---\n")[1])
+    assert f"AutoModelForSeq2SeqLM.from_pretrained({place!r})\n" in card
+    assert f"| model note | with the tokenizer {place} |" in card
+    assert describe(place).digest == describe(name).digest
 
 
 def test_card_of_the_bundled_model_says_so(records: Records, results: ResultFolder) -> None:

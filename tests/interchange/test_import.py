@@ -17,6 +17,7 @@ from bench.errors import PromptError, UnknownNameError
 from bench.interchange.evaluation import evaluate_prompt, require_model
 from bench.interchange.importing import ForeignPrompt, import_prompt, read_prompt
 from bench.models.base import FrozenLM
+from bench.models.info import ModelInfo
 from bench.models.loading import describe
 from bench.protocol import tensor_digest
 from bench.runs.examples import Examples
@@ -108,6 +109,54 @@ def test_the_way_there_and_back_keeps_every_bit(
     first = results.prompts.load(records["dtvg"].training.prompt)
     assert torch.equal(back.matrix, first.matrix)
     assert back.card.training["base_model"] == str(model)
+
+
+def test_adapter_of_another_model_of_equal_width_is_told(
+    results: Any,
+    records: Any,
+    model: Path,
+    make_model: Callable[..., Path],
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bench.interchange.exporting import export_peft
+
+    other = make_model(WIDTH)
+    export_peft(results, records["pt"].digest, tmp_path / "adapter")
+    monkeypatch.chdir(model.parent)
+    words = ("prompts", "import", tmp_path / "adapter", "--task", TASK, "--seed", 42)
+    words += ("--out", tmp_path / "out", "--model")
+
+    _, imported, told = command(*words, other)
+    _, card, _ = command("prompts", "show", imported.split()[1], "--out", tmp_path / "out")
+
+    note = f"the adapter says that it was trained on {model}, but was imported for {other}; "
+    assert told.startswith(f"note: {note}")
+    assert json.loads(card)["training"]["notes"] == [told.removeprefix("note: ").rstrip()]
+    for own in (model, model.name):  # However its folder is named, it is its own model.
+        assert command(*words, own)[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("stated", "name", "bundled", "told"),
+    [
+        ("google-t5/t5-base", "google-t5/t5-base@0db7e623", False, False),
+        ("google-t5/t5-base", "google-t5/t5-large", False, True),
+        ("google-t5/t5-base", "./t5-base", False, True),
+        ("google-t5/t5-base", "tiny", True, True),
+        (None, "tiny", True, False),
+    ],
+)
+def test_base_model_of_an_adapter_is_compared_by_name(
+    stated: str | None, name: str, bundled: bool, told: bool, store: PromptStore
+) -> None:
+    prompt = ForeignPrompt(torch.zeros(2, 3), "soft", Path("file"), "0" * 64, stated)
+    info = ModelInfo(name, "0" * 64, "encoder-decoder", bundled, "")
+
+    notes = import_prompt(store, prompt, TASK, info).card.training["notes"]
+
+    assert len(notes) == told
 
 
 def test_commands_import_list_show_and_evaluate(

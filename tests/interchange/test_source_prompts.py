@@ -17,6 +17,7 @@ from bench.interchange.importing import import_prompt, read_prompt
 from bench.models.base import FrozenLM
 from bench.models.loading import describe
 from bench.records import read_records
+from bench.runs.bundle import freeze, repetitions
 from bench.runs.grid import execute, lay_out
 from bench.runs.overview import overview, render_overview
 from bench.runs.results import ResultFolder
@@ -92,6 +93,27 @@ def test_however_the_prompt_is_named_the_cell_is_the_same(
 
     assert full == short
     assert full != without
+
+
+def test_bundle_names_the_prompt_in_full_wherever_it_is_repeated(
+    add: Import, configure: Configure, folder: ResultFolder, tmp_path: Path
+) -> None:
+    digest = add()
+    config = configure(methods=["spot:source=qnli"], source_prompts={"qnli": digest[:4]})
+    grid = lay_out(config, folder, "never")
+    assert not execute(grid).failed
+
+    bundle = freeze(folder.folder).bundle
+    (repetition,) = repetitions(bundle, {})
+
+    assert repetition.config.source_prompts == {"qnli": digest}
+    beside = folder.prompts.folder / f"{digest[:4]}{'0' * 60}.json"
+    beside.write_text("{}")  # The beginning that was typed has come to mean two prompts.
+    again = lay_out(repetition.config, folder, "never")
+    assert [cell.digest for cell in again.plan.cells] == [cell.digest for cell in grid.plan.cells]
+    assert not again.work.cells
+    with pytest.raises(PromptError, match=f"'{digest}' in .*elsewhere.*: .* by --prompts$"):
+        lay_out(repetition.config, ResultFolder(tmp_path / "elsewhere"), "never")
 
 
 def test_dry_run_shows_it_as_existing(
