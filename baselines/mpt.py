@@ -234,7 +234,9 @@ class MPTSourceStage(SourceStage[MPTSettings]):
         if batch.task_ids is None:
             raise ValueError("a source stage needs batches with task_ids")
         prompts = compose(self.shared, self.columns, self.rows)  # (S, r, d)
-        student = model.run(prompts[batch.task_ids], batch)
+        # A product instead of an index: the gradient of an index adds up in no fixed order.
+        chosen = F.one_hot(batch.task_ids, len(prompts)).to(prompts.dtype)  # (B, S)
+        student = model.run(torch.einsum("bs,srd->brd", chosen, prompts), batch)
         with model.inference():
             teacher = model.run(self.teachers[batch.task_ids], batch)
         logits = logits_divergence(student, teacher, batch.labels)

@@ -48,11 +48,13 @@ class MethodOptions:
     Attributes:
         settings: fields of the method's ``Settings``, such as learning rates.
         training: changes to the run's ``training`` for this method's targets.
+        few_shot_training: further changes for targets with few shots.
         source_training: changes to ``source_training`` for its multi-task source stage.
     """
 
     settings: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    few_shot_training: dict[str, Any] = Field(default_factory=dict)
     source_training: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -131,11 +133,15 @@ class RunConfig:
         """A method, given as ``name`` or ``name:key=value,...``, with this run's settings."""
         return parse_method(method, self._options(method).settings)
 
-    def target_training(self, method: str) -> TrainingSettings:
-        """How a method is trained on a target."""
+    def target_training(self, method: str, few_shot: bool = False) -> TrainingSettings:
+        """How a method is trained on a target, with all its data or with few shots."""
         name = method.partition(":")[0]
-        changes = self._options(name).training
-        return _changed(self.training, changes, f"method_options.{name}.training")
+        options = self._options(name)
+        place = f"method_options.{name}"
+        settings = _changed(self.training, options.training, f"{place}.training")
+        if not few_shot:
+            return settings
+        return _changed(settings, options.few_shot_training, f"{place}.few_shot_training")
 
     def stage_training(self, method: str) -> TrainingSettings:
         """How a method's multi-task source stage is trained."""
@@ -256,11 +262,14 @@ def _option_faults(config: RunConfig) -> list[str]:
     """Faults in the training changes of single methods."""
     faults: list[str] = []
     for method in config.method_options:
-        for read in (config.target_training, config.stage_training):
-            try:
-                read(method)
-            except ConfigError as error:
-                faults.extend(error.faults)
+        try:
+            config.target_training(method, few_shot=True)
+        except ConfigError as error:
+            faults.extend(error.faults)
+        try:
+            config.stage_training(method)
+        except ConfigError as error:
+            faults.extend(error.faults)
     return list(dict.fromkeys(faults))
 
 

@@ -22,8 +22,9 @@ PROTOCOL = (
     "sources",
     "training",
     "source_training",
+    "method_options",
 )
-"""What decides how every cell is trained, apart from what spans the grid."""
+"""What decides how cells are trained, apart from what spans the grid."""
 
 LENGTHS = frozenset({"steps", "epochs"})
 """Ways to say how long a training is; only one of them counts."""
@@ -65,20 +66,27 @@ def inherited(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _protocol(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that decide how every cell is trained, by dotted key.
+    """The values that decide how cells are trained, by dotted key.
 
-    What spans the grid has its own place in captions; what concerns one method, in its row.
+    What spans the grid has its own place in captions.
     """
     flat: dict[str, Any] = {}
     for key in PROTOCOL:
         value = values.get(key, SUITES["sources"] if key == "sources" else None)
         if key == "source_training" and isinstance(value, Mapping):
             value = {**inherited(values), **value}
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
-        else:
-            flat[key] = list(value) if isinstance(value, tuple) else value
+        flat |= _flat(key, value)
     return flat
+
+
+def _flat(place: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {
+            key: item
+            for inner, part in value.items()
+            for key, item in _flat(f"{place}.{inner}", part).items()
+        }
+    return {place: list(value) if isinstance(value, tuple) else value}
 
 
 def merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:

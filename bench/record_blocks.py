@@ -175,7 +175,7 @@ class TrainingBlock(_Block):
         trainable_parameters: scalars that the optimiser moved.
         steps: steps done.
         best_score: mean of the task's metrics on validation at ``best_step``.
-        initial_digest: of the initial prompt.
+        initial_digest: of the initial prompt; None if a given source prompt had another.
         prompt: digest of the training that gave it: its name in the prompt store.
     """
 
@@ -185,7 +185,7 @@ class TrainingBlock(_Block):
     best_score: Percent
     stopped_early: bool
     curve: tuple[CurvePoint, ...]
-    initial_digest: Digest
+    initial_digest: Digest | None
     prompt: Digest
 
 

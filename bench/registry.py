@@ -150,8 +150,11 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     for key, value in asdict(settings).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"method {text!r}: {key}: expected a finite number (given: {value})")
-    shown = sorted(key for key in chosen if getattr(settings, key) != getattr(default, key))
-    values = ",".join(f"{key}={getattr(settings, key)}" for key in shown)
+    # A label tells a variant from the plain method of the same run.
+    usual = asdict(default) | {key: value for key, value in merged.items() if key not in chosen}
+    usual |= {key: options[key] for key in chosen.keys() & options.keys()}
+    shown = sorted(key for key in chosen if getattr(settings, key) != usual[key])
+    values = ",".join(f"{key}={_written(getattr(settings, key))}" for key in shown)
     return MethodSpec(name, settings, f"{name}:{values}" if shown else name)
 
 
@@ -173,6 +176,11 @@ def _checked_method(plugin: Plugin) -> type[PromptMethod[Any]]:
     except Exception as error:
         raise plugin.fault(f"Settings() fails ({one_line(error)}); give defaults") from error
     return method
+
+
+def _written(value: Any) -> str:
+    """A setting as it is written behind the colon."""
+    return "null" if value is None else str(value)
 
 
 def _describe(method: str, fault: ErrorDetails) -> str:

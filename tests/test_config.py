@@ -72,6 +72,10 @@ def test_paper_has_the_published_values() -> None:
     assert config.target_training("dtvg").steps == 30_000
     attempt = config.target_training("attempt")
     assert (attempt.steps, attempt.epochs, attempt.batch_size) == (None, 20, 32)
+    # 20 epochs of a few-shot sample would end before the warm-up does.
+    few = config.target_training("attempt", few_shot=True)
+    assert (few.steps, few.epochs) == (30_000, None)
+    assert config.target_training("dtvg", few_shot=True) == config.target_training("dtvg")
     rates = {name: config.method_spec(name).settings.learning_rate for name in config.methods}
     assert rates == dict.fromkeys(config.methods, 0.3)
     decays = {name: config.method_spec(name).settings.weight_decay for name in config.methods}
@@ -100,7 +104,7 @@ def test_the_label_names_changes_of_the_protocol_alone() -> None:
         options={"tasks": ["cb"], "model": "tiny", "seeds": [1]},
         items=["training.steps=9", "prompt_length=20", "method_options.pt.training.batch_size=2"],
     )
-    assert config.preset == "smoke with training.steps=9"
+    assert config.preset == ("smoke with training.steps=9, method_options.pt.training.batch_size=2")
     both = load_config(items=["source_training.steps=4", "data_seed=1"])
     assert both.preset == "smoke with data_seed=1, source_training.steps=4"
 

@@ -132,7 +132,7 @@ class EncodedExamples:
 
 
 def encode_examples(
-    rows: datasets.Dataset, task: Task, encoder: TextEncoder, training: bool
+    rows: datasets.Dataset, task: Task, encoder: TextEncoder, training: bool, code: str = ""
 ) -> EncodedExamples:
     """Encode a task's rows, or read them from the cache where that has been done before.
 
@@ -145,6 +145,7 @@ def encode_examples(
         task: turns rows into texts.
         encoder: turns texts into ids.
         training: whether to train on the examples or to evaluate on them.
+        code: digest of the task's own code, if it is none of :mod:`bench.tasks`.
 
     Raises:
         DataError: a row gives no text (the message names it), or the cache cannot be written.
@@ -155,6 +156,7 @@ def encode_examples(
         rows._fingerprint,
         task.name,
         _tasks_digest(),
+        code,
         task.input_length,
         task.target_length,
         encoder.fingerprint,

@@ -17,7 +17,7 @@ from bench.protocol import Batch, ModelOutput
 from bench.seeding import generator
 
 INITIAL_VOCABULARY = 5000
-"""``P_init`` is drawn from the embeddings of the first so many token ids (protocol, section 0)."""
+"""``P_init`` is drawn from the embeddings of the first so many token ids (published code)."""
 
 
 class TokenEncoder:
@@ -25,14 +25,12 @@ class TokenEncoder:
 
     Args:
         tokenizer: a fast tokenizer of transformers.
-        separator: what stands between input and answer (decoder-only models); part of the
-            fingerprint.
     """
 
-    def __init__(self, tokenizer: Any, separator: str = "") -> None:
+    def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.pad_id: int = tokenizer.pad_token_id
-        described = f"{tokenizer.backend_tokenizer.to_str()}|{separator}"
+        described = tokenizer.backend_tokenizer.to_str()
         self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
 
     def encode(
@@ -100,10 +98,6 @@ class FrozenLM(abc.ABC):
     @abc.abstractmethod
     def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
         """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input."""
-
-    def loss(self, prompt: Tensor, batch: Batch) -> Tensor:
-        """Token cross-entropy of the targets, averaged over non-padded target tokens."""
-        return self.run(prompt, batch).loss
 
     @abc.abstractmethod
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int) -> list[str]:

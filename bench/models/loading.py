@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ TEXT_FILES = (
 )
 
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
 @dataclass(frozen=True)
 class Location:
     """Where transformers shall load from: a folder or hub id, with the hub revision."""
@@ -44,10 +48,15 @@ def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
         tokenizer: folder or hub id of another tokenizer; None: the model's own.
 
     Raises:
-        ModelError: there is no such model, or its configuration cannot be read.
+        ModelError: there is no such model, its configuration cannot be read, or the tokenizer
+            is not pinned.
     """
     bundled = BUNDLED.get(name)
     if bundled is not None:
+        if tokenizer is not None:
+            raise ModelError(
+                f"model {name!r} is bundled with its own tokenizer: leave out the other"
+            )
         return ModelInfo(name, bundled.digest(), bundled.architecture, True, bundled.note)
     location = _locate(name)
     config = _config(name, location)
@@ -55,7 +64,14 @@ def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
     note = ""
     if tokenizer is not None:
         place = _locate(tokenizer)
-        other = _folder_digest(Path(place.source)) if _is_folder(place) else tokenizer
+        if _is_folder(place):
+            other = _folder_digest(Path(place.source))
+        elif place.revision is not None and COMMIT.fullmatch(place.revision):
+            other = f"{place.source}@{place.revision}"
+        else:
+            raise ModelError(
+                f"tokenizer {tokenizer!r}: give a folder, or a hub id with its commit as ID@COMMIT"
+            )
         digest = digest_of([("model", digest.encode()), ("tokenizer", other.encode())])
         note = f"with the tokenizer {_clear_name(tokenizer, place)}"
     shown = _clear_name(name, location)

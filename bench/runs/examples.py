@@ -15,7 +15,8 @@ from bench.data import (
     load_splits,
     sample_shots,
 )
-from bench.tasks import Task, get_task
+from bench.runs.code import method_digest
+from bench.tasks import Task, get_task, task_plugin
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Examples:
         if shots is not None:
             rows = rows.select(sample_shots(task, rows, shots, seed))
             chosen = list(rows[OFFICIAL_ROW])
-        encoded = encode_examples(rows, task, self._encoder, training=True)
+        encoded = encode_examples(rows, task, self._encoder, training=True, code=_code(name))
         return TrainingExamples(encoded, len(rows), chosen)
 
     def notes(self, name: str) -> list[str]:
@@ -101,7 +102,9 @@ class Examples:
         rows = getattr(self.rows(name), split)
         if split == "validation" and self._validation_rows is not None:
             rows = rows.select(range(min(len(rows), self._validation_rows)))
-        return encode_examples(rows, self.task(name), self._encoder, training=False)
+        return encode_examples(
+            rows, self.task(name), self._encoder, training=False, code=_code(name)
+        )
 
     def _labels(self, name: str) -> list[str]:
         """The label of every row of the whole training split; none where there are no labels."""
@@ -110,3 +113,9 @@ class Examples:
             return []
         labels, label_of = task.labels, task.label_of
         return [labels[label_of(row)] for row in self.rows(name).train]
+
+
+def _code(task: str) -> str:
+    """Digest of the code of a task from a plugin, on which its cached texts depend too."""
+    plugin = task_plugin(task)
+    return "" if plugin is None else method_digest(plugin.module)

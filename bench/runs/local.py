@@ -69,14 +69,17 @@ def prepare(work: Work, workshop: Workshop) -> None:
     Raises:
         DataError: rows, columns or labels are not what a task declares.
     """
-    trainings = [*work.prompts, *(cell.training for cell in work.cells)]
-    tasks = {t.task: None for t in trainings if not t.is_source_stage}
-    for task in tasks:
-        for split in ("validation", "test"):
-            workshop.examples.evaluation(task, split)
-    for training in trainings:
-        if not training.is_source_stage:
-            workshop.examples.training(training.task, training.shots, training.seed)
+    examples = workshop.examples
+    for cell in work.cells:
+        examples.evaluation(cell.training.task, "test")
+    for training in [*work.prompts, *(cell.training for cell in work.cells)]:
+        if training.is_source_stage:
+            tasks = [required.task for required in training.requires]
+        else:
+            tasks = [training.task]
+        for task in tasks:
+            examples.evaluation(task, "validation")
+            examples.training(task, training.shots, training.seed)
 
 
 class Runner:

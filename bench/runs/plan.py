@@ -123,7 +123,7 @@ class _Planner:
         if needs.sources:
             requires += self._sources(seed)
         if needs.target:
-            settings = self.config.target_training("pt")
+            settings = self.config.target_training("pt", few_shot=shots is not None)
             requires += (self._add(self.pt, task, shots, seed, settings, (), "target prompt"),)
         if needs.shared:
             settings = self.config.stage_training(spec.name)
@@ -131,7 +131,7 @@ class _Planner:
             requires += (
                 self._add(spec, SOURCE_STAGE, None, seed, settings, sources, "shared prompt"),
             )
-        settings = self.config.target_training(spec.name)
+        settings = self.config.target_training(spec.name, few_shot=shots is not None)
         return self._add(spec, task, shots, seed, settings, requires, "cell")
 
     def _sources(self, seed: int) -> tuple[Required, ...]:

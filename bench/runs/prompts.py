@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ class PromptCard:
         rows: training and validation row counts, few-shot rows and notes.
         result: steps, best step and score, learning curve and diagnostics.
         timing: seconds, examples per second, peak memory: what differs between equal runs.
+        provenance: commit, versions and machine that trained it.
         imported: whether it was trained elsewhere; then ``training`` says where it comes from, and
             ``rows`` and ``result`` are empty.
         sha256: of the tensors file; filled by the store.
@@ -54,6 +55,7 @@ class PromptCard:
     rows: dict[str, Any]
     result: dict[str, Any]
     timing: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
     imported: bool = False
     sha256: str = ""
 

@@ -28,7 +28,7 @@ from bench.records import (
 )
 from bench.runs.cells import Cell, GivenPrompt, Required, Training
 from bench.runs.examples import Examples
-from bench.runs.prompts import StoredPrompt
+from bench.runs.prompts import PromptCard, StoredPrompt
 from bench.runs.provenance import peak_memory, provenance
 from bench.tasks.metrics import majority_scores
 from bench.training.evaluation import Evaluation
@@ -54,7 +54,6 @@ def finished_record(
     """
     task = examples.task(cell.training.task)
     card = stored.card
-    assert card.initial_digest is not None  # Unknown only for prompts from elsewhere.
     result = card.result
     best = next(point for point in result["curve"] if point["step"] == result["best_step"])
     timing = {**card.timing, "finished": _now(), "evaluation_seconds": evaluation_seconds}
@@ -69,7 +68,7 @@ def finished_record(
             validation=card.rows["validation"],
             test=len(test.predictions),
             few_shot=None if card.rows["few_shot"] is None else tuple(card.rows["few_shot"]),
-            notes=tuple(_notes(cell.training, examples)),
+            notes=(*_notes(cell.training, examples), *_trained_elsewhere(card)),
         ),
         scores=ScoresBlock(
             table_metric=task.table_metric,
@@ -168,8 +167,7 @@ def _majority(task: str, examples: Examples) -> MajorityBlock | None:
 def _notes(training: Training, examples: Examples) -> list[str]:
     notes = examples.notes(training.task)
     below = _all_requirements(training)
-    trained = {required.task for required in below if isinstance(required, Training)}
-    if training.task in trained and training.shots is not None:
+    if training.task in {required.task for required in below}:
         notes.append("a source prompt trained on the full data of this very task was available")
     given = {required for required in below if isinstance(required, GivenPrompt)}
     for prompt in sorted(given, key=lambda prompt: prompt.task):
@@ -178,13 +176,29 @@ def _notes(training: Training, examples: Examples) -> list[str]:
 
 
 def _all_requirements(training: Training) -> list[Required]:
+    """The source prompts below a training: all that it starts from but the target's own prompt."""
     found: list[Required] = []
-    for required in training.requires:
-        if isinstance(required, GivenPrompt):
-            found.append(required)
-        elif required.shots is None:
-            found += [required, *_all_requirements(required)]
+    method = training.method
+    own_prompt = not training.is_source_stage and method.load().needs(method.settings).target
+    for position, required in enumerate(training.requires, start=1):
+        if own_prompt and position == len(training.requires):
+            continue  # The planner puts the target's own prompt last.
+        found.append(required)
+        if isinstance(required, Training):
+            found += _all_requirements(required)
     return found
+
+
+def _trained_elsewhere(card: PromptCard) -> list[str]:
+    """What a reader must know if another machine or other versions trained the prompt."""
+    here = provenance()
+    parts = {
+        "commit": (card.provenance.get("git_commit"), here["git_commit"]),
+        "versions": (card.provenance.get("versions"), here["versions"]),
+        "hardware": (card.provenance.get("hardware"), here["hardware"]),
+    }
+    other = [f"{name} {then}" for name, (then, now) in parts.items() if then != now]
+    return [f"the prompt was trained elsewhere: {'; '.join(other)}"] if other else []
 
 
 def _diagnostics(result: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bench.runs.examples import Examples
 from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
 from bench.runs.progress import Display
 from bench.runs.prompts import PromptCard, PromptStore, StoredPrompt
-from bench.runs.provenance import peak_memory
+from bench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from bench.runs.recording import failed_record, finished_record
 from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
@@ -65,6 +65,7 @@ class Workshop:
             except PromptError as error:
                 self.display.say(f"warning: {error}")
         started = _now()
+        reset_peak_memory()
         make = SourceStageJob if training.is_source_stage else TargetJob
         job = make(training, self.model, self.examples, self.supply)
         checkpoint = self.checkpoint(training.digest)
@@ -117,12 +118,11 @@ class Workshop:
     def _card(
         self, training: Training, job: Job, result: TrainingResult, started: str
     ) -> PromptCard:
-        initial = self.model.initial_prompt(training.setting.prompt_length, training.seed)
         return PromptCard(
             digest=training.digest,
             form=job.tensors()[0],
             training=training.card(),
-            initial_digest=tensor_digest(initial),
+            initial_digest=self._initial_digest(training),
             trainable_parameters=job.module.trainable_parameters(),
             rows=asdict(job.rows),
             result={
@@ -140,7 +140,15 @@ class Workshop:
                 "examples_per_second": result.examples_per_second,
                 "peak_memory_bytes": peak_memory(),
             },
+            provenance=provenance(),
         )
+
+    def _initial_digest(self, training: Training) -> str | None:
+        """Of the ``P_init`` behind a training; None if it builds on a given prompt of another."""
+        initial = self.model.initial_prompt(training.setting.prompt_length, training.seed)
+        digest = tensor_digest(initial)
+        starts = {self.supply(required).card.initial_digest for required in training.requires}
+        return digest if starts <= {digest} else None
 
 
 def _now() -> str:

@@ -43,6 +43,10 @@ class BatchStream(Protocol):
 
     examples: int
 
+    def seen(self, steps: int) -> int:
+        """Examples in the first ``steps`` batches, each as often as it was in one."""
+        ...
+
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step ``step`` (from 1)."""
         ...
@@ -252,7 +256,7 @@ class Trainer:
 
     def _result(self) -> TrainingResult:
         progress = self.progress
-        examples = progress.step * self.settings.batch_size
+        examples = self.stream.seen(progress.step)
         return TrainingResult(
             steps=progress.step,
             best_step=progress.best_step,

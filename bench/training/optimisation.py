@@ -71,6 +71,8 @@ def optimiser_tensors(optimiser: torch.optim.AdamW) -> dict[str, torch.Tensor]:
 def restore_optimiser(optimiser: torch.optim.AdamW, tensors: dict[str, torch.Tensor]) -> None:
     """Put moments from :func:`optimiser_tensors` back."""
     for index, parameter in enumerate(trained_tensors(optimiser)):
+        if f"{index}.step" not in tensors:
+            continue  # It has had no gradient yet, so it has no moments.
         state = {}
         for name in ("step", "exp_avg", "exp_avg_sq"):
             value = tensors[f"{index}.{name}"]

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class TrainingSettings:
-    """Settings of one training run (methods.md section 0 gives the published values).
+    """Settings of one training run; the preset ``paper`` has the published values.
 
     Attributes:
         steps: optimiser steps; exactly one of ``steps`` and ``epochs`` is set.

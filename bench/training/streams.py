@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.data import EncodedExamples, MixtureSampler, batch_indices, collate
+from bench.data import EncodedExamples, MixtureSampler, batch_indices, collate, steps_per_epoch
 from bench.protocol import Batch, SourceStage
 from bench.seeding import generator
 
@@ -30,6 +30,11 @@ class TaskStream:
         self._batch_size = batch_size
         self._seed = seed
         self._device = device
+
+    def seen(self, steps: int) -> int:
+        """Examples in the first ``steps`` batches."""
+        epochs, rest = divmod(steps, steps_per_epoch(self.examples, self._batch_size))
+        return epochs * self.examples + rest * self._batch_size
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step ``step`` (from 1)."""
@@ -63,6 +68,10 @@ class MixtureStream:
         self._seed = seed
         self._device = device
         self._sampler = MixtureSampler([len(source) for source in sources], seed)
+
+    def seen(self, steps: int) -> int:
+        """Examples in the first ``steps`` batches."""
+        return steps * self._batch_size
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step ``step`` (from 1), with its rows' ``task_ids``."""

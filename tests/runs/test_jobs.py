@@ -75,6 +75,9 @@ class Repeated:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
 
+    def seen(self, steps: int) -> int:
+        return steps * self.examples
+
     def batch(self, step: int) -> Batch:
         return self._batch
 

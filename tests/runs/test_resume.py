@@ -36,11 +36,13 @@ def prompt_bytes(folder: ResultFolder) -> dict[str, bytes]:
 
 
 def without_times(folder: ResultFolder) -> dict[str, Any]:
-    """All cards of a prompt store."""
+    """All cards of a prompt store, without times and the command that gave them."""
     cards = {}
     for path in folder.prompts.folder.glob("*.json"):
         cards[path.name] = json.loads(path.read_text())
         del cards[path.name]["timing"]
+        for name in ("command", "git_commit", "git_dirty"):
+            del cards[path.name]["provenance"][name]
     return cards
 
 

@@ -49,6 +49,9 @@ class Quadratic(Trainable[Any]):
 class Stream:
     examples = 8
 
+    def seen(self, steps: int) -> int:
+        return 2 * steps
+
     def batch(self, step: int) -> Batch:
         ids = torch.full((2, 1), step % 5)
         return Batch(ids, torch.ones_like(ids), ids)

@@ -71,3 +71,12 @@ def test_restored_moments_continue_to_the_same_bits() -> None:
     run(third, third_parameters, range(3, 6))
     for p, q in zip(first_parameters, third_parameters, strict=True):
         assert torch.equal(p, q)
+
+
+def test_a_tensor_without_a_gradient_so_far_is_restored_without_moments() -> None:
+    parameters, optimiser = two_groups()
+    parameters[0].grad = torch.ones_like(parameters[0])
+    optimiser.step()
+    _, fresh = two_groups()
+    restore_optimiser(fresh, optimiser_tensors(optimiser))
+    assert len(fresh.state) == 1

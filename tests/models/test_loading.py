@@ -1,0 +1,131 @@
+"""Finding and describing models: what is refused, and what a digest depends on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from bench.errors import ModelError
+from bench.models.catalog import BUNDLED
+from bench.models.loading import describe, load
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A T5 of a few thousand weights with the tokenizer of ``tiny``."""
+    from transformers import AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(BUNDLED["tiny"].path)
+    config = T5Config(
+        vocab_size=len(words),
+        d_model=8,
+        d_kv=4,
+        d_ff=8,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
+    )
+    place = tmp_path / "model"
+    T5ForConditionalGeneration(config).save_pretrained(place)
+    words.save_pretrained(place)
+    return place
+
+
+def test_bundled_weights_are_the_same_in_every_process() -> None:
+    first, second = load("tiny"), load("tiny")
+    torch.manual_seed(1)
+    third = load("tiny")
+    for one, two, three in zip(
+        first.model.parameters(),
+        second.model.parameters(),
+        third.model.parameters(),
+        strict=True,
+    ):
+        assert torch.equal(one, two)
+        assert torch.equal(one, three)
+        assert not one.requires_grad
+
+
+def test_loading_leaves_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load("tiny")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_digest_follows_what_decides_the_answers(folder: Path) -> None:
+    before = describe(str(folder)).digest
+    (folder / "README.md").write_text("anything")
+    assert describe(str(folder)).digest == before
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "dropout_rate": 0.5}))
+    changed = describe(str(folder)).digest
+    assert changed != before
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert describe(str(folder)).digest != changed
+
+
+def test_another_tokenizer_counts_and_is_named(folder: Path) -> None:
+    own = describe(str(folder))
+    other = describe(str(folder), str(BUNDLED["tiny"].path))
+    assert other.digest != own.digest
+    assert str(BUNDLED["tiny"].path) in other.note
+
+
+@pytest.mark.parametrize("tokenizer", ["google-t5/t5-base", "google-t5/t5-base@main"])
+def test_a_hub_tokenizer_needs_its_commit(folder: Path, tokenizer: str) -> None:
+    with pytest.raises(ModelError, match="with its commit"):
+        describe(str(folder), tokenizer)
+
+
+def test_a_bundled_model_keeps_its_tokenizer(folder: Path) -> None:
+    with pytest.raises(ModelError, match="its own tokenizer"):
+        describe("tiny", str(folder))
+
+
+@pytest.mark.parametrize("name", ["./no-such-folder", "/no/such/folder", "a/b/c"])
+def test_a_missing_folder_is_one_line(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        describe(name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00" * 64, None])
+def test_damaged_files_are_one_line(folder: Path, damage: str, content: bytes | None) -> None:
+    if content is None:
+        (folder / damage).unlink()
+    else:
+        (folder / damage).write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        load(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_are_never_unpickled(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"shared.weight": torch.zeros(1)}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError):
+        load(str(folder))
+
+
+def test_a_decoder_only_model_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(ModelError, match="decoder-only"):
+        load(str(tmp_path))
+
+
+def test_a_vocabulary_larger_than_the_embeddings_is_refused(folder: Path) -> None:
+    config = T5Config(vocab_size=32, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    with pytest.raises(ModelError, match="embeddings only 32"):
+        load(str(folder))
