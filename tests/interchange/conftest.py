@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
+import safetensors.torch
 import torch
 
 from bench.config import RunConfig, load_config
@@ -152,3 +154,23 @@ def command(
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def write_adapter() -> Callable[..., Path]:
+    """Writes an adapter as PEFT does; keywords change its configuration."""
+
+    def write(folder: Path, rows: int = LENGTH, **changes: Any) -> Path:
+        folder.mkdir(exist_ok=True)
+        config = {
+            "peft_type": "PROMPT_TUNING",
+            "task_type": "SEQ_2_SEQ_LM",
+            "num_virtual_tokens": LENGTH,
+            "num_transformer_submodules": 1,
+        }
+        (folder / "adapter_config.json").write_text(json.dumps(config | changes))
+        tensors = {"prompt_embeddings": torch.randn(rows, WIDTH)}
+        safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
+        return folder
+
+    return write

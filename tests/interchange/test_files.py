@@ -45,20 +45,6 @@ def wide(make_model: Callable[..., Path]) -> dict[int, FrozenLM]:
     return {width: load(str(make_model(width))) for width in (768, 1024)}
 
 
-def write_adapter(folder: Path, rows: int = LENGTH, **changes: Any) -> Path:
-    folder.mkdir(exist_ok=True)
-    config = {
-        "peft_type": "PROMPT_TUNING",
-        "task_type": "SEQ_2_SEQ_LM",
-        "num_virtual_tokens": LENGTH,
-        "num_transformer_submodules": 1,
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(config | changes))
-    tensors = {"prompt_embeddings": torch.randn(rows, WIDTH)}
-    safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
-    return folder
-
-
 # Published prompts
 
 
@@ -200,7 +186,12 @@ def test_large_file_is_not_read(
     ],
 )
 def test_other_adapters_are_refused(
-    rows: int, changes: dict[str, Any], fault: str, frozen: FrozenLM, tmp_path: Path
+    rows: int,
+    changes: dict[str, Any],
+    fault: str,
+    frozen: FrozenLM,
+    write_adapter: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     folder = write_adapter(tmp_path / "adapter", rows, **changes)
 
@@ -208,7 +199,9 @@ def test_other_adapters_are_refused(
         read_prompt(folder, frozen)
 
 
-def test_doubled_prompt_is_cut_to_the_half_that_peft_uses(frozen: FrozenLM, tmp_path: Path) -> None:
+def test_doubled_prompt_is_cut_to_the_half_that_peft_uses(
+    frozen: FrozenLM, write_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = write_adapter(tmp_path / "adapter", 2 * LENGTH, num_transformer_submodules=2)
     stored = safetensors.torch.load_file(folder / "adapter_model.safetensors")
 
@@ -218,7 +211,9 @@ def test_doubled_prompt_is_cut_to_the_half_that_peft_uses(frozen: FrozenLM, tmp_
     assert prompt.notes == ("the second of two allocated prompts, which PEFT never uses, left out",)
 
 
-def test_adapter_saved_as_pytorch_file_is_read(frozen: FrozenLM, tmp_path: Path) -> None:
+def test_adapter_saved_as_pytorch_file_is_read(
+    frozen: FrozenLM, write_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = write_adapter(tmp_path / "adapter")
     tensors = safetensors.torch.load_file(folder / "adapter_model.safetensors")
     (folder / "adapter_model.safetensors").unlink()
@@ -230,7 +225,9 @@ def test_adapter_saved_as_pytorch_file_is_read(frozen: FrozenLM, tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"PROMPT_TUNING"', "[" * 100_000, "\xff"])
-def test_broken_configuration_is_refused(text: str, frozen: FrozenLM, tmp_path: Path) -> None:
+def test_broken_configuration_is_refused(
+    text: str, frozen: FrozenLM, write_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = write_adapter(tmp_path / "adapter")
     (folder / "adapter_config.json").write_text(text, encoding="latin-1")
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,6 @@ from bench.interchange.importing import read_prompt
 from bench.models.base import FrozenLM
 
 LENGTH, WIDTH = 6, 32
-
-
-def write_adapter(folder: Path, rows: int = LENGTH, **changes: Any) -> Path:
-    folder.mkdir(exist_ok=True)
-    config = {
-        "peft_type": "PROMPT_TUNING",
-        "task_type": "SEQ_2_SEQ_LM",
-        "num_virtual_tokens": LENGTH,
-        "num_transformer_submodules": 1,
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(config | changes))
-    tensors = {"prompt_embeddings": torch.randn(rows, WIDTH)}
-    safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
-    return folder
 
 
 # PyTorch files
@@ -235,6 +222,9 @@ def test_flipped_and_missing_bytes_give_one_kind_of_error(
     )
 )
 def test_fuzzed_adapter_configurations_give_one_kind_of_error(
-    changes: dict[str, Any], frozen: FrozenLM, tmp_path: Path
+    changes: dict[str, Any],
+    frozen: FrozenLM,
+    write_adapter: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     must_be_refused_or_fit(write_adapter(tmp_path / "adapter", **changes), frozen)
