@@ -110,6 +110,7 @@ class Runner:
         self._debug = debug
         self._outcome = Outcome()
         self._faults: dict[str, Exception] = {}
+        self._counted = {prompt.digest for prompt in work.prompts}
 
     def run(self, overwrite: Overwrite) -> Outcome:
         """Train and evaluate every cell.
@@ -137,7 +138,7 @@ class Runner:
         except Exception as error:
             self._faults[digest] = self._tolerated(error)
             outcome, failed = f"failed: {error}", True
-        if any(prompt.digest == digest for prompt in self._work.prompts):
+        if digest in self._counted:
             self._display.finish(f"prompt {training.describe()}", outcome, failed)
 
     def _finish(self, cell: Cell) -> None:

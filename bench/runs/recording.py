@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from datetime import datetime, timezone
 from itertools import pairwise
 from typing import Any
 
@@ -29,7 +28,7 @@ from bench.records import (
 from bench.runs.cells import Cell, GivenPrompt, Required, Training
 from bench.runs.examples import Examples
 from bench.runs.prompts import PromptCard, StoredPrompt
-from bench.runs.provenance import peak_memory, provenance
+from bench.runs.provenance import now, peak_memory, provenance
 from bench.tasks.metrics import majority_scores
 from bench.training.evaluation import Evaluation
 
@@ -56,7 +55,7 @@ def finished_record(
     card = stored.card
     result = card.result
     best = next(point for point in result["curve"] if point["step"] == result["best_step"])
-    timing = {**card.timing, "finished": _now(), "evaluation_seconds": evaluation_seconds}
+    timing = {**card.timing, "finished": now(), "evaluation_seconds": evaluation_seconds}
     return Record(
         schema=1,
         digest=cell.digest,
@@ -111,8 +110,8 @@ def failed_record(cell: Cell, parameters: int, error: Exception) -> Record:
         training=None,
         diagnostics={},
         timing=TimingBlock(
-            started=_now(),
-            finished=_now(),
+            started=now(),
+            finished=now(),
             training_seconds=0.0,
             evaluation_seconds=0.0,
             examples_per_second=0.0,
@@ -225,7 +224,3 @@ def _is_names(value: object) -> bool:
 def _provenance_block() -> ProvenanceBlock:
     values = provenance()
     return ProvenanceBlock(**{**values, "hardware": HardwareBlock(**values["hardware"])})
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

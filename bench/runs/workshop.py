@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
 
 from bench.errors import PromptError
 from bench.models.base import FrozenLM
@@ -15,8 +14,8 @@ from bench.runs.cells import Cell, GivenPrompt, Required, Training
 from bench.runs.examples import Examples
 from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
 from bench.runs.progress import Display
-from bench.runs.prompts import PromptCard, PromptStore, StoredPrompt
-from bench.runs.provenance import peak_memory, provenance, reset_peak_memory
+from bench.runs.prompts import Form, PromptCard, PromptStore, StoredPrompt
+from bench.runs.provenance import now, peak_memory, provenance, reset_peak_memory
 from bench.runs.recording import failed_record, finished_record
 from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
@@ -64,7 +63,7 @@ class Workshop:
                 return self.store.load(training.digest)
             except PromptError as error:
                 self.display.say(f"warning: {error}")
-        started = _now()
+        started = now()
         reset_peak_memory()
         make = SourceStageJob if training.is_source_stage else TargetJob
         job = make(training, self.model, self.examples, self.supply)
@@ -80,8 +79,8 @@ class Workshop:
             self.listeners,
             training.info(),
         ).run()
-        card = self._card(training, job, result, started)
-        self.store.save(card, job.tensors()[1])
+        form, tensors = job.tensors()
+        self.store.save(self._card(training, job, form, result, started), tensors)
         checkpoint.remove()
         return self.store.load(training.digest)
 
@@ -116,11 +115,11 @@ class Workshop:
         return failed_record(cell, self.model.parameter_count(), error)
 
     def _card(
-        self, training: Training, job: Job, result: TrainingResult, started: str
+        self, training: Training, job: Job, form: Form, result: TrainingResult, started: str
     ) -> PromptCard:
         return PromptCard(
             digest=training.digest,
-            form=job.tensors()[0],
+            form=form,
             training=training.card(),
             initial_digest=self._initial_digest(training),
             trainable_parameters=job.module.trainable_parameters(),
@@ -135,7 +134,7 @@ class Workshop:
             },
             timing={
                 "started": started,
-                "finished": _now(),
+                "finished": now(),
                 "training_seconds": result.seconds,
                 "examples_per_second": result.examples_per_second,
                 "peak_memory_bytes": peak_memory(),
@@ -149,7 +148,3 @@ class Workshop:
         digest = tensor_digest(initial)
         starts = {self.supply(required).card.initial_digest for required in training.requires}
         return digest if starts <= {digest} else None
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
