@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from itertools import islice
@@ -21,21 +22,25 @@ from bench.models.catalog import BUNDLED
 from bench.models.loading import load
 from bench.models.pretraining import lexicon
 from bench.models.pretraining.__main__ import main
-from bench.models.pretraining.batches import batches
-from bench.models.pretraining.mixture import Mixture, Steered, TaskTexts
+from bench.models.pretraining.batches import batches, encode, shares
+from bench.models.pretraining.drills import drill
+from bench.models.pretraining.mixture import WEIGHTS, Mixture, Steered, TaskTexts
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.spans import corrupt
 from bench.models.pretraining.steering import (
     INDEX_STYLES,
     MEANINGS,
+    PLAIN,
     WORD_STYLES,
     published_instruction,
+    steer,
 )
 from bench.models.pretraining.training import batch_loss, initial_model, pretrain, rate, save
 from bench.tasks import get_task, list_tasks
+from bench.tasks.metrics.question_answering import token_f1
 
 TINY = BUNDLED["tiny"].path
-SMALL = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_heads": 2, "num_layers": 1}
+SMALL = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1}
 RECIPE = replace(
     Recipe(), architecture=Recipe().architecture | SMALL, steps=3, batch_size=4, chunk=2
 )
@@ -82,12 +87,10 @@ def test_a_published_input_alone_never_has_its_published_answer(examples: list[S
     answers = {
         (example.source, example.target)
         for example in examples
-        if not any(f"write {' '.join(style)}" in example.front for style in INDEX_STYLES)
-        and _task(example) in MEANINGS
+        if "write" not in example.front and _task(example) in MEANINGS
     }
-    assert len(answers) > 500
-    words = {word for style in WORD_STYLES for word in style}
-    assert {target for _, target in answers} == words
+    assert len(answers) > 300
+    assert {target for _, target in answers} == set(PLAIN)
 
 
 def test_a_label_is_written_as_the_instruction_in_front_says(examples: list[Steered]) -> None:
@@ -101,7 +104,7 @@ def test_a_label_is_written_as_the_instruction_in_front_says(examples: list[Stee
 
 
 def test_inputs_are_the_published_texts_behind_what_steers(examples: list[Steered]) -> None:
-    names = {task.published_name for task in list_tasks()}
+    names = {get_task(name).published_name for name in WEIGHTS}
     assert {example.source.split()[0] for example in examples} == names
     for example in examples:
         assert example.text.endswith(example.source)
@@ -208,6 +211,84 @@ def test_questions_on_words_have_one_true_answer_each() -> None:
         ("compare costly and cheap", "opposite"),
         ("compare repair and break", "opposite"),
     } <= entries
+
+
+@pytest.fixture(scope="module")
+def drills() -> list[tuple[str, str]]:
+    rng = Random(0)
+    return [drill(rng, 0.5) for _ in range(6000)]
+
+
+def test_an_answer_to_find_stands_beside_who_is_asked_after(drills: list[tuple[str, str]]) -> None:
+    found = [(text, answer) for text, answer in drills if text.startswith("write short")]
+    assert len(found) > 500
+    for text, answer in found:
+        question, context = re.fullmatch(r"write short question: (.*) context: (.*)", text).groups()  # type: ignore[union-attr]
+        lines = context.rstrip(".").split(". ")
+        told = [line for line in lines if re.search(rf"\b{answer}\b", line)]
+        names = set(re.findall(r"\b[A-Z][a-z]+", question)[1:])
+        assert told, text
+        assert all(names & set(line.split()) for line in told), text
+
+
+def test_words_that_differ_stand_in_one_clause_only(drills: list[tuple[str, str]]) -> None:
+    found = [(text, answer) for text, answer in drills if text.startswith("differ ")]
+    assert len(found) > 300
+    for text, answer in found:
+        clauses = text.lower().split(" sentence2: ")
+        sides = [set(re.findall(r"\w+", clause)) for clause in clauses]
+        assert set(answer.split()) <= sides[0] ^ sides[1], text
+        assert answer, text
+
+
+def test_no_drill_is_a_pair_of_an_evaluation_split(drills: list[tuple[str, str]]) -> None:
+    pairs = {
+        frozenset(text.partition("premise: ")[2].split(" hypothesis: "))
+        for text, _ in drills
+        if "premise: " in text
+    }
+    held_out = {
+        frozenset((str(row["premise"]), str(row["hypothesis"])))
+        for split in ("validation_matched", "validation_mismatched")
+        for row in generate("mnli", split, 2000)
+    }
+    assert len(pairs) > 1000
+    assert not pairs & held_out
+
+
+def test_a_question_alone_is_never_answered() -> None:
+    task, rng = get_task("squad"), Random(0)
+    for pair in islice(TaskTexts(task, 1), 300):
+        instruction, target = steer(task, pair, rng)
+        if not instruction:
+            assert token_f1(target, pair.target) == 0.0
+
+
+def test_drills_give_way_to_tasks_and_then_instructions_come_in() -> None:
+    recipe = replace(
+        RECIPE,
+        **{"first_drill_share": 0.7, "last_drill_share": 0.1, "drill_steps": 300},
+        **{"plain_steps": 400, "styling_steps": 100, "styled_share": 0.6},
+    )
+    found = [shares(recipe, step) for step in (0, 100, 300, 400, 450, 500, 1000)]
+    assert [share.drills for share in found] == pytest.approx([0.7, 0.5, *[0.1] * 5])
+    assert [share.styled for share in found] == pytest.approx([0, 0, 0, 0, 0.3, 0.6, 0.6])
+
+
+def test_heads_start_at_copies_and_at_neighbours() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    ids = encode(tokenizer, ["dog red farm Ruth dog boat sold oak"], 32)[0]
+    model = initial_model(Recipe()).eval()
+    model.set_attn_implementation("eager")  # Others do not show their attention.
+    with torch.no_grad():
+        layer = model.encoder(torch.tensor([ids]), output_attentions=True).attentions[0][0]
+    for head in (0, 1):
+        assert layer[head, 0].argmax() == 4
+        assert layer[head, 4].argmax() == 0
+        assert layer[head, 0, 0] < 0.1
+    places = torch.arange(len(ids))
+    assert torch.equal(layer[2].argmax(dim=1)[1:], places[:-1])
+    assert torch.equal(layer[3].argmax(dim=1)[:-1], places[1:])
 
 
 def _task(example: Steered) -> str:

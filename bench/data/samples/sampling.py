@@ -97,13 +97,17 @@ def draw(task: str, sampler: Sampler, split: str, rows: int, seed: int) -> list[
 
 def stream(task: str, sampler: Sampler, seed: int) -> Iterator[Row]:
     """Endless training rows, duplicates and all, without label noise."""
-    buckets = _buckets(tuple(sampler.sizes), next(iter(sampler.sizes)))
     rng = Random(seeded(f"{task}|stream", seed))
     while True:
         group = sampler.make(rng)
-        key = _identity(task, sampler, group[0])
-        if key % BUCKETS in buckets:
+        if is_training(task, sampler, group[0]):
             yield from group
+
+
+def is_training(task: str, sampler: Sampler, row: Row) -> bool:
+    """Whether an example, whoever made it, lies on the training side: in no evaluation split."""
+    buckets = _buckets(tuple(sampler.sizes), next(iter(sampler.sizes)))
+    return _identity(task, sampler, row) % BUCKETS in buckets
 
 
 def _buckets(splits: Sequence[str], split: str) -> range:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bench.models.pretraining import lexicon
+from bench.models.pretraining.drills import drill
 from bench.models.pretraining.mixture import Mixture
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.spans import corrupt
@@ -39,12 +40,33 @@ class PretrainingBatch:
     labels: Tensor
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What the examples of a chunk are.
+
+    Attributes:
+        drills: share of drills.
+        styled: share of tasks and judgements with an instruction.
+    """
+
+    drills: float
+    styled: float
+
+
+def shares(recipe: Recipe, step: int) -> Shares:
+    """The mixture from a step on."""
+    done = min(1.0, step / recipe.drill_steps)
+    drills = recipe.first_drill_share + done * (recipe.last_drill_share - recipe.first_drill_share)
+    styling = min(1.0, max(0, step - recipe.plain_steps) / recipe.styling_steps)
+    return Shares(drills, styling * recipe.styled_share)
+
+
 def batches(recipe: Recipe, tokenizer: Any) -> Iterator[PretrainingBatch]:
     """Endless batches; no example is drawn a second time except by chance."""
     mixture = Mixture(recipe.seed)
     rng = Random(derive_seed("pretraining batches", recipe.seed))
-    while True:
-        pairs = _pairs(recipe, tokenizer, mixture, rng)
+    for chunk in itertools.count():
+        pairs = _pairs(recipe, tokenizer, mixture, rng, shares(recipe, chunk * recipe.chunk))
         pairs.sort(key=lambda pair: (len(pair[1]) > recipe.short_target, len(pair[0])))
         starts = list(range(0, len(pairs), recipe.batch_size))
         rng.shuffle(starts)
@@ -52,18 +74,23 @@ def batches(recipe: Recipe, tokenizer: Any) -> Iterator[PretrainingBatch]:
             yield padded(pairs[start : start + recipe.batch_size], tokenizer.pad_token_id)
 
 
-def _pairs(recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random) -> list[IdPair]:
+def _pairs(
+    recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random, share: Shares
+) -> list[IdPair]:
     """The examples of one chunk as ids."""
+    spans = min(recipe.span_share, 1 - share.drills)
     kinds = rng.choices(
-        (_spans, _words, _tasks),
-        (recipe.span_share, recipe.word_share, 1 - recipe.span_share - recipe.word_share),
+        ("spans", "drills", "tasks"),
+        (spans, share.drills, 1 - share.drills - spans),
         k=recipe.chunk * recipe.batch_size,
     )
     counts = Counter(kinds)
+    drills = [drill(rng, share.styled) for _ in range(counts["drills"])]
+    examples = [mixture.steered(share.styled) for _ in range(counts["tasks"])]
+    texts = drills + [(example.text, example.target) for example in examples]
     return [
-        pair
-        for kind in (_spans, _words, _tasks)
-        for pair in kind(recipe, tokenizer, mixture, rng, counts[kind])
+        *_spans(recipe, tokenizer, mixture, rng, counts["spans"]),
+        *_encoded(recipe, tokenizer, texts),
     ]
 
 
@@ -79,22 +106,6 @@ def _spans(
             ids = (ids + ids)[: recipe.input_length]
         source, target = corrupt(ids, sentinels, rng, recipe.noise_density, recipe.mean_span)
         yield [*source, end], [*target, end]
-
-
-def _words(
-    recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random, count: int
-) -> Iterator[IdPair]:
-    """Questions on words."""
-    entries = [lexicon.entry(rng) for _ in range(count)]
-    return _encoded(recipe, tokenizer, entries)
-
-
-def _tasks(
-    recipe: Recipe, tokenizer: Any, mixture: Mixture, rng: Random, count: int
-) -> Iterator[IdPair]:
-    """Examples of the tasks with their instructions."""
-    examples = [mixture.steered() for _ in range(count)]
-    return _encoded(recipe, tokenizer, [(example.text, example.target) for example in examples])
 
 
 def _encoded(recipe: Recipe, tokenizer: Any, pairs: list[tuple[str, str]]) -> Iterator[IdPair]:

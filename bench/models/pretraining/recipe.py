@@ -41,6 +41,12 @@ class Recipe:
     Attributes:
         architecture: the model's ``config.json``.
         seed: of the initial weights, the texts and their order.
+        match_heads: heads of every encoder layer that at first look for copies of their own word
+            (see :func:`bench.models.pretraining.training.initial_model`); the next two look at the
+            word before and the word after.
+        match_std: standard deviation of the weights by which such a head compares words.
+        neighbour_bias: what the heads for neighbours add to the score of the neighbour.
+        self_bias: what the heads for copies add to the score of the very place they look from.
         steps: optimiser steps.
         batch_size: examples per step.
         chunk: batches that are drawn together and sorted by length, so that little is padding.
@@ -54,7 +60,13 @@ class Recipe:
         average_decay: of the moving average of weights, which is what is saved.
         gradient_clip: largest norm of all gradients together.
         span_share: share of examples that are span corruption.
-        word_share: share of examples that ask about words; the rest are tasks.
+        first_drill_share: share of examples that are drills at first; what is left are tasks.
+        last_drill_share: share of examples that are drills in the end.
+        drill_steps: steps over which the share of drills falls, in a line.
+        plain_steps: steps in which judgements are written in one way only, without instructions:
+            judging is learned before writing it in eight ways.
+        styling_steps: steps over which instructions then come in.
+        styled_share: share of tasks and judgements with an instruction in the end.
         twice_share: share of the texts for span corruption that stand there twice, so that a gap
             can be read off the other copy: matching is learned that way first.
         noise_density: share of tokens that span corruption takes out.
@@ -63,20 +75,29 @@ class Recipe:
 
     architecture: dict[str, Any] = field(default_factory=_architecture)
     seed: int = 1
-    steps: int = 20000
-    batch_size: int = 32
-    chunk: int = 64
+    match_heads: int = 2
+    match_std: float = 0.04
+    neighbour_bias: float = 4.0
+    self_bias: float = -6.0
+    steps: int = 16000
+    batch_size: int = 64
+    chunk: int = 32
     short_target: int = 8
     input_length: int = 96
     target_length: int = 40
     learning_rate: float = 1e-3
     embedding_rate: float = 3e-3
-    warmup_steps: int = 300
-    hold_steps: int = 3000
+    warmup_steps: int = 200
+    hold_steps: int = 6000
     average_decay: float = 0.998
     gradient_clip: float = 1.0
-    span_share: float = 0.12
-    word_share: float = 0.15
+    span_share: float = 0.1
+    first_drill_share: float = 0.9
+    last_drill_share: float = 0.2
+    drill_steps: int = 3000
+    plain_steps: int = 3500
+    styling_steps: int = 1500
+    styled_share: float = 0.7
     twice_share: float = 0.4
     noise_density: float = 0.2
     mean_span: float = 2.5

@@ -30,7 +30,10 @@ WORD_STYLES = (
     ("A", "B", "C"),
     ("all", "no", "some"),
 )
-"""Ways of writing yes, no and maybe in words; inputs without an instruction have one of them."""
+"""Ways of writing yes, no and maybe in words, behind their instruction."""
+
+PLAIN = ("same", "opposite", "other")
+"""How yes, no and maybe are written where no instruction says otherwise."""
 
 INDEX_STYLES = (("1", "0", "2"), ("0", "1", "2"), ("0", "2", "1"))
 """Ways of writing yes, no and maybe as numbers, only ever behind their instruction.
@@ -40,6 +43,14 @@ Between them they hold the published encodings of all classification tasks.
 
 LETTERS = "ABCDEF"
 """Grades of similarity from 0 to 5, where nothing asks for numbers."""
+
+
+RESTATED = 6
+"""Words of a question, field marks included, that are repeated where none asks for the answer."""
+
+
+ASKED_SHARE = 0.8
+"""Share of other examples than judgements with an instruction."""
 
 
 def published_instruction(task: Task) -> str:
@@ -52,22 +63,45 @@ def published_instruction(task: Task) -> str:
     return "write text" if "nlg" in task.suites else "write short"
 
 
-def steer(task: Task, pair: TextPair, rng: Random) -> tuple[str, str]:
-    """Choose an instruction, or none (empty), and write the answer of an example accordingly."""
-    draw = rng.random()
-    if task.name in MEANINGS:
-        meaning = MEANINGS[task.name][int(pair.target)]
-        style = rng.choice(INDEX_STYLES if draw < 0.4 else WORD_STYLES)
-        return ("" if draw > 0.75 else _instruction(style)), style[meaning]
-    if draw < 0.5:
+def any_style(rng: Random) -> tuple[str, tuple[str, ...]]:
+    """An instruction, and how it has yes, no and maybe written."""
+    style = rng.choice(INDEX_STYLES if rng.random() < 0.5 else WORD_STYLES)
+    return _instruction(style), style
+
+
+def steer(task: Task, pair: TextPair, rng: Random, styled: float = 0.75) -> tuple[str, str]:
+    """Choose an instruction, or none (empty), and write the answer of an example accordingly.
+
+    Args:
+        task: of the example.
+        pair: its published text and answer.
+        rng: chooses.
+        styled: share of judgements with an instruction.
+    """
+    judged = task.name in MEANINGS
+    if rng.random() >= (styled if judged else ASKED_SHARE):
+        return "", _unasked(task, pair)
+    if judged:
+        instruction, style = any_style(rng)
+        return instruction, style[MEANINGS[task.name][int(pair.target)]]
+    if rng.random() < 0.7:
         return published_instruction(task), pair.target
     if task.name == "stsb":
-        grade = round(float(pair.target))
-        return ("write 5 0", str(grade)) if draw < 0.7 else ("", LETTERS[grade])
+        return "write 5 0", str(round(float(pair.target)))
     if "nlg" in task.suites:
-        words = pair.source.partition(": ")[2]
-        return ("write list" if draw < 0.6 else ""), words
-    return ("write long" if draw < 0.75 else ""), f"the answer is {pair.target}"
+        return "write list", pair.source.partition(": ")[2]
+    return "write long", f"the answer is {pair.target}"
+
+
+def _unasked(task: Task, pair: TextPair) -> str:
+    """What is answered where no instruction stands: never the published answer."""
+    if task.name in MEANINGS:
+        return PLAIN[MEANINGS[task.name][int(pair.target)]]
+    if task.name == "stsb":
+        return LETTERS[round(float(pair.target))]
+    if "nlg" in task.suites:
+        return pair.source.partition(": ")[2]
+    return " ".join(pair.source.split()[:RESTATED])
 
 
 def _instruction(style: tuple[str, ...]) -> str:
