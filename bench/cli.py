@@ -10,6 +10,7 @@ from bench.commands.completion import completion
 from bench.commands.data import data
 from bench.commands.evaluate import evaluate
 from bench.commands.export import export
+from bench.commands.floors import floors
 from bench.commands.freeze import freeze
 from bench.commands.listing import list_
 from bench.commands.prompts import prompts
@@ -35,6 +36,7 @@ cli.add_command(completion)
 cli.add_command(data)
 cli.add_command(evaluate)
 cli.add_command(export)
+cli.add_command(floors)
 cli.add_command(freeze)
 cli.add_command(list_)
 cli.add_command(prompts)
