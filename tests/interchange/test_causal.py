@@ -9,6 +9,7 @@ from typing import Any
 
 import peft
 import pytest
+import safetensors.torch
 import torch
 
 from bench.config import RunConfig
@@ -112,6 +113,28 @@ def test_a_prompt_of_peft_gives_the_same_here(frozen: FrozenLM, tmp_path: Path) 
     ours = evaluate_prompt(stored, frozen, examples, TASK).predictions[:ROWS]
     assert ours == peft_answers(adapted, frozen, rows, task.target_length)
     assert len(set(ours)) > 1  # Equal answers say something.
+
+
+def test_scores_name_what_was_left_out(
+    frozen: FrozenLM, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Missing:
+        def ensure_loaded(self) -> None:
+            raise LookupError
+
+    monkeypatch.setattr("nltk.corpus.wordnet", Missing())
+    file = tmp_path / "prompt.safetensors"
+    safetensors.torch.save_file({"prompt_embeddings": frozen.initial_prompt(LENGTH, 0)}, file)
+    store = PromptStore(tmp_path / "prompts")
+    stored = import_prompt(store, read_prompt(file, frozen), "e2e", describe("tiny-llama"))
+    words = ("evaluate", stored.card.digest, "--task", "e2e", "--model", "tiny-llama")
+    words += ("--out", str(tmp_path), "--beams", "2", "--split", "validation")
+
+    code, out, _ = command(*words)
+
+    assert code == 0
+    assert "e2e validation meteor left out: meteor needs WordNet" in out
+    assert "e2e validation bleu " in out
 
 
 def test_adapters_of_the_other_kind_are_refused(frozen: FrozenLM, tmp_path: Path) -> None:

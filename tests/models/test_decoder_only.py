@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,14 +73,17 @@ def make(kind: str) -> DecoderOnlyLM:
     return DecoderOnlyLM(module, words, torch.device("cpu"))
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+known = functools.cache(make)
+
+
+@pytest.fixture(params=ARCHITECTURES)
 def lm(request: pytest.FixtureRequest) -> DecoderOnlyLM:
-    return make(request.param)
+    return known(request.param)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def llama() -> DecoderOnlyLM:
-    return make("llama")
+    return known("llama")
 
 
 def encoded(lm: DecoderOnlyLM) -> list[Example]:
@@ -222,7 +226,7 @@ LENGTHS = st.integers(1, 24)
 def test_a_row_does_not_depend_on_its_padding(
     kind: str, own: tuple[int, int], others: list[tuple[int, int]], seed: int, place: int
 ) -> None:
-    lm = MODELS.setdefault(kind, make(kind))
+    lm = known(kind)
     draw = torch.Generator().manual_seed(seed)
 
     def example(sizes: tuple[int, int]) -> Example:
@@ -243,9 +247,6 @@ def test_a_row_does_not_depend_on_its_padding(
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(row["labels"]))
     torch.testing.assert_close(loss, apart.loss, atol=1e-5, rtol=1e-5)
     assert lm.answer(prompt, together, 4)[place] == lm.answer(prompt, alone, 4)[0]
-
-
-MODELS: dict[str, DecoderOnlyLM] = {}
 
 
 def test_habits_of_a_chat_model_are_left_out(

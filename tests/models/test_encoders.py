@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,11 @@ TOKENIZERS: dict[str, Callable[[], Any]] = {
 }
 
 
+@functools.cache
+def known(kind: str) -> CausalEncoder:
+    return CausalEncoder(TOKENIZERS[kind]())
+
+
 @pytest.fixture(params=TOKENIZERS)
 def words(request: pytest.FixtureRequest) -> Any:
     return TOKENIZERS[request.param]()
@@ -112,7 +118,7 @@ def test_begin_of_text_stands_before_the_input_alone() -> None:
 def test_a_cut_input_keeps_beginning_and_mark(
     kind: str, room: int, number: int, answer_room: int
 ) -> None:
-    encoder = ENCODERS.setdefault(kind, CausalEncoder(TOKENIZERS[kind]()))
+    encoder = known(kind)
     words = encoder.tokenizer
     source = " ".join(["dogs"] * number) or "x"
     mark = words("x Label :", add_special_tokens=False)["input_ids"][
@@ -129,9 +135,6 @@ def test_a_cut_input_keeps_beginning_and_mark(
     # Given one more token, a cut input takes it: so it can be told from one that fits exactly.
     longer = encoder.encode([source], ["no Paris"], room + 1, answer_room)["input_ids"][0]
     assert (len(longer) > len(read)) == (len(full["input_ids"][0]) > room)
-
-
-ENCODERS: dict[str, CausalEncoder] = {}
 
 
 def test_inputs_lose_their_end_even_if_the_tokenizer_cuts_the_beginning() -> None:
