@@ -29,12 +29,10 @@ class DecoderOnlyLM(FrozenLM):
     encoder: CausalEncoder
 
     def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
-        from transformers import GenerationConfig
-
         super().__init__(model, tokenizer, device)
         # What comes with a model (sampling, a penalty for repetition) is for chats, and would be
         # taken over wherever a call leaves it open.
-        self.model.generation_config = GenerationConfig()
+        self.model.generation_config = self._decoding()
         accepted = inspect.signature(self.model.forward).parameters
         # A model without positions in its call takes them from the mask.
         self._takes_positions = "position_ids" in accepted
@@ -68,22 +66,13 @@ class DecoderOnlyLM(FrozenLM):
         return ModelOutput(loss, logits, output.hidden_states[-1][:, : read.shape[1]], mask)
 
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
-        from transformers import GenerationConfig
-
         with self.inference():
             read, mask = self._read(prompt, batch)
             self._require_room(read.shape[1] + max_tokens)
             ids = self.model.generate(  # type: ignore[operator]
                 inputs_embeds=read,
                 attention_mask=mask,
-                generation_config=GenerationConfig(
-                    max_new_tokens=max_tokens,
-                    num_beams=beams,
-                    do_sample=False,
-                    use_cache=True,
-                    eos_token_id=self.encoder.end_id,
-                    pad_token_id=self.encoder.pad_id,
-                ),
+                generation_config=self._decoding(max_new_tokens=max_tokens, num_beams=beams),
             )
         return self.decode(ids)
 
@@ -93,6 +82,18 @@ class DecoderOnlyLM(FrozenLM):
         order = mask.argsort(dim=1, stable=True)  # Padding first, the rest as it was.
         moved = embeds.gather(1, order.unsqueeze(-1).expand_as(embeds))
         return moved, mask.gather(1, order)
+
+    def _decoding(self, **options: int) -> Any:
+        """How answers are found: without sampling, up to the end of text."""
+        from transformers import GenerationConfig
+
+        return GenerationConfig(
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=self.encoder.end_id,
+            pad_token_id=self.encoder.pad_id,
+            **options,
+        )
 
     def _require_room(self, length: int) -> None:
         """Refuse what the model was not made for; learned positions would fail in obscure ways."""

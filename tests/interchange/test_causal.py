@@ -62,8 +62,6 @@ def peft_answers(adapted: Any, frozen: FrozenLM, rows: Any, length: int) -> list
             attention_mask=batch.mask,
             max_new_tokens=length,
             do_sample=False,
-            eos_token_id=frozen.tokenizer.eos_token_id,
-            pad_token_id=frozen.tokenizer.pad_token_id,
         )
         start = batch.input_ids.shape[1] if ids.shape[1] > length else 0
         answers += frozen.decode(ids[:, start:])
