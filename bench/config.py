@@ -17,7 +17,15 @@ from annotated_types import Ge, Len
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from bench.config_values import inherited, label, merge, parse_item, read_preset, read_yaml
+from bench.config_values import (
+    inherited,
+    label,
+    merge,
+    parse_item,
+    read_preset,
+    read_yaml,
+    special_architectures,
+)
 from bench.errors import ConfigError, UnknownNameError
 from bench.registry import MethodSpec, method_entry, parse_method
 from bench.tasks import SUITES, get_suite, get_task
@@ -172,22 +180,38 @@ def load_config(
 ) -> RunConfig:
     """Merge preset, file, options and ``key=value`` items, and check the result.
 
+    A preset may have other values for models of another architecture than its own model's; then
+    the configuration of a model that is given in its place is read.
+
     Raises:
         ConfigError: with every fault found, each named by its place.
+        ModelError: the model's configuration is wanted, but cannot be read.
     """
-    values = read_preset(preset)
     faults: list[str] = []
-    if file is not None:
-        merge(values, read_yaml(file))
-    merge(values, options or {})
+    given: dict[str, Any] = {} if file is None else read_yaml(file)
+    merge(given, options or {})
     for item in items:
         try:
-            merge(values, parse_item(item))
+            merge(given, parse_item(item))
         except ConfigError as error:
             faults.extend(error.faults)
+    architecture = _special_architecture(preset, given.get("model"))
+    values = read_preset(preset, architecture)
+    merge(values, given)
     if "preset" in values:
         faults.append(f"preset: choose it by --preset (given: {values['preset']!r})")
-    return _checked({**values, "preset": label(preset, values)}, faults)
+    return _checked({**values, "preset": label(preset, values, architecture)}, faults)
+
+
+def _special_architecture(preset: str, model: object) -> str | None:
+    """The architecture of a given model if the preset has values for it; else None."""
+    special = special_architectures(preset)
+    if not special or not isinstance(model, str) or model == read_preset(preset)["model"]:
+        return None
+    from bench.models.loading import architecture_of
+
+    architecture = architecture_of(model)
+    return architecture if architecture in special else None
 
 
 def dump_config(config: RunConfig) -> str:

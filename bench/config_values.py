@@ -26,16 +26,44 @@ PROTOCOL = (
 )
 """What decides how cells are trained, apart from what spans the grid."""
 
+UNSAID: dict[str, Any] = {"training": {"beams": 1}}
+"""What a preset means where it does not say."""
+
 LENGTHS = frozenset({"steps", "epochs"})
 """Ways to say how long a training is; only one of them counts."""
 
 
-def read_preset(name: str) -> dict[str, Any]:
+ARCHITECTURES = "architectures"
+"""Where a preset says what is different for models of another architecture than its own model's."""
+
+
+def read_preset(name: str, architecture: str | None = None) -> dict[str, Any]:
     """The values of a preset.
+
+    Args:
+        name: of the preset.
+        architecture: of the model; None: that of the preset's own.
 
     Raises:
         UnknownNameError: there is no such preset.
     """
+    values = copy.deepcopy(UNSAID)
+    merge(values, _preset_file(name))
+    changes = values.pop(ARCHITECTURES, {})
+    merge(values, changes.get(architecture, {}))
+    return values
+
+
+def special_architectures(preset: str) -> frozenset[str]:
+    """For which architectures of the model a preset has other values.
+
+    Raises:
+        UnknownNameError: there is no such preset.
+    """
+    return frozenset(_preset_file(preset).get(ARCHITECTURES, {}))
+
+
+def _preset_file(name: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise UnknownNameError("preset", name, PRESETS)
     text = (resources.files("bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
@@ -43,15 +71,22 @@ def read_preset(name: str) -> dict[str, Any]:
     return values
 
 
-def label(preset: str, values: Mapping[str, Any]) -> str:
-    """The preset's name with what was changed of its protocol; equal labels, equal protocols."""
-    original = read_preset(preset)
+def label(preset: str, values: Mapping[str, Any], architecture: str | None = None) -> str:
+    """The preset's name with what was changed of its protocol; equal labels, equal protocols.
+
+    Args:
+        preset: its name.
+        values: merged.
+        architecture: as for :func:`read_preset`.
+    """
+    original = read_preset(preset, architecture)
     usual, actual = _protocol(original), _protocol(values)
     # What the preset lets follow ``training`` is a change where it no longer does.
     for key in inherited(original).keys() - LENGTHS:
         usual[f"source_training.{key}"] = actual.get(f"training.{key}")
     changes = [f"{key}={value}" for key, value in actual.items() if value != usual.get(key)]
-    return f"{preset} with {', '.join(changes)}" if changes else preset
+    name = f"{preset} for {architecture} models" if architecture else preset
+    return f"{name} with {', '.join(changes)}" if changes else name
 
 
 def inherited(values: Mapping[str, Any]) -> dict[str, Any]:

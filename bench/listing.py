@@ -45,7 +45,7 @@ def methods() -> Rows:
 
 
 def models() -> Rows:
-    """The bundled models; any T5 by folder or hub id works too."""
+    """The bundled models; any T5 or causal language model by folder or hub id works too."""
     from bench.models.catalog import BUNDLED
 
     return [

@@ -32,7 +32,9 @@ ARROWS = {
     "bench.training": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.seeding", "bench.files"},
     "bench.config": BASE
-    | {"bench.config_values", "bench.registry", "bench.tasks", "bench.training.settings"},
+    | {"bench.config_values", "bench.registry", "bench.tasks", "bench.training.settings"}
+    # What a preset says may depend on the kind of the model.
+    | {"bench.models.loading"},
     "bench.config_values": BASE | {"bench.tasks"},
     "bench.record_blocks": set(),
     "bench.records": BASE | {"bench.files", "bench.record_blocks"},

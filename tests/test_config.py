@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from bench.config import RunConfig, dump_config, load_config
 from bench.config_values import PRESETS, read_preset
-from bench.errors import ConfigError, UnknownNameError
+from bench.errors import ConfigError, ModelError, UnknownNameError
 from bench.training.settings import TrainingSettings
 
 Write = Callable[[str], Path]
@@ -82,6 +83,51 @@ def test_paper_has_the_published_values() -> None:
     assert decays == {**dict.fromkeys(config.methods, 1e-5), "dtvg": 0.0}
     assert config.method_spec("mpt").settings.factor_learning_rate == 0.4
     assert config.method_spec("dtvg").settings.source_scale_learning_rate == 1e-3
+
+
+def test_paper_has_the_published_values_for_decoder_only_models() -> None:
+    config = load_config("paper", options={"model": "tiny-llama"})
+    assert config.preset == "paper for decoder-only models"
+    assert config.input_length == 256
+    stages = (config.training, config.source_training)
+    assert [stage.batch_size for stage in stages] == [16, 16]
+    for name in config.methods:
+        assert config.target_training(name).batch_size == 16
+        rates = asdict(config.method_spec(name).settings)
+        found = {rate for key, rate in rates.items() if key.endswith("learning_rate")}
+        assert found == {1e-3}
+    plain = load_config("paper")
+    assert config.training.steps == plain.training.steps
+    assert config.target_training("attempt").epochs == plain.target_training("attempt").epochs
+    assert load_config("paper", options={"model": "tiny"}) == replace(plain, model="tiny")
+
+
+def test_what_is_given_wins_over_the_values_for_an_architecture(write: Write) -> None:
+    file = write("model: tiny-llama\ninput_length: 300\n")
+    config = load_config("paper", file, items=["training.batch_size=8"])
+    assert (config.input_length, config.training.batch_size) == (300, 8)
+    assert config.preset == (
+        "paper for decoder-only models with input_length=300, training.batch_size=8"
+    )
+    other = load_config("paper", file, items=["model=tiny"])  # The last model given counts.
+    assert (other.input_length, other.training.batch_size) == (300, 32)
+    again = load_config("paper", write(dump_config(config)))
+    assert again == config
+
+
+def test_a_model_that_cannot_be_read_is_one_line() -> None:
+    with pytest.raises(ModelError, match=r"no model folder at '\./none'") as caught:
+        load_config("paper", options={"model": "./none"})
+    assert "\n" not in str(caught.value)
+    assert load_config(options={"model": "./none"}).preset == "smoke"  # Nothing depends on it.
+
+
+def test_beams_are_part_of_the_protocol() -> None:
+    assert load_config().training.beams == load_config("paper").source_training.beams == 1
+    assert load_config(items=["training.beams=1"]).preset == "smoke"
+    config = load_config(items=["training.beams=4"])
+    assert config.preset == "smoke with training.beams=4"
+    assert config.target_training("dtvg").beams == config.source_training.beams == 4
 
 
 def test_later_sources_win(write: Write) -> None:
@@ -246,6 +292,7 @@ def test_five_faults_of_five_kinds_are_all_named(write: Write) -> None:
             ["method_options.pt.training.epochs=2"],
             "method_options.pt.training: set exactly one of steps and epochs",
         ),
+        (["training.beams=0"], "training.beams: input should be greater than or equal to 1"),
         (["training.gradient_clip=.inf"], "training.gradient_clip: input should be a finite"),
         (["input_length=2"], "input_length: input should be greater than or equal to 8"),
         (["sources=[cb,cb]"], "sources: a task is named twice (given: cb, cb)"),

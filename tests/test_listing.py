@@ -32,12 +32,11 @@ def test_every_task_with_its_source_and_suites() -> None:
 def test_suites_methods_and_models() -> None:
     assert {row["suite"]: tuple(row["tasks"]) for row in LISTINGS["suites"]()} == dict(SUITES)
     assert [row["method"] for row in LISTINGS["methods"]()] == list(METHODS)
-    (tiny,) = LISTINGS["models"]()
-    assert tiny == {
-        "model": "tiny",
-        "architecture": "encoder-decoder",
-        "note": BUNDLED["tiny"].note,
-    }
+    kinds = {"tiny": "encoder-decoder", "tiny-llama": "decoder-only"}
+    assert LISTINGS["models"]() == [
+        {"model": name, "architecture": kind, "note": BUNDLED[name].note}
+        for name, kind in kinds.items()
+    ]
 
 
 @pytest.mark.parametrize("kind", LISTINGS)

@@ -23,6 +23,13 @@ from bench.commands.names import complete_tasks, plugin_option
     "--split", default="test", show_default=True, type=click.Choice(["test", "validation"])
 )
 @click.option("--batch-size", default=100, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--beams",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Beams of the search for answers; 1: greedy.",
+)
 @click.option("--device", default="cpu", show_default=True, help="As torch names it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every answer.")
 @plugin_option
@@ -37,6 +44,7 @@ def evaluate(
     input_length: int | None,
     split: str,
     batch_size: int,
+    beams: int,
     device: str,
     as_json: bool,
     out: Path,
@@ -58,7 +66,7 @@ def evaluate(
     require_model(stored, info)
     frozen = load(model, device, tokenizer)
     examples = Examples(open_source(data), frozen.encoder, data_seed, input_length)
-    done = evaluate_prompt(stored, frozen, examples, task, split, batch_size)
+    done = evaluate_prompt(stored, frozen, examples, task, split, batch_size, beams)
     toys = [place for place, toy in (("model", info.bundled), ("data", data == "bundled")) if toy]
     values = {
         "prompt": stored.card.digest,
@@ -67,6 +75,7 @@ def evaluate(
         "rows": len(done.predictions),
         "bundled": toys,
         "metrics": dict(done.scores.metrics),
+        "left_out": dict(done.scores.left_out),
         "valid_label_share": done.scores.valid_label_share,
     }
     if as_json:
@@ -74,5 +83,7 @@ def evaluate(
         return
     for name, value in done.scores.metrics.items():
         click.echo(f"{task} {split} {name} {value:.2f} ({len(done.predictions)} rows)")
+    for name, reason in done.scores.left_out.items():
+        click.echo(f"{task} {split} {name} left out: {reason}")
     if toys:
         click.echo(f"(bundled {' and '.join(toys)}: no result about the prompt)")

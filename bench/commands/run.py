@@ -52,7 +52,10 @@ if TYPE_CHECKING:
     help="Training examples in total per task, or 'full'; may be repeated or a comma list.",
 )
 @click.option("--seeds", help="Comma list of seeds, such as 42,43,44.")
-@click.option("--model", help="'tiny', a folder, or a hub id such as google-t5/t5-base.")
+@click.option(
+    "--model",
+    help="Bundled name (see 'bench list models'), folder, or hub id such as google-t5/t5-base.",
+)
 @click.option("--tokenizer", help="Folder or hub id of another tokenizer than the model's own.")
 @click.option("--data", help="'bundled', 'hub', or a folder with <task>/<split>.parquet.")
 @click.option("--preset", default="smoke", show_default=True, help="'smoke' or 'paper'.")

@@ -2,7 +2,9 @@
 
 ``peft`` itself is not needed to read or write them. PEFT's prompt tuning of an encoder-decoder puts
 the prompt before the encoder input only, as this harness does, but by default allocates it twice
-(``num_transformer_submodules`` 2) and never uses the second half.
+(``num_transformer_submodules`` 2) and never uses the second half. In front of a decoder-only model
+it puts prompt, padding and input in this order and counts positions over the padding: it gives what
+this harness gives for rows without padding, one at a time.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ def evaluate_prompt(
     task: str,
     split: str = "test",
     batch_size: int = 100,
+    beams: int = 1,
 ) -> Evaluation:
     """Answer the rows of a split with a stored prompt in front, and score the answers.
 
@@ -40,6 +41,7 @@ def evaluate_prompt(
         task: to answer; need not be the one the prompt was trained on.
         split: ``test`` or ``validation``.
         batch_size: rows that are answered at once.
+        beams: of the search for answers; 1: greedy.
 
     Raises:
         PromptError: the prompt depends on the input.
@@ -47,4 +49,4 @@ def evaluate_prompt(
     """
     prompt = fixed_prompt(stored.matrix.to(model.device))
     rows = examples.evaluation(task, split)
-    return evaluate(model, prompt, rows, examples.task(task), batch_size)
+    return evaluate(model, prompt, rows, examples.task(task), batch_size, beams)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from bench.models.encoders import MARK
 from bench.models.info import folder_name, is_folder_name
 from bench.record_blocks import ModelBlock, Record, ScoresBlock
 from bench.runs.prompts import PromptCard
@@ -46,16 +47,26 @@ def model_card(record: Record, card: PromptCard) -> str:
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# Soft prompt: {cell.task}, {cell.method.label}",
         *_warnings(record),
-        f"{cell.prompt_length} soft tokens for the encoder input of a frozen language model, "
-        "trained with dtvg-bench and stored as a PEFT prompt tuning adapter.",
+        f"{cell.prompt_length} soft tokens for the {_place(cell.model)} of a frozen language "
+        "model, trained with dtvg-bench and stored as a PEFT prompt tuning adapter.",
         _table(_facts(record, card)),
         *_scores(record),
         f"## Load\n\n{_loading(cell.model)}",
         "The prompt was trained on inputs in the text form of this task in dtvg-bench "
-        f"(`bench.tasks.get_task({cell.task!r}).to_text`); give it others at your own risk.",
+        f"(`bench.tasks.get_task({cell.task!r}).to_text`){_mark(cell.model)}; give it others at "
+        "your own risk.",
         f"## Licence\n\n{LICENCE}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _place(model: ModelBlock) -> str:
+    return "encoder input" if model.kind == "encoder-decoder" else "input"
+
+
+def _mark(model: ModelBlock) -> str:
+    """What an input ends with, where the model must be told that the answer follows."""
+    return "" if model.kind == "encoder-decoder" else f", each followed by `{MARK}`"
 
 
 def _warnings(record: Record) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
+from bench.models.encoders import TokenEncoder
 from bench.models.info import Architecture
 from bench.protocol import Batch, ModelOutput
 from bench.seeding import generator
@@ -20,42 +20,16 @@ INITIAL_VOCABULARY = 5000
 """``P_init`` is drawn from the embeddings of the first so many token ids (published code)."""
 
 
-class TokenEncoder:
-    """Texts to token ids, with a fingerprint that names cached results.
-
-    Args:
-        tokenizer: a fast tokenizer of transformers.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.pad_id: int = tokenizer.pad_token_id
-        described = tokenizer.backend_tokenizer.to_str()
-        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
-
-    def encode(
-        self, sources: list[str], targets: list[str], input_length: int, target_length: int
-    ) -> dict[str, list[list[int]]]:
-        """Ids of sources and targets, each with the end mark, cut at the given lengths."""
-        return {
-            "input_ids": self._ids(sources, input_length),
-            "labels": self._ids(targets, target_length),
-        }
-
-    def _ids(self, texts: list[str], length: int) -> list[list[int]]:
-        encoded = self.tokenizer(texts, truncation=True, max_length=length)
-        return encoded["input_ids"]  # type: ignore[no-any-return]
-
-
 class FrozenLM(abc.ABC):
     """A language model whose weights never change, with a soft prompt in front of its input."""
 
     architecture: ClassVar[Architecture]
+    encoder_type: ClassVar[type[TokenEncoder]] = TokenEncoder
 
     def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
         self.model = model.to(device).requires_grad_(False).eval()
         self.tokenizer = tokenizer
-        self.encoder = TokenEncoder(tokenizer)
+        self.encoder = self.encoder_type(tokenizer)
         self.device = device
 
     @property
@@ -100,8 +74,15 @@ class FrozenLM(abc.ABC):
         """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input."""
 
     @abc.abstractmethod
-    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int) -> list[str]:
-        """Greedy answers to the inputs of a batch, at most ``max_tokens`` long each."""
+    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
+        """Answers to the inputs of a batch, at most ``max_tokens`` long each.
+
+        Args:
+            prompt: ``(B, r, d)`` or ``(1, r, d)``.
+            batch: its labels are not read.
+            max_tokens: at least one.
+            beams: of the search; 1: greedy.
+        """
 
     def decode(self, ids: Tensor) -> list[str]:
         """Answers as text, without special tokens and outer white space."""

@@ -10,47 +10,70 @@ from typing import Any
 
 from bench.models.info import Architecture, digest_of
 
+MODELS = Path(str(resources.files("bench.models")))
+"""Where the bundled models lie, one folder each."""
+
 
 @dataclass(frozen=True)
 class BundledModel:
     """A model inside the package.
 
     Attributes:
-        folder: below ``bench/models``, with ``config.json``, tokenizer and perhaps weights.
+        folder: below ``bench/models``, with ``config.json``, perhaps weights, and the tokenizer if
+            ``words`` names no other.
         architecture: which adapter runs it.
         note: what every caption says of it.
         weight_seed: seed of random weights; None: the folder holds trained weights.
+        words: folder of the tokenizer's files, if it is that of another model.
     """
 
     folder: str
     architecture: Architecture
     note: str
     weight_seed: int | None
+    words: str | None = None
 
     @property
     def path(self) -> Path:
         """The folder on disk."""
-        return Path(str(resources.files("bench.models"))) / self.folder
+        return MODELS / self.folder
+
+    @property
+    def words_path(self) -> Path:
+        """The folder of the tokenizer."""
+        return MODELS / (self.words or self.folder)
 
     def digest(self) -> str:
         """Digest of all files of the model and of the seed of its weights."""
-        parts = [(p.name, p.read_bytes()) for p in self.path.iterdir() if p.is_file()]
+        files = [path for path in self.path.iterdir() if path.is_file()]
+        if self.words is not None:
+            files += self.words_path.glob("*token*.json")
+        parts = [(path.name, path.read_bytes()) for path in files]
         return digest_of([*parts, ("seed", str(self.weight_seed).encode())])
 
     def load(self) -> tuple[Any, Any]:
         """The model and its tokenizer."""
         import torch
-        from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
 
-        words = AutoTokenizer.from_pretrained(self.path)
+        kind = auto_class(self.architecture)
+        words = AutoTokenizer.from_pretrained(self.words_path)
         if self.weight_seed is None:
-            module = AutoModelForSeq2SeqLM.from_pretrained(self.path, use_safetensors=True)
-            return module, words
+            return kind.from_pretrained(self.path, use_safetensors=True), words
         config = AutoConfig.from_pretrained(self.path)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.weight_seed)
-            module = AutoModelForSeq2SeqLM.from_config(config)
+            module = kind.from_config(config)
         return module, words
+
+
+def auto_class(architecture: Architecture) -> Any:
+    """The class of transformers that loads models of an architecture."""
+    import transformers
+
+    if architecture == "decoder-only":
+        return transformers.AutoModelForCausalLM
+    return transformers.AutoModelForSeq2SeqLM
 
 
 BUNDLED: Mapping[str, BundledModel] = {
@@ -59,5 +82,12 @@ BUNDLED: Mapping[str, BundledModel] = {
         architecture="encoder-decoder",
         note="tiny T5 with seeded random weights",
         weight_seed=0,
+    ),
+    "tiny-llama": BundledModel(
+        folder="tiny-llama",
+        architecture="decoder-only",
+        note="tiny Llama with seeded random weights",
+        weight_seed=0,
+        words="tiny",
     ),
 }

@@ -21,7 +21,7 @@ class EncoderDecoderLM(FrozenLM):
         output = self.model(inputs_embeds=inputs, attention_mask=mask, labels=batch.labels)
         return ModelOutput(output.loss, output.logits, output.encoder_last_hidden_state, mask)
 
-    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int) -> list[str]:
+    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
         with self.inference():
             inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
             ids = self.model.generate(  # type: ignore[operator]
@@ -29,6 +29,6 @@ class EncoderDecoderLM(FrozenLM):
                 attention_mask=mask,
                 max_new_tokens=max_tokens,
                 do_sample=False,
-                num_beams=1,
+                num_beams=beams,
             )
         return self.decode(ids)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from bench.errors import ModelError, one_line
 from bench.models.base import FrozenLM
-from bench.models.catalog import BUNDLED
+from bench.models.catalog import BUNDLED, auto_class
 from bench.models.info import Architecture, ModelInfo, digest_of, folder_name, is_folder_name
 
 T = TypeVar("T")
@@ -78,6 +78,21 @@ def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
     return ModelInfo(shown, digest, _architecture(name, config), False, note)
 
 
+def architecture_of(name: str) -> Architecture:
+    """Which adapter runs a model; reads no more than its configuration.
+
+    Args:
+        name: as for :func:`describe`.
+
+    Raises:
+        ModelError: there is no such model, its configuration cannot be read, or no adapter runs it.
+    """
+    bundled = BUNDLED.get(name)
+    if bundled is not None:
+        return bundled.architecture
+    return _architecture(name, _config(name, _locate(name)))
+
+
 def load(name: str, device: str = "cpu", tokenizer: str | None = None) -> FrozenLM:
     """Load a frozen model in evaluation mode.
 
@@ -86,31 +101,31 @@ def load(name: str, device: str = "cpu", tokenizer: str | None = None) -> Frozen
     """
     import torch
 
+    from bench.models.decoder_only import DecoderOnlyLM
     from bench.models.encoder_decoder import EncoderDecoderLM
 
-    info = describe(name, tokenizer)
-    if info.architecture != "encoder-decoder":
-        raise ModelError(
-            f"model {name!r} is {info.architecture}: only T5-type models are supported"
-        )
+    architecture = describe(name, tokenizer).architecture
     bundled = BUNDLED.get(name)
     if bundled is not None:
         module, words = bundled.load()
     else:
-        module, words = _load_pretrained(name, _locate(name), tokenizer)
-    return EncoderDecoderLM(module, words, torch.device(device))
+        module, words = _load_pretrained(name, _locate(name), tokenizer, architecture)
+    adapter = DecoderOnlyLM if architecture == "decoder-only" else EncoderDecoderLM
+    return adapter(module, words, torch.device(device))
 
 
-def _load_pretrained(name: str, location: Location, tokenizer: str | None) -> tuple[Any, Any]:
+def _load_pretrained(
+    name: str, location: Location, tokenizer: str | None, architecture: Architecture
+) -> tuple[Any, Any]:
     import torch
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     module = _reading(
         name,
         "weights",
-        lambda: AutoModelForSeq2SeqLM.from_pretrained(
+        lambda: auto_class(architecture).from_pretrained(
             location.source,
             revision=location.revision or "main",
             use_safetensors=True,
@@ -173,8 +188,19 @@ def _config(name: str, location: Location) -> Any:
 
 
 def _architecture(name: str, config: Any) -> Architecture:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
     if getattr(config, "is_encoder_decoder", False):
         return "encoder-decoder"
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    # Encoders such as BERT have a causal class too, but weights for it only if they say so.
+    stated = getattr(config, "architectures", None) or [causal]
+    if causal is None or causal not in stated:
+        raise ModelError(
+            f"model {name!r} is no language model that writes text "
+            f"({', '.join(filter(None, stated)) or config.model_type}): give a T5-type model, or a "
+            "causal one such as Llama"
+        )
     return "decoder-only"
 
 
@@ -220,5 +246,5 @@ def _reading(name: str, part: str, action: Callable[[], T]) -> T:
         reason = one_line(error)[:200]
         raise ModelError(
             f"model {name!r}: its {part} cannot be read ({reason}); give a complete local folder, "
-            "a hub id that is cached or reachable, or the bundled 'tiny'"
+            f"a hub id that is cached or reachable, or a bundled one ({', '.join(sorted(BUNDLED))})"
         ) from error

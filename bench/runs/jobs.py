@@ -66,7 +66,7 @@ class TargetJob(Job):
         settings = training.hyperparameters
         self._model = model
         self._task = examples.task(training.task)
-        self._batch_size = settings.evaluation_batch_size
+        self._decoding = (settings.evaluation_batch_size, settings.beams)
         self._validation = examples.evaluation(training.task, "validation")
         chosen = examples.training(training.task, training.shots, training.seed)
         self.module: PromptMethod[Any] = build_method(training, model, supply)
@@ -75,9 +75,7 @@ class TargetJob(Job):
 
     def validate(self) -> Validation:
         prompt = prompt_source(self.module, self._model)
-        scores = evaluate(
-            self._model, prompt, self._validation, self._task, self._batch_size
-        ).scores
+        scores = evaluate(self._model, prompt, self._validation, self._task, *self._decoding).scores
         return Validation(scores.metrics, scores.valid_label_share)
 
     def tensors(self) -> tuple[Form, dict[str, Tensor]]:
@@ -95,7 +93,7 @@ class SourceStageJob(Job):
     ) -> None:
         settings = training.hyperparameters
         self._model = model
-        self._batch_size = settings.evaluation_batch_size
+        self._decoding = (settings.evaluation_batch_size, settings.beams)
         names = [required.task for required in training.requires]
         self._tasks = [examples.task(name) for name in names]
         self._validation = [examples.evaluation(name, "validation") for name in names]
@@ -125,7 +123,7 @@ class SourceStageJob(Job):
         parts = zip(self._tasks, self._validation, strict=True)
         for index, (task, examples) in enumerate(parts):
             prompt = fixed_prompt(self.module.task_prompt(index))
-            done = evaluate(self._model, prompt, examples, task, self._batch_size)
+            done = evaluate(self._model, prompt, examples, task, *self._decoding)
             scores[task.name] = sum(done.scores.metrics.values()) / len(done.scores.metrics)
         return Validation(scores)
 

@@ -101,10 +101,12 @@ class Workshop:
         stored = self.train(training)
         prompt = stored_prompt_source(training, stored, self.model, self.supply)
         task = self.examples.task(training.task)
-        batch_size = training.hyperparameters.evaluation_batch_size
+        settings = training.hyperparameters
         began = time.perf_counter()
         rows = self.examples.evaluation(task.name, "test")
-        test = evaluate(self.model, prompt, rows, task, batch_size)
+        test = evaluate(
+            self.model, prompt, rows, task, settings.evaluation_batch_size, settings.beams
+        )
         seconds = time.perf_counter() - began
         return finished_record(
             cell, self.model.parameter_count(), stored, self.examples, test, seconds

@@ -42,13 +42,23 @@ def evaluate(
     examples: EncodedExamples,
     task: Task,
     batch_size: int,
+    beams: int = 1,
 ) -> Evaluation:
-    """Answer every example greedily and score the answers."""
+    """Answer every example and score the answers.
+
+    Args:
+        model: the frozen language model.
+        prompt: gives the prompt of each batch.
+        examples: to answer.
+        task: says how long answers are, and how they are scored.
+        batch_size: examples that are answered at once.
+        beams: of the search; 1: greedy.
+    """
     predictions = [""] * len(examples)
     with model.inference():
         for indices, batch in evaluation_batches(examples, batch_size):
             batch = batch.to(model.device)
-            answers = model.answer(prompt(batch), batch, task.target_length)
+            answers = model.answer(prompt(batch), batch, task.target_length, beams)
             for index, answer in zip(indices, answers, strict=True):
                 predictions[index] = answer
     scores = score_task(task, predictions, examples.references, examples.groups)

@@ -23,6 +23,7 @@ class TrainingSettings:
         gradient_clip: largest norm of all gradients together; None: no clipping.
         patience: stop after so many evaluations without a better score; None: never.
         evaluation_batch_size: examples per batch when answers are decoded.
+        beams: of the search for answers, on validation and test; 1: greedy.
     """
 
     steps: Annotated[int, Ge(1)] | None
@@ -33,6 +34,7 @@ class TrainingSettings:
     gradient_clip: Annotated[float, Gt(0)] | None
     patience: Annotated[int, Ge(1)] | None
     evaluation_batch_size: Annotated[int, Ge(1)]
+    beams: Annotated[int, Ge(1)] = 1
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingSettings:

@@ -107,6 +107,21 @@ def test_answers_do_not_depend_on_the_rest_of_the_batch(
         assert lm.answer(prompt[row : row + 1], alone, 8) == [together[row]]
 
 
+def test_beams_are_those_of_transformers(lm: FrozenLM, batch: Batch, prompt: Tensor) -> None:
+    found = lm.answer(prompt, batch, 6, beams=4)
+    for row, example in enumerate(encoded(lm)):
+        embeds = lm.embed(torch.tensor([example["input_ids"]]))
+        ids = lm.model.generate(  # type: ignore[operator]
+            inputs_embeds=torch.cat([prompt[row : row + 1], embeds], dim=1),
+            max_new_tokens=6,
+            num_beams=4,
+            do_sample=False,
+        )
+        assert lm.decode(ids) == [found[row]]
+    greedy = lm.answer(prompt, batch, 6)
+    assert len(found) == len(greedy) == 3
+
+
 def test_initial_prompt_holds_distinct_token_embeddings(lm: FrozenLM) -> None:
     initial = lm.initial_prompt(50, 7)
     vocabulary = lm.embedding.weight.detach()[:5000]

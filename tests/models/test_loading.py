@@ -11,7 +11,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from bench.errors import ModelError
 from bench.models.catalog import BUNDLED
-from bench.models.loading import describe, load
+from bench.models.loading import architecture_of, describe, load
 
 
 @pytest.fixture
@@ -118,10 +118,37 @@ def test_weights_are_never_unpickled(folder: Path) -> None:
         load(str(folder))
 
 
-def test_a_decoder_only_model_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    with pytest.raises(ModelError, match="decoder-only"):
-        load(str(tmp_path))
+def test_a_causal_model_comes_from_a_folder(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    words = AutoTokenizer.from_pretrained(BUNDLED["tiny"].path)
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    config = LlamaConfig(vocab_size=len(words), num_attention_heads=2, dtype="bfloat16", **sizes)
+    module = LlamaForCausalLM(config)
+    module.save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    assert architecture_of(str(tmp_path)) == describe(str(tmp_path)).architecture == "decoder-only"
+    loaded = load(str(tmp_path))
+    assert loaded.architecture == "decoder-only"
+    for name, parameter in loaded.model.state_dict().items():
+        assert parameter.dtype == torch.float32
+        assert torch.equal(parameter, module.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "bert", "architectures": ["BertForMaskedLM"]},
+        {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]},
+        {"model_type": "vit"},
+    ],
+)
+def test_a_model_that_writes_no_text_is_refused(config: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for use in (architecture_of, describe, load):
+        with pytest.raises(ModelError, match="no language model that writes text") as caught:
+            use(str(tmp_path))
+        assert "\n" not in str(caught.value)
 
 
 def test_a_vocabulary_larger_than_the_embeddings_is_refused(folder: Path) -> None:

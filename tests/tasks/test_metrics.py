@@ -7,6 +7,7 @@ import random
 import warnings
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import evaluate
 import pytest
@@ -163,8 +164,11 @@ class Installed:
 
 
 class Missing:
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
     def ensure_loaded(self) -> None:
-        raise LookupError("\n***\n  Resource wordnet not found.\n***")
+        raise self.fault
 
 
 def test_meteor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +178,29 @@ def test_meteor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scores["meteor"] == pytest.approx(100 * (1 - 0.5 / 27))
 
 
-def test_meteor_without_wordnet_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nltk.corpus.wordnet", Missing())
+def test_meteor_equals_nltk_with_the_real_wordnet() -> None:
+    from nltk.corpus import wordnet
+    from nltk.tokenize import word_tokenize
+    from nltk.translate.meteor_score import meteor_score
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        pytest.skip("WordNet is not installed")
+    words = [[word_tokenize(text, preserve_line=True) for text in texts] for texts in SEVERAL]
+    direct = [
+        meteor_score(texts, word_tokenize(prediction, preserve_line=True))
+        for prediction, texts in zip(CANDIDATES, words, strict=True)
+    ]
+    expected = 100 * sum(direct) / len(direct)
+    assert score("meteor", CANDIDATES, SEVERAL)["meteor"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "fault", [LookupError("\n***\n  Resource wordnet not found.\n***"), BadZipFile("broken")]
+)
+def test_meteor_without_wordnet_says_so(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nltk.corpus.wordnet", Missing(fault))
     with pytest.raises(MetricUnavailableError, match="needs WordNet") as caught:
         score("meteor", ["a"], ["a"])
     assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zipfile import BadZipFile
 
 from bench.errors import BenchError
 
@@ -60,7 +61,7 @@ def meteor(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> d
 
     try:
         wordnet.ensure_loaded()
-    except (LookupError, OSError):
+    except (LookupError, OSError, BadZipFile):
         raise MetricUnavailableError(
             "meteor needs WordNet, which nltk cannot read: run python -m nltk.downloader wordnet"
         ) from None
