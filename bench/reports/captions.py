@@ -16,7 +16,7 @@ _DATA = {
 
 def caption(table: Table) -> str:
     """The caption of a table, as plain text in one line."""
-    sentences = [_setting(table.setting, table.seeds)]
+    sentences = [setting_sentence(table.setting, table.seeds)]
     if table.differences:
         sentences.append(f"Unlike the other tables: {'; '.join(table.differences)}.")
     sentences.append(_reading(len(table.seeds)))
@@ -24,7 +24,8 @@ def caption(table: Table) -> str:
     return " ".join(sentences)
 
 
-def _setting(setting: Setting, seeds: tuple[int, ...]) -> str:
+def setting_sentence(setting: Setting, seeds: tuple[int, ...]) -> str:
+    """Model, data, shots, prompt length, preset and seeds in one sentence."""
     model = setting.model
     about = [model.kind, f"{model.parameters:,} parameters"]
     if model.bundled:
@@ -68,4 +69,4 @@ def _gaps(table: Table) -> str:
     return text
 
 
-__all__ = ["DASH", "caption"]
+__all__ = ["DASH", "caption", "setting_sentence"]
