@@ -32,6 +32,7 @@ from bench.record_blocks import (
     MajorityBlock,
     MethodBlock,
     ModelBlock,
+    PredictionsBlock,
     ProvenanceBlock,
     Record,
     RowsBlock,
@@ -152,6 +153,8 @@ def _contradictions(record: Record) -> Iterator[str]:
     if record.status == "failed":
         if record.error is None:
             yield "$.error: a failed record needs one"
+        if record.predictions is not None:
+            yield "$.predictions: a failed record has none"
     elif record.error is not None:
         yield "$.error: a finished record has none"
     elif record.rows is None or record.scores is None or record.training is None:
@@ -160,7 +163,13 @@ def _contradictions(record: Record) -> Iterator[str]:
         for name, value in metrics.items():
             if value < 0 and name not in CORRELATIONS:
                 yield f"{_json_path((*place, name))}: {value} is no percentage"
-    scores = record.scores
+    scores, predictions = record.scores, record.predictions
+    if (
+        predictions is not None
+        and record.rows is not None
+        and (predictions.rows != record.rows.test)
+    ):
+        yield f"$.predictions.rows: {predictions.rows} are not the {record.rows.test} test rows"
     if scores is not None and scores.table_metric not in scores.test:
         yield f"$.scores.test: lacks the table metric {scores.table_metric}"
 
@@ -211,6 +220,7 @@ __all__ = [
     "MajorityBlock",
     "MethodBlock",
     "ModelBlock",
+    "PredictionsBlock",
     "ProvenanceBlock",
     "Record",
     "RowsBlock",

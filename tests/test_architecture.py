@@ -41,7 +41,9 @@ ARROWS = {
     | {"bench.tasks", "bench.data", "bench.models", "bench.training", "bench.seeding"}
     | {"bench.config", "bench.registry", "bench.plugins"}
     | {"bench.records", "bench.record_blocks", "bench.files"},
-    "bench.reports": BASE | {"bench.records", "bench.record_blocks", "bench.tasks", "bench.files"},
+    "bench.predictions": BASE | {"bench.files", "bench.records", "bench.tasks"},
+    "bench.reports": BASE
+    | {"bench.records", "bench.record_blocks", "bench.predictions", "bench.tasks", "bench.files"},
     "bench.interchange": PROTOCOL
     | {"bench.runs", "bench.training", "bench.models", "bench.tasks"}
     | {"bench.records", "bench.record_blocks", "bench.files"},
