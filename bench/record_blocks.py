@@ -208,6 +208,18 @@ class PredictionsBlock(_Block):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceBlock(_Block):
+    """A source prompt; ``prompt`` is its name in the prompt store, ``given`` if the user chose it.
+
+    What a method makes of the sources is among its diagnostics.
+    """
+
+    task: Name
+    prompt: Digest
+    given: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TimingBlock(_Block):
     """All that may differ between two runs of one cell; ``started``, ``finished`` in ISO 8601."""
 
@@ -247,7 +259,8 @@ class Record(_Block):
 
     A finished record has ``rows``, ``scores`` and ``training`` and no ``error``; a failed one has
     an ``error``, and None for what it did not come to. ``majority`` is None without labels;
-    ``predictions`` is None in records from before they were stored too.
+    ``predictions`` and ``sources`` (the source prompts behind the cell, in the order of the
+    sources) are None in records from before they were stored.
     """
 
     schema: Version
@@ -263,6 +276,7 @@ class Record(_Block):
     timing: TimingBlock
     provenance: ProvenanceBlock
     predictions: PredictionsBlock | None = None
+    sources: tuple[SourceBlock, ...] | None = None
 
     @property
     def file_name(self) -> str:

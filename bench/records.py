@@ -37,6 +37,7 @@ from bench.record_blocks import (
     Record,
     RowsBlock,
     ScoresBlock,
+    SourceBlock,
     TimingBlock,
     TrainingBlock,
 )
@@ -225,6 +226,7 @@ __all__ = [
     "Record",
     "RowsBlock",
     "ScoresBlock",
+    "SourceBlock",
     "TimingBlock",
     "TrainingBlock",
     "read_record",

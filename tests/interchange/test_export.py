@@ -24,7 +24,7 @@ from bench.models.base import FrozenLM
 from bench.models.loading import describe
 from bench.records import Record, write_record
 from bench.runs.examples import Examples
-from bench.runs.recording import failed_record
+from bench.runs.recording import failed
 from bench.runs.results import ResultFolder
 
 TASK, LENGTH, WIDTH = "rte", 6, 32
@@ -99,7 +99,7 @@ def test_failed_cell_has_no_prompt(records: Records, tmp_path: Path, configure: 
 
     folder = ResultFolder(tmp_path / "out")
     cell = lay_out(configure(methods=["pt"]), folder, "never").plan.cells[0]
-    write_record(failed_record(cell, 1, ValueError("it broke")), folder.records)
+    folder.write(failed(cell, 1, ValueError("it broke")).record)
 
     with pytest.raises(PromptError, match=r"it failed \(it broke\)"):
         export_peft(folder, cell.digest, tmp_path / "adapter")
