@@ -14,6 +14,7 @@ from bench.commands.freeze import freeze
 from bench.commands.listing import list_
 from bench.commands.prompts import prompts
 from bench.commands.run import run
+from bench.commands.show import show
 from bench.commands.table import table
 from bench.errors import BenchError
 
@@ -39,6 +40,7 @@ cli.add_command(freeze)
 cli.add_command(list_)
 cli.add_command(prompts)
 cli.add_command(run)
+cli.add_command(show)
 cli.add_command(table)
 
 

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 Location = tuple[int | str, ...]
 """Keys and indices from the root of a record to a value."""
 
+DIGEST_LENGTH = 12
+"""How much of a cell's digest the name of its record ends with."""
+
 SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
 
 
@@ -97,6 +100,40 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
         except RecordError as error:
             warnings.append(f"{error} (file kept, ignored)")
     return records, warnings
+
+
+def find_record(records: Path, cell: str) -> Record:
+    """The record of a cell.
+
+    Args:
+        records: folder of the records.
+        cell: the beginning of its record's file name, or of its digest.
+
+    Raises:
+        RecordError: there is none, there are several, or it is damaged.
+    """
+    files = _json_files(records) if cell else []
+    # A file's name ends with the first part of the digest; the rest is in the record.
+    start = cell[:DIGEST_LENGTH]
+    found = [path for path in files if path.name.startswith(cell)] or [
+        path
+        for path in files
+        if path.stem[-DIGEST_LENGTH:].startswith(start)
+        and read_record(path).digest.startswith(cell)
+    ]
+    if len(found) != 1:
+        matches = f"{len(found)} cells match" if found else "no cell matches"
+        raise RecordError(
+            f"{matches} {cell!r} in {records}: give enough of the name of a record there, or of a "
+            "cell's digest"
+        )
+    return read_record(found[0])
+
+
+def records_folder(folder: Path) -> Path:
+    """Where the records of a result folder lie: in ``records``, or in the folder itself."""
+    inner = folder / "records"
+    return inner if inner.is_dir() else folder
 
 
 def _json_files(folder: Path) -> list[Path]:
@@ -209,6 +246,7 @@ def _check_against_schema(content: object, path: Path) -> None:
 
 
 __all__ = [
+    "DIGEST_LENGTH",
     "SCHEMA_FILE",
     "SCHEMA_VERSION",
     "CellBlock",
@@ -229,8 +267,10 @@ __all__ = [
     "SourceBlock",
     "TimingBlock",
     "TrainingBlock",
+    "find_record",
     "read_record",
     "read_records",
+    "records_folder",
     "schema_validator",
     "write_record",
 ]

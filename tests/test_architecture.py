@@ -40,7 +40,7 @@ ARROWS = {
     "bench.runs": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.training", "bench.seeding"}
     | {"bench.config", "bench.registry", "bench.plugins"}
-    | {"bench.records", "bench.record_blocks", "bench.files"},
+    | {"bench.records", "bench.record_blocks", "bench.predictions", "bench.files"},
     "bench.predictions": BASE | {"bench.files", "bench.records", "bench.tasks"},
     "bench.reports": BASE
     | {"bench.records", "bench.record_blocks", "bench.predictions", "bench.tasks", "bench.files"},
@@ -53,7 +53,7 @@ ARROWS = {
     "bench.commands": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.training", "bench.runs"}
     | {"bench.config", "bench.listing", "bench.plugins", "bench.registry"}
-    | {"bench.records", "bench.reports", "bench.interchange"},
+    | {"bench.records", "bench.predictions", "bench.reports", "bench.interchange"},
     "bench.cli": BASE | {"bench.commands"},
 }
 

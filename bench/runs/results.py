@@ -9,13 +9,10 @@ from typing import Literal
 from bench.errors import OutputError, RecordError
 from bench.files import atomic_write
 from bench.predictions import Predictions, predictions_file, write_predictions
-from bench.records import Record, read_record, write_record
+from bench.records import DIGEST_LENGTH, Record, read_record, write_record
 from bench.runs.cells import Cell
 from bench.runs.prompts import PromptStore
 from bench.training.checkpoints import CheckpointFile
-
-DIGEST_LENGTH = 12
-"""How much of a cell's digest the name of its record ends with."""
 
 Overwrite = Literal["never", "failed", "always"]
 
