@@ -95,7 +95,7 @@ def _scores(record: Record) -> list[Line]:
     lines += [(name, f"left out: {reason}") for name, reason in scores.left_out.items()]
     share = scores.valid_label_share.test
     if share is not None:
-        lines.append(("valid answers", f"{100 * share:>9.1f}%"))
+        lines.append(("valid", f"{100 * share:>9.1f}%"))
     return lines
 
 
