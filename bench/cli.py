@@ -6,13 +6,16 @@ import sys
 
 import click
 
+from bench.commands.compare import compare
 from bench.commands.completion import completion
 from bench.commands.data import data
 from bench.commands.evaluate import evaluate
 from bench.commands.export import export
 from bench.commands.freeze import freeze
 from bench.commands.listing import list_
+from bench.commands.plot import plot
 from bench.commands.prompts import prompts
+from bench.commands.report import report
 from bench.commands.run import run
 from bench.commands.show import show
 from bench.commands.table import table
@@ -32,13 +35,16 @@ def cli() -> None:
     """
 
 
+cli.add_command(compare)
 cli.add_command(completion)
 cli.add_command(data)
 cli.add_command(evaluate)
 cli.add_command(export)
 cli.add_command(freeze)
 cli.add_command(list_)
+cli.add_command(plot)
 cli.add_command(prompts)
+cli.add_command(report)
 cli.add_command(run)
 cli.add_command(show)
 cli.add_command(table)
