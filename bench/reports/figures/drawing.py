@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from bench.errors import RecordError
 from bench.reports.figures.style import LineStyle
-from bench.reports.settings import Setting
+from bench.reports.sections import Section
 
 WIDTH = 7.2
 """Inches: the text width of an A4 or letter page, so that font sizes are those in print."""
@@ -104,33 +104,29 @@ def _legend_columns(styles: Mapping[str, LineStyle]) -> int:
 
 
 def setting_line(
-    setting: Setting, seeds: tuple[int, ...], shots: tuple[int | None, ...] | None = None
+    section: Section, seeds: tuple[int, ...], shots: tuple[int | None, ...] | None = None
 ) -> str:
     """Model, data, shots and seeds in short; says of bundled ones that they give no results.
 
     Args:
-        setting: of the records.
+        section: that is shown.
         seeds: that occur.
-        shots: that occur; None: those of the setting.
+        shots: that occur; None: those of the section's setting.
     """
-    model = setting.model
-    toy = " (bundled with the package: its scores are no results)" if model.bundled else ""
+    setting = section.setting
+    toy = " (bundled with the package: its scores are no results)" if setting.model.bundled else ""
     data = {"bundled": "bundled samples (generated)", "hub": "Hugging Face hub"}.get(
         setting.data_kind, f"local folder {setting.data_name}"
     )
-    number = (setting.shots,) if shots is None else shots
-    return (
-        f"Model: {model.name}{toy}. Data: {data}. {shots_text(number)}. "
+    numbers = [str(n or "full data") for n in (shots or (setting.shots,))]
+    line = (
+        f"Model: {setting.model.name}{toy}. Data: {data}. Shots: {', '.join(numbers)}. "
         f"{'Seed' if len(seeds) == 1 else 'Seeds'}: {', '.join(map(str, seeds))}. "
         f"Preset: {setting.preset}."
     )
+    if section.differences:
+        line += f" Unlike the other pictures: {'; '.join(section.differences)}."
+    return line
 
 
-def shots_text(shots: tuple[int | None, ...]) -> str:
-    """Numbers of training examples in words; None is the full data."""
-    few = ", ".join(str(number) for number in shots if number is not None)
-    parts = [f"{few} shots"] if few else []
-    return " and ".join([*parts, *(["full training data"] if None in shots else [])])
-
-
-__all__ = ["WIDTH", "Drawing", "MissingDataError", "frame", "setting_line", "shots_text"]
+__all__ = ["WIDTH", "Drawing", "MissingDataError", "frame", "setting_line"]

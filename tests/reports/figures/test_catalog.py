@@ -76,7 +76,7 @@ def test_few_shot(make_results: MakeResults) -> None:
     assert means == pytest.approx([30.0, 50.0, 75.0])
     assert lengths == pytest.approx([statistics.stdev(scores[4]), 0.0, statistics.stdev([70, 80])])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["4", "16", "full"]
-    assert "4, 16 shots and full training data" in drawing.setting
+    assert "Shots: 4, 16, full data." in drawing.setting
 
 
 def test_few_shot_keeps_settings_apart(make_results: MakeResults) -> None:
@@ -90,8 +90,8 @@ def test_few_shot_keeps_settings_apart(make_results: MakeResults) -> None:
     assert [drawing.name for drawing in drawings] == ["few-shot-1", "few-shot-2"]
     large, tiny = drawings
     assert "large" in large.setting
-    assert "4, 32 shots" in large.setting
-    assert "4, 16 shots" in tiny.setting
+    assert "Shots: 4, 32." in large.setting
+    assert "Shots: 4, 16." in tiny.setting
 
 
 def test_parameters(make_results: MakeResults) -> None:

@@ -52,7 +52,7 @@ def _of_section(section: Section, rows: Rows) -> Iterator[Drawing]:
         return
     shots = tuple(sorted(known, key=lambda number: (number is None, number or 0)))
     metrics = metrics_of(rows)
-    setting = setting_line(section.setting, seeds_of(rows), shots)
+    setting = setting_line(section, seeds_of(rows), shots)
     title = "Test score (%) against number of training examples"
     styles = line_styles(list(rows))
     figure = frame(title, f"{setting} {_READING}", 1.35 * panel_rows(len(metrics)) + 0.2, styles)

@@ -46,7 +46,7 @@ def _picture(section: Section, label: str, records: list[Record], name: str) -> 
     tasks = list(metrics_of({label: records}))
     sources = _sources(records)
     title = f"Sources in the group of {label} during training"
-    setting = setting_line(section.setting, seeds_of({label: records}))
+    setting = setting_line(section, seeds_of({label: records}))
     height = (0.45 + 0.13 * len(sources)) * panel_rows(len(tasks)) + 0.5
     figure = frame(title, f"{setting} {_READING}", height)
     panels = panel_grid(figure, len(tasks), "training steps", "")
@@ -60,7 +60,7 @@ def _picture(section: Section, label: str, records: list[Record], name: str) -> 
     bar.set_label("share of seeds")
     alt = (
         f"{title}: one panel for each of {len(tasks)} tasks, training steps from left to right, "
-        f"a line for each of the sources {', '.join(sources)}."
+        f"a row for each of the sources {', '.join(sources)}."
     )
     return Drawing(name, title, setting, alt, figure)
 

@@ -54,7 +54,7 @@ def _picture(
     section: Section, rows: Rows, name: str, title: str, axis: str, value: Value
 ) -> Drawing:
     metrics = metrics_of(rows)
-    setting = setting_line(section.setting, seeds_of(rows))
+    setting = setting_line(section, seeds_of(rows))
     styles = line_styles(list(rows))
     figure = frame(title, f"{setting} {_READING}", 1.35 * panel_rows(len(metrics)) + 0.2, styles)
     panels = panel_grid(figure, len(metrics), "training steps", axis)

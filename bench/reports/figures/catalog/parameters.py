@@ -56,7 +56,7 @@ def _of_section(section: Section, rows: Rows) -> Iterator[Drawing]:
         return
     styles = line_styles(list(rows))
     title = "Test score against trainable parameters"
-    setting = setting_line(section.setting, seeds)
+    setting = setting_line(section, seeds)
     common = f"the {len(tasks)} tasks {', '.join(tasks)}" if len(tasks) > 1 else tasks[0]
     figure = frame(title, f"{setting} {_READING.format(tasks=common)}", 3.2, styles)
     axes = figure.add_subplot()

@@ -59,8 +59,8 @@ def _of_section(section: Section, rows: Rows) -> Iterator[Drawing]:
     targets = list(metrics_of({"": chosen}))
     sources = list(dict.fromkeys(source for _, _, source in values))
     seeds = tuple(sorted({record.cell.seed for record in chosen}))
-    title = "Cosine similarity of targets (lines) and sources (columns)"
-    setting = setting_line(section.setting, seeds)
+    title = "Cosine similarity of targets (rows) and sources (columns)"
+    setting = setting_line(section, seeds)
     at = " and ".join(map(str, sorted(steps)))
     reading = f"Means over seeds, of the means over tokens, at step {at} of DTVG's training."
     figure = frame(title, f"{setting} {reading}", 0.9 + 0.19 * len(targets))
