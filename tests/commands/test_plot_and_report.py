@@ -63,7 +63,7 @@ def test_one_figure_in_one_format_elsewhere(
         (("plot", "group", "out"), "error: unknown figure 'group': did you mean groups?"),
         (("plot", "all", "nowhere"), "error: no results folder nowhere"),
         (("report", "nowhere", "--html", "page.html"), "error: no results folder nowhere"),
-        (("report", "out"), "error: Missing option '--html'"),
+        (("report", "out"), "error: say what to write: --html FILE for one page, or --out FOLDER"),
         (("report", "out", "--html", "out/records"), "error: cannot write out/records"),
     ],
 )
@@ -92,3 +92,24 @@ def test_report(
     text = Path("new/page.html").read_text(encoding="utf-8")
     assert text.startswith("<!DOCTYPE html>")
     assert "bad.json" in text
+
+
+def test_everything_twice_is_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("once", "again"):
+        assert bench(monkeypatch, "report", "out", "--out", place) == 0
+    once, again = (
+        {path.relative_to(place): path.read_bytes() for path in Path(place).rglob("*.*")}
+        for place in ("once", "again")
+    )
+    assert once == again
+    named = {Path(line) for line in capsys.readouterr().out.splitlines()}
+    assert named == {Path(place) / path for place in ("once", "again") for path in once}
+    tables = {path.name for path in once if path.parent == Path("tables")}
+    names = ("all-tasks", "glue-superglue", "mrqa-others", "ablation", "parameters", "transfer")
+    assert tables >= {f"{n}.{kind}" for n in names for kind in ("md", "tex", "csv", "json")}
+    golden = GOLDEN.with_name("table.md").read_bytes()
+    assert once[Path("tables/all-tasks.md")] == golden
+    assert Path("index.html") in once
+    assert {path.suffix for path in once if path.parent == Path("figures")} == {".pdf", ".png"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.files import atomic_write
+from bench.reports.analyses import REFERENCE, TRANSFER, all_sheets
 from bench.reports.cautions import Caution, find_cautions
 from bench.reports.figures import Drawing, MissingDataError, draw_figure, figure_names, small_png
 from bench.reports.frames import build_tables
 from bench.reports.html.details import Details
-from bench.reports.html.views import table_views
+from bench.reports.html.views import TableGroup, TableView, sheet_view, table_views
 from bench.reports.results import Results
 from bench.reports.sections import make_sections
+from bench.reports.sheets import Sheet
 
 _HERE = Path(__file__).parent
 
@@ -59,10 +61,20 @@ def render_report(results: Results, method_order: Sequence[str] = ()) -> str:
     tables = build_tables(results, method_order=method_order)
     details = Details(results)
     pictures, absent = _pictures(results, method_order)
+    sheets, warnings = all_sheets(results, method_order)
     cautions = find_cautions(results, sections)
-    if details.warnings:
-        text = "Predictions of some cells cannot be read."
-        cautions.append(Caution("predictions", text, tuple(details.warnings)))
+    unusable = tuple(dict.fromkeys([*details.warnings, *warnings]))
+    if unusable:
+        cautions.append(
+            Caution("predictions", "Predictions of some cells cannot be used.", unusable)
+        )
+    settings = TableGroup(
+        "tables",
+        "Tables",
+        "One for each setting. A score opens the cells behind it: metrics, curves, wrong answers, "
+        "provenance.",
+        tuple(table_views(tables, sections, details)),
+    )
     style, script = (_read(name) for name in ("report.css", "report.js"))
     page = _environment().get_template("report.html.j2")
     return page.render(
@@ -70,7 +82,7 @@ def render_report(results: Results, method_order: Sequence[str] = ()) -> str:
         cells=len(results.records),
         finished=sum(record.status == "finished" for record in results.records),
         cautions=cautions,
-        tables=table_views(tables, sections, details),
+        groups=[settings, *_analyses(sheets)],
         pictures=pictures,
         absent=absent,
         provenances=_provenances(details),
@@ -90,6 +102,21 @@ def save_report(results: Results, path: Path, method_order: Sequence[str] = ()) 
         OutputError: the file cannot be written.
     """
     atomic_write(path, render_report(results, method_order).encode())
+
+
+def _analyses(sheets: Mapping[str, Sequence[Sheet]]) -> Iterator[TableGroup]:
+    """The paper's tables and the comparison, those that there are."""
+    views: dict[bool, list[TableView]] = {False: [], True: []}
+    for name, found in sheets.items():
+        for sheet in found:
+            # Figures have the names of layouts too.
+            views[name == TRANSFER].append(sheet_view(f"{name}-table-{sheet.number}", sheet))
+    if views[False]:
+        about = "Tasks, metrics and averages as published."
+        yield TableGroup("paper", "The paper's tables", about, tuple(views[False]), folded=True)
+    if views[True]:
+        about = f"Each method minus {REFERENCE}, over all targets and for each of them."
+        yield TableGroup("transfer", "Transfer", about, tuple(views[True]), folded=True)
 
 
 def _pictures(results: Results, method_order: Sequence[str]) -> tuple[list[Picture], list[str]]:

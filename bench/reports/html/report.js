@@ -22,17 +22,18 @@ function shape(tag, attributes, text = "") {
 
 function keyOf(row, column) {
   const cell = row.cells[column];
-  if (column === 0) return cell.textContent;
+  if (cell.tagName === "TH") return cell.textContent;
   return cell.dataset.value === undefined ? null : Number(cell.dataset.value);
 }
 
 function sortBy(table, column) {
   const heads = table.tHead.rows[0].cells;
   const before = heads[column].getAttribute("aria-sort");
-  const falling = before === null ? column > 0 : before === "ascending";
+  const body = table.tBodies[0];
+  const byName = body.rows[0].cells[column].tagName === "TH";
+  const falling = before === null ? !byName : before === "ascending";
   for (const head of heads) head.removeAttribute("aria-sort");
   heads[column].setAttribute("aria-sort", falling ? "descending" : "ascending");
-  const body = table.tBodies[0];
   const keyed = [...body.rows].map((row) => [keyOf(row, column), row]);
   keyed.sort(([a], [b]) => {
     if (a === null || b === null) return (a === null) - (b === null);

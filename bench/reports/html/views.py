@@ -11,6 +11,7 @@ from bench.reports.captions import caption
 from bench.reports.html.details import Details
 from bench.reports.sections import Section
 from bench.reports.settings import row_labels
+from bench.reports.sheets import Entry, Sheet
 from bench.reports.tables import Column, Table, TableCell, TableRow
 from bench.reports.text import AVERAGE_HEAD, METHOD_HEAD, instead, number, spread, units
 
@@ -29,6 +30,7 @@ class EntryView:
 
     Attributes:
         text: the number or word in it.
+        mark: stands behind the text; the table's notes explain it.
         after: deviation and number of seeds.
         best: whether it is the best of its column.
         value: to sort by; None: comes last.
@@ -37,6 +39,7 @@ class EntryView:
     """
 
     text: str
+    mark: str = ""
     after: str = ""
     best: bool = False
     value: float | None = None
@@ -46,9 +49,9 @@ class EntryView:
 
 @dataclass(frozen=True)
 class LineView:
-    """A row: its label and one entry per head but the first."""
+    """A row: what it is called, and one entry for each of the other heads."""
 
-    label: str
+    labels: tuple[str, ...]
     entries: tuple[EntryView, ...]
 
 
@@ -61,6 +64,23 @@ class TableView:
     caption: str
     heads: tuple[HeadView, ...]
     lines: tuple[LineView, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableGroup:
+    """Tables under one heading; ``name`` is unique in the page.
+
+    Attributes:
+        about: what they show.
+        folded: whether each is shown only when it is asked for.
+    """
+
+    name: str
+    title: str
+    about: str
+    tables: tuple[TableView, ...]
+    folded: bool = False
 
 
 def table_views(
@@ -110,7 +130,7 @@ def _line(row: TableRow, table: Table, places: Places) -> LineView:
         _entry(cell, column, row, table, places)
         for cell, column in zip(row.cells, table.columns, strict=True)
     ]
-    return LineView(row.label, (*entries, average))
+    return LineView((row.label,), (*entries, average))
 
 
 def _entry(
@@ -128,4 +148,46 @@ def _entry(
     )
 
 
-__all__ = ["EntryView", "HeadView", "LineView", "TableView", "table_views"]
+def sheet_view(name: str, sheet: Sheet) -> TableView:
+    """A table of the paper, or of an analysis."""
+    front = (sheet.groups, sheet.corner) if sheet.grouped else (sheet.corner,)
+    heads = [
+        HeadView(head.title if head.unique else f"{head.group} {head.title}".strip(), head.units)
+        for head in sheet.heads
+    ]
+    return TableView(
+        name=name,
+        title=f"{sheet.title}{_shots(sheet)}, table {sheet.number}",
+        caption=sheet.caption,
+        heads=(*map(HeadView, front), *heads),
+        lines=tuple(
+            LineView(
+                (line.group, line.label) if sheet.grouped else (line.label,),
+                tuple(map(_sheet_entry, line.entries)),
+            )
+            for line in sheet.lines
+        ),
+        notes=sheet.notes,
+    )
+
+
+def _shots(sheet: Sheet) -> str:
+    shots = sheet.values.get("shots", "")
+    return ", full data" if shots is None else f", {shots} shots" if shots else ""
+
+
+def _sheet_entry(entry: Entry) -> EntryView:
+    numbers = (v for v in entry.values.values() if isinstance(v, int | float))
+    value = next((float(number) for number in numbers if not isinstance(number, bool)), None)
+    return EntryView(entry.text, entry.mark, entry.after, entry.bold, value)
+
+
+__all__ = [
+    "EntryView",
+    "HeadView",
+    "LineView",
+    "TableGroup",
+    "TableView",
+    "sheet_view",
+    "table_views",
+]

@@ -152,9 +152,11 @@ def test_the_numbers_are_those_of_the_tables_and_records(
         {"cell.seed": 1, "score": 50.0, "label": "zzz"},
         {"cell.seed": 2, "status": "failed", "label": "zzz"},
     )
-    read = Page(render_report(results))
+    text = render_report(results)
+    read = Page(text)
     (table,) = build_tables(results)
-    values = [float(cell["data-value"] or "") for cell in read.tags("td") if "data-value" in cell]
+    own = Page(text[text.index('id="table-1"') : text.index('id="table-1-end"')])
+    values = [float(cell["data-value"] or "") for cell in own.tags("td") if "data-value" in cell]
     expected = [v for row in table.rows for v in (row.cells[0].mean, row.average) if v is not None]
     assert values == expected
     data = json.loads(read.raw["script"][0])
@@ -176,6 +178,12 @@ def test_the_smoke_grid_stays_small(grid_page: Path, grid_folder: Path) -> None:
     data = json.loads(read.raw["script"][0])
     assert len(data["cells"]) == 780
     assert len(read.tags("img")) == 11
+    # Tables by setting, layouts of the paper, and transfer.
+    assert len(read.tags("table")) == 2 + 11 + 4
+    names = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    for link in read.tags("a"):
+        assert (link["href"] or "").removeprefix("#") in names
     digests = {path.name.split("-")[-1][:12] for path in grid_folder.glob("records/*.json")}
     assert {cell["digest"] for cell in data["cells"]} == digests
     for cell in data["cells"]:
