@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.records import Record
 from bench.reports.figures.drawing import Drawing, MissingDataError
+from bench.reports.figures.style import LineStyle, line_styles
 from bench.reports.results import Results
 from bench.reports.sections import Section, make_sections
 from bench.reports.settings import row_labels
@@ -16,8 +15,6 @@ from bench.tasks import TASKS
 
 Rows = dict[str, list[Record]]
 """Finished records by row label, in the order of legends."""
-
-Choice = Callable[[Record], bool]
 
 
 def drawings_by_section(
@@ -63,6 +60,12 @@ def rows_of(section: Section, method_order: Sequence[str]) -> Rows:
     return {label: rows[label] for label in sorted(rows, key=order)}
 
 
+def styles_of(rows: Rows, method_order: Sequence[str]) -> dict[str, LineStyle]:
+    """How each row looks."""
+    methods = {label: records[0].cell.method.name for label, records in rows.items()}
+    return line_styles(methods, method_order)
+
+
 def metrics_of(rows: Rows) -> dict[str, str]:
     """The table metric of each task, in the order of the suites; other tasks follow by name."""
     place = {task.name: index for index, task in enumerate(TASKS)}
@@ -87,17 +90,12 @@ def table_score(record: Record) -> float:
     return record.scores.test[record.scores.table_metric]
 
 
-def mean_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (divisor n - 1); 0 of a single value."""
-    return math.fsum(values) / len(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
 __all__ = [
     "Rows",
     "drawings_by_section",
-    "mean_std",
     "metrics_of",
     "rows_of",
     "seeds_of",
+    "styles_of",
     "table_score",
 ]

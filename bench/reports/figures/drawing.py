@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 
 from bench.errors import RecordError
 from bench.reports.figures.style import LineStyle
@@ -24,9 +26,6 @@ FOOTER_SIZE = 7
 
 _LINE = 1.35  # Of a font's size.
 _INCH = 72  # Points.
-# About as many characters of that size as fit into the width.
-_FOOTER_CHARACTERS = 140
-_LEGEND_CHARACTERS = 110
 
 
 class MissingDataError(RecordError):
@@ -63,7 +62,8 @@ def frame(
         height: of what lies between, in inches.
         styles: what the legend explains; None: no legend.
     """
-    lines = textwrap.wrap(footer, _FOOTER_CHARACTERS)
+    # Pixels round the letters of small pictures up by some hundredths.
+    lines = _wrapped(footer, FOOTER_SIZE, 0.93 * WIDTH * _INCH)
     columns = _legend_columns(styles or {})
     legend = LEGEND_SIZE * 1.9 / _INCH * math.ceil(len(styles) / columns) if styles else 0.0
     above = TITLE_SIZE * 1.9 / _INCH + legend
@@ -98,9 +98,27 @@ def _legend(
 
 
 def _legend_columns(styles: Mapping[str, LineStyle]) -> int:
-    """As many as the longest label allows."""
-    widest = max(map(len, styles), default=0)
-    return max(1, min(len(styles), _LEGEND_CHARACTERS // (widest + 8)))
+    """As many as the longest label allows, with its line of three letters' width and a gap."""
+    widest = max((_width(label, LEGEND_SIZE) for label in styles), default=0.0)
+    return max(1, min(len(styles), int(WIDTH * _INCH // (widest + 6 * LEGEND_SIZE))))
+
+
+def _wrapped(text: str, size: float, width: float) -> list[str]:
+    """Text as lines that are no wider than ``width``, in points."""
+    characters = len(text)
+    lines = [text]
+    while characters > 1 and any(_width(line, size) > width for line in lines):
+        characters = min(characters - 1, int(0.97 * characters))
+        lines = textwrap.wrap(text, characters)
+    return lines
+
+
+def _width(text: str, size: float) -> float:
+    """In points."""
+    width, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(size=size), ismath=False
+    )
+    return float(width)
 
 
 def setting_line(

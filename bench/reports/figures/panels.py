@@ -6,6 +6,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 COLUMNS = 5
 """Panels next to each other at most."""
@@ -25,9 +26,17 @@ def panel_grid(figure: Figure, number: int, x_label: str, y_label: str) -> list[
             panel.set_ylabel(y_label)
         if place + columns >= number:
             panel.set_xlabel(x_label)
-        panel.locator_params(axis="x", nbins=4)
-        panel.locator_params(axis="y", nbins=5)
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
     return axes
 
 
-__all__ = ["COLUMNS", "panel_grid", "panel_rows"]
+def widen(panel: Axes, least: float = 1.0) -> None:
+    """Let the y axis span at least so much: equal scores look equal, not like noise."""
+    low, high = panel.get_ylim()
+    if high - low < least:
+        middle = (low + high) / 2
+        panel.set_ylim(middle - least / 2, middle + least / 2)
+
+
+__all__ = ["COLUMNS", "panel_grid", "panel_rows", "widen"]

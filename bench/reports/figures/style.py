@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -71,16 +72,31 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def line_styles(labels: Sequence[str]) -> dict[str, LineStyle]:
-    """A look for each label, by place."""
-    return {
-        label: LineStyle(
-            _COLOURS[place % len(_COLOURS)],
-            _MARKERS[place % len(_MARKERS)],
-            _LINES[place % len(_LINES)],
-        )
-        for place, label in enumerate(labels)
-    }
+def line_styles(labels: Mapping[str, str], method_order: Sequence[str]) -> dict[str, LineStyle]:
+    """A look for each row of a table.
+
+    The first row of a method has the same look in every figure, whatever else is in it; other rows
+    take the looks that are left.
+
+    Args:
+        labels: method by row label.
+        method_order: all methods that have a look of their own.
+    """
+    places: dict[str, int] = {}
+    for place, method in enumerate(method_order):
+        label = next((label for label, own in labels.items() if own == method), None)
+        if label is not None:
+            places[label] = place
+    free = itertools.count(len(method_order))
+    return {label: _look(places[label] if label in places else next(free)) for label in labels}
+
+
+def _look(place: int) -> LineStyle:
+    return LineStyle(
+        _COLOURS[place % len(_COLOURS)],
+        _MARKERS[place % len(_MARKERS)],
+        _LINES[place % len(_LINES)],
+    )
 
 
 __all__ = ["DIVERGING", "SEQUENTIAL", "LineStyle", "house_style", "line_styles"]

@@ -87,6 +87,23 @@ def test_says_model_data_shots_and_seeds(name: str, results: Results) -> None:
         assert drawing.alt.startswith(drawing.title)
 
 
+@pytest.mark.parametrize("word", ["MMMM", "iiii", "M" * 200])
+def test_text_stays_inside(word: str, make_results: MakeResults) -> None:
+    """Footer and legend, however wide the letters and however long the names are."""
+    long = {"cell.preset": " ".join([word] * 9)}
+    labels = [f"pt:{word[:20]}{place}" for place in range(6)]
+    results = make_results(*({**long, "label": label} for label in labels))
+    (drawing,) = draw_figure("parameters", results)
+    figure = drawing.figure
+    figure.set_dpi(100)
+    figure.draw_without_rendering()
+    edge = figure.bbox.width
+    for text in figure.texts:
+        assert text.get_window_extent().x1 <= edge
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= edge
+
+
 def test_what_is_not_bundled_is_not_called_so(make_results: MakeResults) -> None:
     real = {"cell.model.bundled": False, "cell.data.kind": "local", "cell.data.name": "/rows"}
     (drawing,) = draw_figure("parameters", make_results(real))
@@ -161,11 +178,17 @@ def test_a_new_figure_is_one_file(
 
 
 def test_lines_differ_in_more_than_colour() -> None:
-    styles = line_styles([str(place) for place in range(7)]).values()
+    styles = line_styles({str(place): "pt" for place in range(7)}, ()).values()
     assert len({style.color for style in styles}) == 7
     assert len({style.marker for style in styles}) == 7
-    pairs = {(style.marker, style.linestyle) for style in styles}
-    assert len(pairs) == 7
+
+
+def test_a_method_looks_the_same_whatever_else_is_there() -> None:
+    order = ("pt", "spot", "dtvg")
+    alone = line_styles({"dtvg": "dtvg"}, order)
+    among = line_styles({"pt": "pt", "dtvg": "dtvg", "dtvg:x=1": "dtvg", "mine": "mine"}, order)
+    assert among["dtvg"] == alone["dtvg"]
+    assert len({style.color for style in among.values()}) == 4
 
 
 def test_records_that_contradict_each_other_are_left_out(make_results: MakeResults) -> None:

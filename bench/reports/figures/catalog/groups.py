@@ -56,7 +56,9 @@ def _picture(section: Section, label: str, records: list[Record], name: str) -> 
         axes.set_yticks(
             range(len(sources)), sources if place % COLUMNS == 0 else [""] * len(sources)
         )
-    bar = figure.colorbar(image, ax=panels, location="bottom", shrink=0.4, aspect=40, pad=0.02)
+    # In parts of the height of all panels, which hold labels of the axes too.
+    pad = 0.12 / panel_rows(len(tasks))
+    bar = figure.colorbar(image, ax=panels, location="bottom", shrink=0.4, aspect=40, pad=pad)
     bar.set_label("share of seeds")
     alt = (
         f"{title}: one panel for each of {len(tasks)} tasks, training steps from left to right, "

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
 
 from bench.records import CurvePoint, Record
-from bench.reports.figures.data import Rows, drawings_by_section, metrics_of, rows_of, seeds_of
+from bench.reports.figures.data import (
+    Rows,
+    drawings_by_section,
+    metrics_of,
+    rows_of,
+    seeds_of,
+    styles_of,
+)
 from bench.reports.figures.drawing import Drawing, frame, setting_line
-from bench.reports.figures.panels import panel_grid, panel_rows
-from bench.reports.figures.style import LineStyle, line_styles
+from bench.reports.figures.panels import panel_grid, panel_rows, widen
+from bench.reports.figures.style import LineStyle
 from bench.reports.results import Results
 from bench.reports.sections import Section
 
@@ -29,20 +36,21 @@ def draw(results: Results, method_order: Sequence[str]) -> list[Drawing]:
     """Two pictures per section: validation score and training loss."""
     return drawings_by_section(
         results,
-        lambda section: _of_section(section, rows_of(section, method_order)),
+        lambda section: _of_section(section, rows_of(section, method_order), method_order),
         "no learning curve, as no cell in it finished: run `bench run` again and see "
         "`bench table` for what failed",
     )
 
 
-def _of_section(section: Section, rows: Rows) -> Iterator[Drawing]:
+def _of_section(section: Section, rows: Rows, method_order: Sequence[str]) -> Iterator[Drawing]:
     if not rows:
         return
     name = f"learning-curves-{section.number}"
+    styles = styles_of(rows, method_order)
     title = "Learning curves: validation score (%)"
-    yield _picture(section, rows, f"{name}-score", title, "score (%)", _score)
+    yield _picture(section, rows, styles, f"{name}-score", title, "score (%)", _score)
     title = "Learning curves: training loss"
-    yield _picture(section, rows, f"{name}-loss", title, "loss", lambda _, point: point.loss)
+    yield _picture(section, rows, styles, f"{name}-loss", title, "loss", _loss)
 
 
 def _score(record: Record, point: CurvePoint) -> float | None:
@@ -50,18 +58,29 @@ def _score(record: Record, point: CurvePoint) -> float | None:
     return point.validation.get(record.scores.table_metric)
 
 
+def _loss(record: Record, point: CurvePoint) -> float:
+    return point.loss
+
+
 def _picture(
-    section: Section, rows: Rows, name: str, title: str, axis: str, value: Value
+    section: Section,
+    rows: Rows,
+    styles: Mapping[str, LineStyle],
+    name: str,
+    title: str,
+    axis: str,
+    value: Value,
 ) -> Drawing:
     metrics = metrics_of(rows)
     setting = setting_line(section, seeds_of(rows))
-    styles = line_styles(list(rows))
     figure = frame(title, f"{setting} {_READING}", 1.35 * panel_rows(len(metrics)) + 0.2, styles)
     panels = panel_grid(figure, len(metrics), "training steps", axis)
     for (task, metric), axes in zip(metrics.items(), panels, strict=True):
         axes.set_title(f"{task}\n{metric}")
         for label, records in rows.items():
             _line(axes, [r for r in records if r.cell.task == task], styles[label], value)
+        if value is _score:
+            widen(axes)
     alt = f"{title} over training steps on {len(metrics)} tasks for {', '.join(rows)}."
     return Drawing(name, title, setting, alt, figure)
 

@@ -6,6 +6,7 @@ every seed of the section, and the trainable parameters as a mean over the same 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -14,15 +15,15 @@ from bench.records import Record
 from bench.reports.figures.data import (
     Rows,
     drawings_by_section,
-    mean_std,
     metrics_of,
     rows_of,
+    styles_of,
     table_score,
 )
 from bench.reports.figures.drawing import Drawing, frame, setting_line
-from bench.reports.figures.style import line_styles
 from bench.reports.results import Results
 from bench.reports.sections import Section
+from bench.reports.statistics import mean_and_std
 
 _READING = (
     "Score: mean over {tasks}, those that every method finished with every seed. Bars: ± one "
@@ -34,13 +35,13 @@ def draw(results: Results, method_order: Sequence[str]) -> list[Drawing]:
     """One picture per section in which at least one task was finished by all."""
     return drawings_by_section(
         results,
-        lambda section: _of_section(section, rows_of(section, method_order)),
+        lambda section: _of_section(section, rows_of(section, method_order), method_order),
         "no table in which all methods finished a common task with all seeds: finish it with "
         "`bench run --overwrite failed`",
     )
 
 
-def _of_section(section: Section, rows: Rows) -> Iterator[Drawing]:
+def _of_section(section: Section, rows: Rows, method_order: Sequence[str]) -> Iterator[Drawing]:
     seeds = section.seeds
     cells = {
         (label, record.cell.task, record.cell.seed): record
@@ -54,7 +55,7 @@ def _of_section(section: Section, rows: Rows) -> Iterator[Drawing]:
     ]
     if not tasks:
         return
-    styles = line_styles(list(rows))
+    styles = styles_of(rows, method_order)
     title = "Test score against trainable parameters"
     setting = setting_line(section, seeds)
     common = f"the {len(tasks)} tasks {', '.join(tasks)}" if len(tasks) > 1 else tasks[0]
@@ -63,12 +64,14 @@ def _of_section(section: Section, rows: Rows) -> Iterator[Drawing]:
     told, amounts = [], []
     for label in rows:
         by_seed = [[cells[label, task, seed] for task in tasks] for seed in seeds]
-        parameters, _ = mean_std([_parameters(record) for own in by_seed for record in own])
-        score, deviation = mean_std([mean_std([table_score(r) for r in own])[0] for own in by_seed])
+        parameters = statistics.fmean(_parameters(record) for own in by_seed for record in own)
+        score, deviation = mean_and_std(
+            [mean_and_std([table_score(r) for r in own])[0] for own in by_seed]
+        )
         amounts.append(parameters)
         style = styles[label]
         axes.errorbar(
-            parameters, score, yerr=deviation, color=style.color, marker=style.marker,
+            parameters, score, yerr=deviation or 0.0, color=style.color, marker=style.marker,
             markersize=7, capsize=3, elinewidth=1, linestyle="none",
         )  # fmt: skip
         told.append(f"{label} {score:.1f} % with {parameters:,.0f}")
