@@ -95,6 +95,24 @@ def test_many_draws_in_blocks(answered: Answered, monkeypatch: pytest.MonkeyPatc
     assert resampled.scores(counts[:0]).shape == (0,)
 
 
+def test_bleu_of_any_texts() -> None:
+    """Short texts lack whole orders of n-grams, others all matches, and some are empty."""
+    texts = ["a", "b c", "a b c d", "", "d c b a e f", "a b", "the a b c d e"]
+    answers = [answer for answer in texts for _ in texts]
+    references = [[text] for _ in texts for text in texts]
+    rows = range(len(answers))
+    predictions = judge(("bleu",), rows, answers, references, [None] * len(answers))
+    resampled = ResampledMetric(predictions, "bleu")
+    size = len(resampled)
+    few = np.random.default_rng(3).integers(0, 2, (40, size)) * (
+        np.random.default_rng(4).random((40, size)) < 0.08
+    )
+    counts = np.concatenate([np.eye(size, dtype=int), few[few.sum(axis=1) > 0]])
+    for drawn, found in zip(counts, resampled.scores(counts), strict=True):
+        expected = written_out(predictions, resampled, "bleu", drawn)
+        assert found == pytest.approx(expected, abs=1e-9), drawn
+
+
 @pytest.mark.parametrize("answers", [["1e30", "2.0", "3.0"], ["5.0", "5.0", "5.0"]])
 def test_pearson_of_extreme_answers(answers: list[str]) -> None:
     references = [["1.0"], ["4.0"], ["2.2"]]
