@@ -229,8 +229,8 @@ def _bleu(predictions: Predictions, positions: list[list[int]]) -> Statistic:
         given, wanted = sums[:, -2], sums[:, -1]
         none = matches == 0
         precision = _ratio(np.where(none, 0.5 ** none.cumsum(axis=1), matches), totals)
-        possible = (totals > 0).all(axis=1) & (matches > 0).any(axis=1)
-        logarithm = np.log(np.where(possible[:, None], precision, 1.0)).mean(axis=1)
+        possible = np.logical_and((totals > 0).all(axis=1), (matches > 0).any(axis=1))
+        logarithm = np.log(np.where(np.expand_dims(possible, 1), precision, 1.0)).mean(axis=1)
         brevity = np.minimum(0.0, 1.0 - _ratio(wanted, given))
         return np.where(possible, np.minimum(100.0, 100.0 * np.exp(logarithm + brevity)), 0.0)
 

@@ -35,9 +35,7 @@ def replicates(values: Sequence[float], seed: int = 0) -> np.ndarray:
     return np.concatenate([counts @ np.array(values) for counts in blocks]) / len(values)
 
 
-def scipy_bootstrap(
-    values: Sequence[float], seed: int = 0
-) -> Any:
+def scipy_bootstrap(values: Sequence[float], seed: int = 0) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Values that are all equal have no interval there.
         return scipy.stats.bootstrap(
@@ -68,6 +66,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 30))
+@settings(deadline=None)
 def test_every_resample_has_as_many_units_as_there_are(units: int, draws: int) -> None:
     counts = np.concatenate([*resample_counts(units, draws, np.random.default_rng(1))])
     assert counts.shape == (draws, units)
@@ -91,7 +90,7 @@ def test_p_values_at_the_ends() -> None:
 
 
 @given(st.lists(st.integers(-3, 3), min_size=5, max_size=20))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_p_value_from_the_distribution_of_scipy(values: list[int]) -> None:
     observed = float(np.mean(values))
     expected = scipy_bootstrap(values).bootstrap_distribution
@@ -116,6 +115,7 @@ def test_holm_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@settings(deadline=None)
 def test_holm_rejects_what_its_definition_rejects(p_values: list[float]) -> None:
     """Step down: stop at the first p-value above alpha / (number that are left)."""
     alpha = 0.05
