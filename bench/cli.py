@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from bench.commands.compare import compare
 from bench.commands.completion import completion
 from bench.commands.data import data
 from bench.commands.evaluate import evaluate
@@ -13,8 +14,11 @@ from bench.commands.export import export
 from bench.commands.floors import floors
 from bench.commands.freeze import freeze
 from bench.commands.listing import list_
+from bench.commands.plot import plot
 from bench.commands.prompts import prompts
+from bench.commands.report import report
 from bench.commands.run import run
+from bench.commands.show import show
 from bench.commands.table import table
 from bench.errors import BenchError
 
@@ -32,6 +36,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(compare)
 cli.add_command(completion)
 cli.add_command(data)
 cli.add_command(evaluate)
@@ -39,8 +44,11 @@ cli.add_command(export)
 cli.add_command(floors)
 cli.add_command(freeze)
 cli.add_command(list_)
+cli.add_command(plot)
 cli.add_command(prompts)
+cli.add_command(report)
 cli.add_command(run)
+cli.add_command(show)
 cli.add_command(table)
 
 

@@ -63,5 +63,9 @@ class RecordError(BenchError):
     """A result record cannot be read, or does not follow the schema."""
 
 
+class PredictionsError(BenchError):
+    """Stored predictions are missing, damaged, or not those of their record."""
+
+
 class OutputError(BenchError):
     """The output folder or a file in it cannot be written."""

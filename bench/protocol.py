@@ -169,7 +169,10 @@ class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
         """Scalar training loss of one batch."""
 
     def diagnostics(self) -> dict[str, Any]:
-        """What the method can tell of its present state, as JSON-ready values."""
+        """What the method can tell of its present state, as JSON-ready values.
+
+        Asked for before the first step and at every evaluation.
+        """
         return {}
 
     def trainable_parameters(self) -> int:

@@ -25,6 +25,7 @@ Plain = TypeAliasType(
 """Any JSON value."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*\.jsonl\.gz$")]
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -190,6 +191,35 @@ class TrainingBlock(_Block):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictionsBlock(_Block):
+    """Where the answers of the best checkpoint on the test examples are stored.
+
+    Attributes:
+        file: in the folder of the record.
+        digest: of its lines, unpacked.
+        rows: number of lines.
+        scorers: the metric modules that score them; the first says which answers are right.
+    """
+
+    file: FileName
+    digest: Digest
+    rows: Count
+    scorers: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceBlock(_Block):
+    """A source prompt; ``prompt`` is its name in the prompt store, ``given`` if the user chose it.
+
+    What a method makes of the sources is among its diagnostics.
+    """
+
+    task: Name
+    prompt: Digest
+    given: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TimingBlock(_Block):
     """All that may differ between two runs of one cell; ``started``, ``finished`` in ISO 8601."""
 
@@ -228,7 +258,9 @@ class Record(_Block):
     """The result of one cell.
 
     A finished record has ``rows``, ``scores`` and ``training`` and no ``error``; a failed one has
-    an ``error``, and None for what it did not come to. ``majority`` is None without labels.
+    an ``error``, and None for what it did not come to. ``majority`` is None without labels;
+    ``predictions`` and ``sources`` (the source prompts behind the cell, in the order of the
+    sources) are None in records from before they were stored.
     """
 
     schema: Version
@@ -243,6 +275,8 @@ class Record(_Block):
     diagnostics: Mapping[str, Plain]
     timing: TimingBlock
     provenance: ProvenanceBlock
+    predictions: PredictionsBlock | None = None
+    sources: tuple[SourceBlock, ...] | None = None
 
     @property
     def file_name(self) -> str:

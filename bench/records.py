@@ -32,10 +32,12 @@ from bench.record_blocks import (
     MajorityBlock,
     MethodBlock,
     ModelBlock,
+    PredictionsBlock,
     ProvenanceBlock,
     Record,
     RowsBlock,
     ScoresBlock,
+    SourceBlock,
     TimingBlock,
     TrainingBlock,
 )
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 
 Location = tuple[int | str, ...]
 """Keys and indices from the root of a record to a value."""
+
+DIGEST_LENGTH = 12
+"""How much of a cell's digest the name of its record ends with."""
 
 SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
 
@@ -95,6 +100,40 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
         except RecordError as error:
             warnings.append(f"{error} (file kept, ignored)")
     return records, warnings
+
+
+def find_record(records: Path, cell: str) -> Record:
+    """The record of a cell.
+
+    Args:
+        records: folder of the records.
+        cell: the beginning of its record's file name, or of its digest.
+
+    Raises:
+        RecordError: there is none, there are several, or it is damaged.
+    """
+    files = _json_files(records) if cell else []
+    # A file's name ends with the first part of the digest; the rest is in the record.
+    start = cell[:DIGEST_LENGTH]
+    found = [path for path in files if path.name.startswith(cell)] or [
+        path
+        for path in files
+        if path.stem[-DIGEST_LENGTH:].startswith(start)
+        and read_record(path).digest.startswith(cell)
+    ]
+    if len(found) != 1:
+        matches = f"{len(found)} cells match" if found else "no cell matches"
+        raise RecordError(
+            f"{matches} {cell!r} in {records}: give enough of the name of a record there, or of a "
+            "cell's digest"
+        )
+    return read_record(found[0])
+
+
+def records_folder(folder: Path) -> Path:
+    """Where the records of a result folder lie: in ``records``, or in the folder itself."""
+    inner = folder / "records"
+    return inner if inner.is_dir() else folder
 
 
 def _json_files(folder: Path) -> list[Path]:
@@ -152,6 +191,8 @@ def _contradictions(record: Record) -> Iterator[str]:
     if record.status == "failed":
         if record.error is None:
             yield "$.error: a failed record needs one"
+        if record.predictions is not None:
+            yield "$.predictions: a failed record has none"
     elif record.error is not None:
         yield "$.error: a finished record has none"
     elif record.rows is None or record.scores is None or record.training is None:
@@ -160,7 +201,13 @@ def _contradictions(record: Record) -> Iterator[str]:
         for name, value in metrics.items():
             if value < 0 and name not in CORRELATIONS:
                 yield f"{_json_path((*place, name))}: {value} is no percentage"
-    scores = record.scores
+    scores, predictions = record.scores, record.predictions
+    if (
+        predictions is not None
+        and record.rows is not None
+        and (predictions.rows != record.rows.test)
+    ):
+        yield f"$.predictions.rows: {predictions.rows} are not the {record.rows.test} test rows"
     if scores is not None and scores.table_metric not in scores.test:
         yield f"$.scores.test: lacks the table metric {scores.table_metric}"
 
@@ -199,6 +246,7 @@ def _check_against_schema(content: object, path: Path) -> None:
 
 
 __all__ = [
+    "DIGEST_LENGTH",
     "SCHEMA_FILE",
     "SCHEMA_VERSION",
     "CellBlock",
@@ -211,14 +259,18 @@ __all__ = [
     "MajorityBlock",
     "MethodBlock",
     "ModelBlock",
+    "PredictionsBlock",
     "ProvenanceBlock",
     "Record",
     "RowsBlock",
     "ScoresBlock",
+    "SourceBlock",
     "TimingBlock",
     "TrainingBlock",
+    "find_record",
     "read_record",
     "read_records",
+    "records_folder",
     "schema_validator",
     "write_record",
 ]

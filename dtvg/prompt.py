@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.protocol import Ingredients, Needs, ParameterGroup, PromptError, PromptMethod
@@ -185,10 +186,12 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
         return self._mix(self.group().mask)
 
     def diagnostics(self) -> dict[str, Any]:
-        """Group, similarities, consistencies and scales as they are now.
+        """Group, similarities, consistencies, scales and cosines as they are now.
 
         ``group`` names the members by falling target similarity, ``consistencies`` belong to the
         first 1, 2, ... sources with target similarity >= 0, ``scales`` are means over tokens.
+        ``cosines`` compare the target with each source by the means over tokens, once of their
+        prompts as SPoT does, once of their unscaled task vectors: what ``P_init`` hides.
         """
         group = self.group()
         members = group.members
@@ -202,7 +205,17 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
                 "target": self.target_scale.detach().mean().item(),
                 "sources": self._by_name(scales),
             },
+            "cosines": self._cosines(),
         }
+
+    @torch.no_grad()
+    def _cosines(self) -> dict[str, dict[str, float]]:
+        initial = self.vectors.initial.mean(dim=0)  # (d,)
+        target = self.vectors.of(self.target).mean(dim=0)  # (d,)
+        sources = self.vectors.sources.mean(dim=1)  # (S, d)
+        prompts = F.cosine_similarity(target + initial, sources + initial, dim=-1)
+        vectors = F.cosine_similarity(target, sources, dim=-1)
+        return {"prompts": self._by_name(prompts), "task_vectors": self._by_name(vectors)}
 
     def _mix(self, members: Tensor) -> Tensor:
         """``P_mix`` ``(r, d)`` with the sources in the mask ``members`` ``(S,)``."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bench.predictions import Predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,3 +29,52 @@ def shared() -> Path:
 def reference() -> Path:
     """Golden numbers that the methods' published code computed."""
     return Path(__file__).parent / "reference"
+
+
+@pytest.fixture(scope="session")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Predictions]:
+    """Made-up answers to the bundled test examples of a task: right, wrong, strange, and none."""
+    import datasets
+
+    from bench.data import encode_examples, load_splits, open_source
+    from bench.predictions import judge
+    from bench.tasks import get_task
+
+    cache = tmp_path_factory.mktemp("answered")
+
+    class NoEncoder:
+        fingerprint = "none"
+        pad_id = 0
+
+        def encode(
+            self, sources: list[str], targets: list[str], input_length: int, target_length: int
+        ) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[1] for _ in sources], "labels": [[1] for _ in targets]}
+
+    @functools.cache
+    def answers(name: str) -> Predictions:
+        task, draw = get_task(name), random.Random(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+            test = load_splits(open_source("bundled"), task).test
+            examples = encode_examples(
+                test.select(range(min(80, len(test)))), task, NoEncoder(), training=False
+            )
+            right = [draw.choice(texts) for texts in examples.references]
+            others = [draw.choice(right) for _ in right]
+            given = [
+                draw.choices(
+                    [text, f" {text}\n", other, f"{other} {text}", '\u2028[1] \x00"é😀', ""],
+                    weights=[8, 1, 4, 2, 1, 1],
+                )[0]
+                for text, other in zip(right, others, strict=True)
+            ]
+            return judge(
+                task.scorers or task.metrics,
+                examples.rows,
+                given,
+                examples.references,
+                examples.groups,
+            )
+
+    return answers

@@ -42,8 +42,10 @@ ARROWS = {
     "bench.runs": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.training", "bench.seeding"}
     | {"bench.config", "bench.registry", "bench.plugins"}
-    | {"bench.records", "bench.record_blocks", "bench.files"},
-    "bench.reports": BASE | {"bench.records", "bench.record_blocks", "bench.tasks", "bench.files"},
+    | {"bench.records", "bench.record_blocks", "bench.predictions", "bench.files"},
+    "bench.predictions": BASE | {"bench.files", "bench.records", "bench.tasks"},
+    "bench.reports": BASE
+    | {"bench.records", "bench.record_blocks", "bench.predictions", "bench.tasks", "bench.files"},
     "bench.interchange": PROTOCOL
     | {"bench.runs", "bench.training", "bench.models", "bench.tasks"}
     | {"bench.records", "bench.record_blocks", "bench.files"},
@@ -53,7 +55,7 @@ ARROWS = {
     "bench.commands": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.training", "bench.runs"}
     | {"bench.config", "bench.listing", "bench.plugins", "bench.registry"}
-    | {"bench.records", "bench.reports", "bench.interchange"},
+    | {"bench.records", "bench.predictions", "bench.reports", "bench.interchange"},
     "bench.cli": BASE | {"bench.commands"},
 }
 

@@ -279,7 +279,7 @@ def test_from_samples_to_tables(bench: Bench) -> None:
     lines = csv.DictReader(bench("table", "out", "--format", "csv").out.splitlines())
     means = {line["method"]: line["mean"] for line in lines}
     tables = json.loads(bench("table", "out", "--format", "json").out)["tables"]
-    (record,) = Path("out/records").iterdir()
+    (record,) = Path("out/records").glob("*.json")
     accuracy = json.loads(record.read_text())["scores"]["test"]["accuracy"]
     assert float(means["pt"]) == accuracy
     assert tables[0]["rows"][0]["cells"][0]["mean"] == accuracy

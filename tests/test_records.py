@@ -25,6 +25,8 @@ GOLDEN = Path(__file__).parent / "reports" / "golden" / "records"
 FINISHED = GOLDEN / "mrpc-dtvg-16-42-ab2de0c6077d.json"
 FAILED = GOLDEN / "mrpc-dtvg-16-44-281f9db047a1.json"
 VALID: dict[str, Any] = json.loads(FINISHED.read_text())
+LATER = {"predictions": None, "sources": None}
+"""Keys that records of the first days of schema 1 lack."""
 
 
 def write_json(path: Path, content: object) -> Path:
@@ -58,10 +60,11 @@ def test_every_object_with_fixed_keys_is_closed() -> None:
         return own + [found for item in schema.values() for found in objects(item)]
 
     found = objects(json.loads(SCHEMA_FILE.read_text()))
-    assert len(found) == 16
+    assert len(found) == 18
     for schema in found:
         assert schema["additionalProperties"] is False
-        assert set(schema["required"]) == set(schema["properties"])
+        optional = LATER.keys() if "schema" in schema["properties"] else set()
+        assert set(schema["required"]) == set(schema["properties"]) - optional
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
@@ -69,7 +72,7 @@ def test_stored_records_still_load(path: Path) -> None:
     content = json.loads(path.read_text())
     schema_validator().validate(content)
     record = read_record(path)
-    assert json.loads(json.dumps(dataclasses.asdict(record))) == content
+    assert json.loads(json.dumps(dataclasses.asdict(record))) == LATER | content
     assert record.file_name == path.name
 
 
@@ -79,7 +82,8 @@ def test_round_trip(path: Path, tmp_path: Path) -> None:
     written = write_record(record, tmp_path / "records")
     assert written == tmp_path / "records" / path.name
     assert read_record(written) == record
-    assert json.loads(written.read_text()) == json.loads(path.read_text())
+    stored = json.loads(path.read_text())
+    assert json.loads(written.read_text()) == LATER | stored
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,14 @@ def _loggers() -> Iterable[str]:
     return logger_names()
 
 
+def _layouts() -> Iterable[str]:
+    from bench.reports.paper.layouts import LAYOUTS
+
+    return LAYOUTS
+
+
 complete_tasks = completing(_tasks)
 complete_suites = completing(_suites)
 complete_methods = completing(_methods)
 complete_loggers = completing(_loggers)
+complete_layouts = completing(_layouts)

@@ -12,40 +12,11 @@ from bench.errors import OutputError, PromptError
 from bench.files import atomic_write
 from bench.interchange.adapters import CONFIG, PROMPT, WEIGHTS, adapter_config
 from bench.interchange.model_card import base_model, model_card
-from bench.records import Record, read_record
+from bench.records import Record, find_record
 from bench.runs.prompts import PromptStore, StoredPrompt
-from bench.runs.results import DIGEST_LENGTH, ResultFolder
+from bench.runs.results import ResultFolder
 
 CARD = "README.md"
-
-
-def find_record(records: Path, cell: str) -> Record:
-    """The record of a cell.
-
-    Args:
-        records: folder of the records.
-        cell: the beginning of its record's file name, or of its digest.
-
-    Raises:
-        PromptError: there is none, or there are several.
-        RecordError: it is damaged.
-    """
-    files = sorted(records.glob("*.json")) if cell else []
-    # A file's name ends with the first part of the digest; the rest is in the record.
-    start = cell[:DIGEST_LENGTH]
-    found = [path for path in files if path.name.startswith(cell)] or [
-        path
-        for path in files
-        if path.stem[-DIGEST_LENGTH:].startswith(start)
-        and read_record(path).digest.startswith(cell)
-    ]
-    if len(found) != 1:
-        matches = f"{len(found)} cells match" if found else "no cell matches"
-        raise PromptError(
-            f"{matches} {cell!r} in {records}: give enough of the name of a record there, or of a "
-            "cell's digest"
-        )
-    return read_record(found[0])
 
 
 def export_peft(results: ResultFolder, cell: str, folder: Path) -> Record:
@@ -53,7 +24,7 @@ def export_peft(results: ResultFolder, cell: str, folder: Path) -> Record:
 
     Args:
         results: where the cell's record and prompt are.
-        cell: as for :func:`find_record`.
+        cell: as for :func:`bench.records.find_record`.
         folder: gets ``adapter_config.json``, ``adapter_model.safetensors`` and ``README.md``;
             an earlier export there is replaced.
 
@@ -61,7 +32,8 @@ def export_peft(results: ResultFolder, cell: str, folder: Path) -> Record:
         The cell's record.
 
     Raises:
-        PromptError: there is no such cell, it failed, or its prompt depends on the input.
+        RecordError: there is no such cell.
+        PromptError: it failed, or its prompt depends on the input.
         OutputError: the folder holds other files, or cannot be written.
     """
     record = find_record(results.records, cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.records import ModelBlock
 from bench.reports.settings import Setting
 from bench.reports.tables import Table
 
@@ -16,7 +17,7 @@ _DATA = {
 
 def caption(table: Table) -> str:
     """The caption of a table, as plain text in one line."""
-    sentences = [_setting(table.setting, table.seeds)]
+    sentences = [setting_sentence(table.setting, table.seeds)]
     if table.differences:
         sentences.append(f"Unlike the other tables: {'; '.join(table.differences)}.")
     sentences.append(_reading(len(table.seeds)))
@@ -24,21 +25,42 @@ def caption(table: Table) -> str:
     return " ".join(sentences)
 
 
-def _setting(setting: Setting, seeds: tuple[int, ...]) -> str:
-    model = setting.model
+def setting_sentence(
+    setting: Setting,
+    seeds: tuple[int, ...],
+    *,
+    models: tuple[ModelBlock, ...] = (),
+    shots: tuple[int, ...] = (),
+) -> str:
+    """Model, data, shots, prompt length, preset and seeds in one sentence.
+
+    Args:
+        setting: of the records.
+        seeds: that occur.
+        models: all that occur; empty: that of the setting.
+        shots: all that occur; empty: that of the setting.
+    """
+    known = models or (setting.model,)
+    if shots:
+        shown = f"{', '.join(map(str, shots))} shots"
+    else:
+        shown = "full training data" if setting.shots is None else f"{setting.shots} shots"
+    seed_list = ", ".join(str(seed) for seed in seeds)
+    return (
+        f"Model{'s' if len(known) > 1 else ''} {' and '.join(map(_model, known))}; data: "
+        f"{_DATA.get(setting.data_kind, f'local folder {setting.data_name}')}; {shown}; "
+        f"prompt length {setting.prompt_length}; preset {setting.preset}; "
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {seed_list}; data seed {setting.data_seed}."
+    )
+
+
+def _model(model: ModelBlock) -> str:
     about = [model.kind, f"{model.parameters:,} parameters"]
     if model.bundled:
         about.append("bundled with the package, not comparable with published results")
     if model.note:
         about.append(model.note)
-    shots = "full training data" if setting.shots is None else f"{setting.shots} shots"
-    seed_list = ", ".join(str(seed) for seed in seeds)
-    return (
-        f"Model {model.name} ({', '.join(about)}); data: "
-        f"{_DATA.get(setting.data_kind, f'local folder {setting.data_name}')}; {shots}; "
-        f"prompt length {setting.prompt_length}; preset {setting.preset}; "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {seed_list}; data seed {setting.data_seed}."
-    )
+    return f"{model.name} ({', '.join(about)})"
 
 
 def _reading(seeds: int) -> str:
@@ -68,4 +90,4 @@ def _gaps(table: Table) -> str:
     return text
 
 
-__all__ = ["DASH", "caption"]
+__all__ = ["DASH", "caption", "setting_sentence"]

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
-from bench.errors import RecordError
 from bench.records import Record
 from bench.reports.results import Results
-from bench.reports.settings import (
-    DataVersion,
-    Setting,
-    data_versions,
-    differing,
-    row_labels,
-    shortened,
-)
+from bench.reports.sections import make_sections
+from bench.reports.settings import Setting, row_labels
 from bench.reports.tables import MAJORITY_LABEL, Column, Table, TableCell, TableRow
 from bench.tasks import TASKS
 
@@ -40,61 +32,13 @@ def build_tables(
     Raises:
         RecordError: there is no record to show.
     """
-    records = [r for r in results.records if tasks is None or r.cell.task in tasks]
-    if not records:
-        asked = "" if tasks is None else f" of {', '.join(tasks)}"
-        raise RecordError(
-            f"no readable result record{asked} in {results.folder}: run `bench run` with this "
-            "folder as --out first"
-        )
-    by_setting: dict[Setting, list[Record]] = defaultdict(list)
-    for record in records:
-        by_setting[Setting.of(record)].append(record)
-    tables: list[Table] = []
-    facts: list[dict[str, object]] = []
-    for setting in sorted(by_setting, key=Setting.sort_key):
-        for members, versions in _by_version(by_setting[setting]):
-            tables.append(_table(setting, members, method_order))
-            facts.append({**setting.facts(), **versions})
-    telling = differing(facts)
     return [
         replace(
-            table,
-            number=number,
-            differences=tuple(_phrase(name, known[name]) for name in telling if name in known),
+            _table(section.setting, section.records, method_order),
+            number=section.number,
+            differences=section.differences,
         )
-        for number, (table, known) in enumerate(zip(tables, facts, strict=True), start=1)
-    ]
-
-
-def _phrase(name: str, value: object) -> str:
-    # Only the number of shots may be None.
-    text = "full data" if value is None else shortened(str(value))
-    return f"{name.replace('_', ' ')} {text}"
-
-
-def _by_version(records: list[Record]) -> list[tuple[list[Record], dict[str, str]]]:
-    """Records of one setting, split so that each part has one version of each task's data.
-
-    The n-th part takes the n-th oldest version of every task. With each part comes, for tasks of
-    several versions, which one it is.
-    """
-    versions = data_versions(records)
-    parts: dict[int, list[Record]] = defaultdict(list)
-    for record in records:
-        known = versions[record.cell.task]
-        own = DataVersion.of(record)
-        parts[next(i for i, version in enumerate(known) if version.holds(own))].append(record)
-    return [
-        (
-            parts[index],
-            {
-                f"data of {task}": str(known[index])
-                for task, known in sorted(versions.items())
-                if index < len(known) > 1
-            },
-        )
-        for index in sorted(parts)
+        for section in make_sections(results, tasks=tasks)
     ]
 
 

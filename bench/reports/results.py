@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import RecordError
-from bench.records import Record, read_records
+from bench.records import Record, read_records, records_folder
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Results:
     folder: Path
     records: tuple[Record, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def records_folder(self) -> Path:
+        """Where the files of the records lie."""
+        return records_folder(self.folder)
 
     def only(self, digests: Collection[str]) -> Results:
         """The records of the given cells."""
@@ -40,8 +45,7 @@ def load_results(folder: Path) -> Results:
     """
     if not folder.is_dir():
         raise RecordError(f"no results folder {folder}: give the --out folder of a run")
-    inner = folder / "records"
-    place = inner if inner.is_dir() else folder
+    place = records_folder(folder)
     records, warnings = read_records(place)
     known: dict[str, Record] = {}
     for record in records:

@@ -134,7 +134,8 @@ def row_labels(records: Iterable[Record]) -> dict[str, str]:
 
     It is the method's label. Where records of one label differ in settings or method code, what
     differs is added, so that a row stands for one method. Options of the training loop may follow
-    the task (small tasks train for fewer steps); they are added if they differ within a task.
+    the task (small tasks train for fewer steps) and the shots; they are added if they differ within
+    both.
     """
     by_label: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -143,9 +144,9 @@ def row_labels(records: Iterable[Record]) -> dict[str, str]:
     for label, members in by_label.items():
         method = {record.digest: _method_facts(record) for record in members}
         training = {record.digest: _training_facts(record) for record in members}
-        by_task: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+        by_task: dict[tuple[str, int | None], list[Mapping[str, str]]] = defaultdict(list)
         for record in members:
-            by_task[record.cell.task].append(training[record.digest])
+            by_task[record.cell.task, record.cell.shots].append(training[record.digest])
         telling = set(differing(list(method.values())))
         telling.update(name for group in by_task.values() for name in differing(group))
         for record in members:

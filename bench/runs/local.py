@@ -144,13 +144,14 @@ class Runner:
     def _finish(self, cell: Cell) -> None:
         try:
             self._check_requirements(cell.training)
-            record = self._workshop.evaluate(cell)
+            result = self._workshop.evaluate(cell)
         except Exception as error:
             fault = self._tolerated(error)
-            record = self._workshop.failed(cell, fault)
+            result = self._workshop.failed(cell, fault)
             if not self._workshop.store.has(cell.training.digest):
                 self._faults[cell.training.digest] = fault
-        self._folder.write(record)
+        self._folder.write(result.record, result.predictions)
+        record = result.record
         if record.scores is None:
             self._outcome.failed.append(cell)
             reason = "" if record.error is None else record.error.message

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from bench.predictions import Predictions, judge, predictions_block
 from bench.records import (
     CellBlock,
     CodeBlock,
@@ -22,6 +23,7 @@ from bench.records import (
     Record,
     RowsBlock,
     ScoresBlock,
+    SourceBlock,
     TimingBlock,
     TrainingBlock,
 )
@@ -33,15 +35,23 @@ from bench.tasks.metrics import majority_scores
 from bench.training.evaluation import Evaluation
 
 
-def finished_record(
+@dataclass(frozen=True)
+class Result:
+    """What is kept of a cell: its record and, if it finished, its answers to the test examples."""
+
+    record: Record
+    predictions: Predictions | None = None
+
+
+def finished(
     cell: Cell,
     parameters: int,
     stored: StoredPrompt,
     examples: Examples,
     test: Evaluation,
     evaluation_seconds: float,
-) -> Record:
-    """The record of a trained and evaluated cell.
+) -> Result:
+    """The result of a trained and evaluated cell.
 
     Args:
         cell: the cell.
@@ -56,7 +66,11 @@ def finished_record(
     result = card.result
     best = next(point for point in result["curve"] if point["step"] == result["best_step"])
     timing = {**card.timing, "finished": now(), "evaluation_seconds": evaluation_seconds}
-    return Record(
+    rows = examples.evaluation(task.name, "test")
+    predictions = judge(
+        task.scorers or task.metrics, rows.rows, test.predictions, rows.references, rows.groups
+    )
+    record = Record(
         schema=1,
         digest=cell.digest,
         status="finished",
@@ -93,12 +107,15 @@ def finished_record(
         diagnostics=_diagnostics(result),
         timing=TimingBlock(**timing),
         provenance=_provenance_block(),
+        sources=_sources(cell.training),
     )
+    block = predictions_block(record, predictions)
+    return Result(replace(record, predictions=block), predictions)
 
 
-def failed_record(cell: Cell, parameters: int, error: Exception) -> Record:
-    """The record of a cell that could not be finished."""
-    return Record(
+def failed(cell: Cell, parameters: int, error: Exception) -> Result:
+    """The result of a cell that could not be finished."""
+    record = Record(
         schema=1,
         digest=cell.digest,
         status="failed",
@@ -118,7 +135,9 @@ def failed_record(cell: Cell, parameters: int, error: Exception) -> Record:
             peak_memory_bytes=peak_memory(),
         ),
         provenance=_provenance_block(),
+        sources=_sources(cell.training),
     )
+    return Result(record)
 
 
 def _cell_block(cell: Cell, parameters: int) -> CellBlock:
@@ -188,6 +207,19 @@ def _all_requirements(training: Training) -> list[Required]:
     return found
 
 
+def _sources(training: Training) -> tuple[SourceBlock, ...]:
+    """The source prompts below a training, those behind a shared prompt too."""
+    return tuple(
+        SourceBlock(
+            task=required.task,
+            prompt=required.digest,
+            given=isinstance(required, GivenPrompt),
+        )
+        for required in _all_requirements(training)
+        if isinstance(required, GivenPrompt) or not required.is_source_stage
+    )
+
+
 def _trained_elsewhere(card: PromptCard) -> list[str]:
     """What a reader must know if another machine or other versions trained the prompt."""
     here = provenance()
@@ -210,7 +242,7 @@ def _diagnostics(result: dict[str, Any]) -> dict[str, Any]:
     best = [point for point in history if point["step"] == result["best_step"]]
     if not best:
         return {}
-    lists = [key for key in history[0] if all(_is_names(point[key]) for point in history)]
+    lists = [key for key in history[0] if all(_is_names(point.get(key)) for point in history)]
     changes = {
         key: sum(one[key] != other[key] for one, other in pairwise(history)) for key in lists
     }

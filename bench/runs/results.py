@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import RecordError
+from bench.errors import OutputError, RecordError
 from bench.files import atomic_write
-from bench.records import Record, read_record, write_record
+from bench.predictions import Predictions, predictions_file, write_predictions
+from bench.records import DIGEST_LENGTH, Record, read_record, write_record
 from bench.runs.cells import Cell
 from bench.runs.prompts import PromptStore
 from bench.training.checkpoints import CheckpointFile
-
-DIGEST_LENGTH = 12
-"""How much of a cell's digest the name of its record ends with."""
 
 Overwrite = Literal["never", "failed", "always"]
 
@@ -23,8 +21,8 @@ class ResultFolder:
     """What a run writes, and where.
 
     Args:
-        folder: records go to ``records/``, checkpoints to ``checkpoints/``, notes of the runs to
-            ``configs/``, what listeners write to ``logs/``.
+        folder: records and predictions go to ``records/``, checkpoints to ``checkpoints/``, notes
+            of the runs to ``configs/``, what listeners write to ``logs/``.
         prompts: where prompts are kept; None: ``prompts/`` in the folder.
     """
 
@@ -50,8 +48,23 @@ class ResultFolder:
         """The checkpoint of a training."""
         return CheckpointFile(self.folder / "checkpoints" / f"{digest}.safetensors")
 
-    def write(self, record: Record) -> Path:
-        """Write a record; the cell's former record, if any, is replaced."""
+    def write(self, record: Record, predictions: Predictions | None = None) -> Path:
+        """Write a record, and before it the predictions it names.
+
+        The cell's former record, if any, is replaced. Killed in between, the cell has no record: no
+        record ever lies beside predictions of another run.
+
+        Raises:
+            RecordError: the record does not follow the schema.
+            OutputError: the folder cannot be written.
+        """
+        answers = self.records / predictions_file(record)
+        if predictions is None:
+            path = write_record(record, self.records)
+            _remove(answers)
+            return path
+        _remove(self.records / record.file_name)
+        write_predictions(predictions, answers)
         return write_record(record, self.records)
 
     def settled(self, cells: Iterable[Cell], overwrite: Overwrite) -> set[str]:
@@ -72,6 +85,14 @@ class ResultFolder:
             if overwrite == "never" or record.status == "finished":
                 found.add(cell.digest)
         return found
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot remove {path}: {reason}; remove it by hand") from error
 
 
 def _read(path: Path) -> Record | None:

@@ -9,14 +9,13 @@ from dataclasses import asdict
 from bench.errors import PromptError
 from bench.models.base import FrozenLM
 from bench.protocol import tensor_digest
-from bench.records import Record
 from bench.runs.cells import Cell, GivenPrompt, Required, Training
 from bench.runs.examples import Examples
 from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
 from bench.runs.progress import Display
 from bench.runs.prompts import Form, PromptCard, PromptStore, StoredPrompt
 from bench.runs.provenance import now, peak_memory, provenance, reset_peak_memory
-from bench.runs.recording import failed_record, finished_record
+from bench.runs.recording import Result, failed, finished
 from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
 from bench.training.listeners import Listener
@@ -95,7 +94,7 @@ class Workshop:
             return self.store.load(required.digest)
         return self.train(required)
 
-    def evaluate(self, cell: Cell) -> Record:
+    def evaluate(self, cell: Cell) -> Result:
         """Score a cell's prompt, trained before or now, on test."""
         training = cell.training
         stored = self.train(training)
@@ -108,13 +107,11 @@ class Workshop:
             self.model, prompt, rows, task, settings.evaluation_batch_size, settings.beams
         )
         seconds = time.perf_counter() - began
-        return finished_record(
-            cell, self.model.parameter_count(), stored, self.examples, test, seconds
-        )
+        return finished(cell, self.model.parameter_count(), stored, self.examples, test, seconds)
 
-    def failed(self, cell: Cell, error: Exception) -> Record:
-        """The record of a cell that could not be finished."""
-        return failed_record(cell, self.model.parameter_count(), error)
+    def failed(self, cell: Cell, error: Exception) -> Result:
+        """The result of a cell that could not be finished."""
+        return failed(cell, self.model.parameter_count(), error)
 
     def _card(
         self, training: Training, job: Job, form: Form, result: TrainingResult, started: str

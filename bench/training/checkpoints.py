@@ -27,7 +27,7 @@ class Progress:
         best_score: that score.
         stale: evaluations since the best one.
         curve: one entry per evaluation (step, mean loss, validation scores).
-        history: one entry per evaluation (step and the method's diagnostics).
+        history: one entry at the start and per evaluation (step and the method's diagnostics).
         seconds: training time spent, over all processes that worked on this cell.
     """
 

@@ -78,7 +78,7 @@ class TrainingResult:
         best_score: mean of the validation metrics there.
         stopped_early: whether patience ran out.
         curve: one entry per evaluation.
-        history: the method's diagnostics at each evaluation.
+        history: the method's diagnostics at the start and at each evaluation.
         seconds: training time, evaluation on validation included.
         examples_per_second: training examples by that time.
     """
@@ -144,6 +144,8 @@ class Trainer:
         """
         self._resume()
         try:
+            if not self.progress.history:
+                self.progress.history.append({"step": 0, **self.trainable.diagnostics()})
             self.listeners.on_start(self.info, self.progress.step, self.total)
             self._train()
             self.trainable.load_state_dict(self.best)

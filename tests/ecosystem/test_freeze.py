@@ -33,7 +33,9 @@ def frozen(bench: Bench, cell: tuple[object, ...]) -> dict[str, Any]:
 
 
 def records(folder: str) -> dict[str, Any]:
-    found = [json.loads(path.read_text()) for path in sorted(Path(folder, "records").iterdir())]
+    found = [
+        json.loads(path.read_text()) for path in sorted(Path(folder, "records").glob("*.json"))
+    ]
     return {record["digest"]: record["scores"] for record in found}
 
 
@@ -41,7 +43,7 @@ def test_bundle_holds_what_is_behind_the_records_and_repeats_them(
     frozen: dict[str, Any], bench: Bench, data: Path
 ) -> None:
     (run,) = frozen["runs"]
-    (record,) = (json.loads(path.read_text()) for path in Path("out/records").iterdir())
+    (record,) = (json.loads(path.read_text()) for path in Path("out/records").glob("*.json"))
     cell = record["cell"]
     assert run["cells"] == [record["digest"]]
     assert run["environment"]["model"] == {"tiny": cell["model"]["digest"]}

@@ -239,7 +239,7 @@ def test_loggers_run_together_and_a_plugin_is_one(bench: Bench, cell: tuple[obje
     words = ("--log", "json-lines", "--log", "tensorboard", "--task", "mrpc", "--method", "pt")
     answer = bench(*cell, "--plugin", EXAMPLES / "json_lines.py", *words)
     assert answer.code == 0, answer.err
-    (record,) = (json.loads(path.read_text()) for path in Path("out/records").iterdir())
+    (record,) = (json.loads(path.read_text()) for path in Path("out/records").glob("*.json"))
     (file,) = Path("out/logs").glob("*.jsonl")
     assert file.stem.endswith(record["training"]["prompt"][:12])
     lines = [json.loads(line) for line in file.read_text().splitlines()]

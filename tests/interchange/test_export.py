@@ -16,15 +16,15 @@ import safetensors.torch
 import torch
 import yaml
 
-from bench.errors import OutputError, PromptError
+from bench.errors import OutputError, PromptError, RecordError
 from bench.interchange.evaluation import evaluate_prompt
-from bench.interchange.exporting import export_peft, find_record
+from bench.interchange.exporting import export_peft
 from bench.interchange.model_card import model_card
 from bench.models.base import FrozenLM
 from bench.models.loading import describe
-from bench.records import Record, write_record
+from bench.records import Record, find_record, write_record
 from bench.runs.examples import Examples
-from bench.runs.recording import failed_record
+from bench.runs.recording import failed
 from bench.runs.results import ResultFolder
 
 TASK, LENGTH, WIDTH = "rte", 6, 32
@@ -99,7 +99,7 @@ def test_failed_cell_has_no_prompt(records: Records, tmp_path: Path, configure: 
 
     folder = ResultFolder(tmp_path / "out")
     cell = lay_out(configure(methods=["pt"]), folder, "never").plan.cells[0]
-    write_record(failed_record(cell, 1, ValueError("it broke")), folder.records)
+    folder.write(failed(cell, 1, ValueError("it broke")).record)
 
     with pytest.raises(PromptError, match=r"it failed \(it broke\)"):
         export_peft(folder, cell.digest, tmp_path / "adapter")
@@ -113,7 +113,7 @@ def test_cell_is_found_by_digest_or_file_name(results: ResultFolder, records: Re
         assert find_record(results.records, name) == record
     wrong = ("0" * 64, record.digest[:12] + "0" * 20, "../records", "", "*", "mpt")
     for name in wrong:
-        with pytest.raises(PromptError, match="no cell matches"):
+        with pytest.raises(RecordError, match="no cell matches"):
             find_record(results.records, name)
 
 
@@ -123,7 +123,7 @@ def test_ambiguous_cell_is_refused(records: Records, tmp_path: Path) -> None:
         write_record(dataclasses.replace(records["pt"], digest=digest), tmp_path)
 
     for name in ("aa", "rte-pt-8"):
-        with pytest.raises(PromptError, match=f"2 cells match '{name}'"):
+        with pytest.raises(RecordError, match=f"2 cells match '{name}'"):
             find_record(tmp_path, name)
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
+import random
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.predictions import judge, predictions_block, write_predictions
+from bench.records import read_record
 from bench.reports import Results, load_results
+from bench.tasks import TASKS, Task
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -67,3 +73,83 @@ def _set(content: dict[str, Any], path: str, value: Any) -> None:
     for parent in parents:
         place = place[parent]
     place[last] = value
+
+
+PARAMETERS = {"pt": 1280, "spot": 1280, "attempt": 14208, "mpt": 1344, "dtvg": 1420}
+SOURCES = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
+ANSWERS = ("a red fox", "two of them", "in the year 1066", "the harbour")
+
+
+@pytest.fixture(scope="session")
+def grid_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder of the smoke grid's size: 26 tasks, 5 methods, 2 shots, 3 seeds.
+
+    Read it, but change nothing in it. Its numbers are drawn at random from fixed seeds.
+    """
+    folder = tmp_path_factory.mktemp("grid") / "records"
+    folder.mkdir()
+    for method, task, shots, seed in itertools.product(PARAMETERS, TASKS, (16, None), (42, 43, 44)):
+        write_cell(folder, method, task, shots, seed)
+    return folder.parent
+
+
+def write_cell(folder: Path, method: str, task: Task, shots: int | None, seed: int) -> None:
+    """One finished record with made-up curve, diagnostics and predictions."""
+    rng = random.Random(f"{method} {task.name} {shots} {seed}")
+    content = copy.deepcopy(BASE)
+    cell = content["cell"]
+    cell["method"] = {"name": method, "settings": {}, "label": method}
+    cell |= {"task": task.name, "shots": shots, "seed": seed}
+    cell["data"]["fingerprint"] = hashlib.sha256(task.name.encode()).hexdigest()
+    content["digest"] = hashlib.sha256(json.dumps(cell).encode()).hexdigest()
+    answers = task.labels or ANSWERS
+    rows = random.Random(task.name).choice((28, 120, 200))
+    right = [rng.choice(answers) for _ in range(rows)]
+    given = [text if rng.random() < 0.6 else rng.choice(answers) for text in right]
+    scorer = "accuracy" if task.labels else "squad"
+    predictions = judge([scorer], range(rows), given, [[text] for text in right], [None] * rows)
+    metric = "accuracy" if task.labels else "f1"
+    scores = {metric: 100 * (1 - len(predictions.wrong) / rows)}
+    few_shot = None if shots is None else list(range(shots))
+    content["rows"] |= {"test": rows, "few_shot": few_shot}
+    content["scores"] |= {"table_metric": metric, "validation": scores, "test": scores}
+    content["majority"] = None
+    curve = [
+        {
+            "step": step,
+            "loss": 3 * 0.99**step + rng.random() / 5,
+            "validation": {metric: max(0.0, scores[metric] * (1 - 0.98**step) - 3 * rng.random())},
+            "valid_label_share": 1.0 if task.labels else None,
+        }
+        for step in range(20, 401, 20)
+    ]
+    content["training"] |= {"trainable_parameters": PARAMETERS[method], "steps": 400}
+    content["training"] |= {"best_step": 400, "curve": curve}
+    content["diagnostics"] = diagnostics(method, rng)
+    origin = {"prompt": content["digest"], "given": False}
+    content["sources"] = [{"task": source, **origin} for source in SOURCES]
+    file = folder / "new.json"
+    file.write_text(json.dumps(content))
+    record = read_record(file)
+    file.unlink()
+    content["predictions"] = asdict(predictions_block(record, predictions))
+    (folder / record.file_name).write_text(json.dumps(content))
+    write_predictions(predictions, folder / content["predictions"]["file"])
+
+
+def diagnostics(method: str, rng: random.Random) -> dict[str, Any]:
+    """What DTVG tells of cosines and groups; nothing for others."""
+    if method != "dtvg":
+        return {}
+    history = [
+        {
+            "step": step,
+            "group": [source for source in SOURCES if rng.random() < 0.5],
+            "cosines": {
+                "prompts": {source: rng.uniform(0.7, 1) for source in SOURCES},
+                "task_vectors": {source: rng.uniform(-1, 1) for source in SOURCES},
+            },
+        }
+        for step in range(0, 401, 20)
+    ]
+    return {"best": history[-1], "changes": {}, "history": history}

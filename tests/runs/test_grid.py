@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.models.loading import load
+from bench.predictions import load_predictions
 from bench.protocol import tensor_digest
 from bench.records import schema_validator
 from bench.registry import METHODS
@@ -62,7 +63,7 @@ def test_every_prompt_is_trained_once_and_no_checkpoint_is_left(finished: Any) -
 
 
 def test_records_follow_the_written_schema(finished: Any) -> None:
-    for path in finished.folder.records.iterdir():
+    for path in finished.folder.records.glob("*.json"):
         schema_validator().validate(json.loads(path.read_text()))
 
 
@@ -238,17 +239,52 @@ def test_diagnostics_of_spot(finished: Any) -> None:
 def test_diagnostics_of_dtvg(finished: Any, model: Path) -> None:
     for record in by_method(finished, "dtvg"):
         history = record.diagnostics["history"]
-        assert [point["step"] for point in history] == [2, 4]
+        assert [point["step"] for point in history] == [0, 2, 4]
         assert record.diagnostics["best"] in history
         assert record.diagnostics["best"]["step"] == record.training.best_step
         groups = [point["group"] for point in history]
-        assert record.diagnostics["changes"] == {"group": int(groups[0] != groups[1])}
+        changes = (groups[0] != groups[1]) + (groups[1] != groups[2])
+        assert record.diagnostics["changes"] == {"group": changes}
         for point in history:
             assert point["group_size"] == len(point["group"])
             kept = {task for task, value in point["similarities"].items() if value >= 0}
             assert set(point["group"]) <= kept
             assert len(point["consistencies"]) == len(kept)
             assert set(point["scales"]["sources"]) == set(source_prompts(finished, record))
+        sources = source_prompts(finished, record)
+        target = finished.folder.prompts.load(record.cell.requires[-1]).matrix
+        initial = load(str(model)).initial_prompt(LENGTH, record.cell.seed)
+        for kind, origin in (("prompts", torch.zeros_like(initial)), ("task_vectors", initial)):
+            expected = {
+                task: float(
+                    torch.cosine_similarity(
+                        (target - origin).mean(0), (source - origin).mean(0), dim=0
+                    )
+                )
+                for task, source in sources.items()
+            }
+            assert history[0]["cosines"][kind] == pytest.approx(expected, abs=1e-5)
+
+
+def test_records_name_the_sources_behind_them(finished: Any) -> None:
+    used = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
+    for record in finished.records.values():
+        tasks = [source.task for source in record.sources]
+        assert tasks == ([] if record.cell.method.name == "pt" else list(used))
+        for source in record.sources:
+            card = finished.folder.prompts.load(source.prompt).card
+            assert (card.training["task"], card.training["shots"]) == (source.task, None)
+            assert not source.given
+
+
+def test_answers_give_the_scores(finished: Any) -> None:
+    """The stored answers are those of the checkpoint that was scored."""
+    for record in finished.records.values():
+        found = load_predictions(finished.folder.records, record)
+        scores = found.metrics()
+        assert record.scores.test == pytest.approx({m: scores[m] for m in record.scores.test})
+        assert len(found) == record.rows.test
+        assert len({example.row for example in found.examples}) == len(found)
 
 
 def test_diagnostics_of_attempt_and_mpt(finished: Any) -> None:

@@ -72,6 +72,52 @@ def test_a_lost_record_is_written_again_without_training(
     assert comparable(again.records["cb", "attempt", 42]) == comparable(lost)
 
 
+def test_killed_between_answers_and_record_a_cell_is_finished_again(
+    configure: Any,
+    run: Any,
+    folder: Path,
+    finished: Any,
+    comparable: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def killed(*arguments: object) -> Any:
+        raise KilledError
+
+    key = ("cb", "dtvg", 42)
+    record, config = finished.records[key], configure(methods=["dtvg"], tasks=["cb"], seeds=[42])
+    path, answers = (
+        folder / "records" / name for name in (record.file_name, record.predictions.file)
+    )
+    content = answers.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.runs.results.write_record", killed)
+        with pytest.raises(KilledError):
+            run(config, folder, "always")
+    # Without a record nobody reads the answers; with one, both are of the same run.
+    assert not path.exists()
+    assert answers.read_bytes() == content
+
+    again = run(config, folder)
+    assert [cell.digest for cell in again.outcome.finished] == [record.digest]
+    assert comparable(again.records[key]) == comparable(record)
+    assert answers.read_bytes() == content
+
+
+def test_a_failure_takes_the_answers_away(
+    configure: Any, run: Any, folder: Path, finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> Any:
+        raise RuntimeError("broken")
+
+    record = finished.records["cb", "pt", 42]
+    assert (folder / "records" / record.predictions.file).is_file()
+    monkeypatch.setattr("bench.runs.workshop.evaluate", broken)
+    again = run(configure(methods=["pt"], tasks=["cb"], seeds=[42]), folder, "always")
+    failed = again.records["cb", "pt", 42]
+    assert (failed.status, failed.predictions) == ("failed", None)
+    assert not (folder / "records" / record.predictions.file).exists()
+
+
 def test_a_damaged_record_counts_as_lost(
     configure: Any, run: Any, folder: Path, finished: Any
 ) -> None:

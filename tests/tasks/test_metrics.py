@@ -130,6 +130,12 @@ CANDIDATES = ["the cat sat on the mat", "a dog barked at them", "it rains"]
 SEVERAL = [["the cat is on the mat", "a cat sat there"], ["the dog barked at them"], ["it rains"]]
 
 
+def test_bleu_of_equal_texts_is_no_more_than_100() -> None:
+    texts = ["a red house", "one small boat at sea", "Anna and her dog"]
+    assert sacrebleu.corpus_bleu(texts, [texts]).score > 100
+    assert score("bleu", texts, [[text] for text in texts]) == {"bleu": 100.0}
+
+
 def test_bleu_equals_sacrebleu() -> None:
     streams = [
         ["the cat is on the mat", "the dog barked at them", "it rains"],

@@ -118,7 +118,7 @@ def test_module_ends_in_its_best_state() -> None:
     assert (result.best_step, result.best_score, result.steps) == (6, 15.0, 12)
     assert torch.equal(module.vector, seen[1])
     assert [point["step"] for point in result.curve] == [3, 6, 9, 12]
-    assert [point["step"] for point in result.history] == [3, 6, 9, 12]
+    assert [point["step"] for point in result.history] == [0, 3, 6, 9, 12]
 
 
 def test_last_step_is_evaluated_even_off_the_interval() -> None:

@@ -18,6 +18,12 @@ def parse_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def same_number(prediction: str, references: Sequence[str]) -> bool:
+    """Whether an answer spells the number of one of the references."""
+    number = parse_number(prediction)
+    return number is not None and number in map(parse_number, references)
+
+
 def pearson(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Pearson correlation, in percent; 0 where one side is constant."""
     from scipy.stats import pearsonr

@@ -7,7 +7,6 @@ from typing import Any
 import evaluate
 from datasets import Features, Sequence, Value
 
-from bench.errors import DataError
 from bench.tasks.metrics.definitions import Metric
 
 
@@ -43,12 +42,4 @@ class MetricModule(evaluate.Metric):  # type: ignore[misc]  # evaluate has no ty
         **groups: Any,
     ) -> dict[str, float]:
         answers = [[item] if isinstance(item, str) else list(item) for item in references]
-        if any(not texts for texts in answers):
-            raise DataError(
-                f"{self.metric.name}: an example has no reference; give it at least one"
-            )
-        if self.metric.several_references:
-            return self.metric.function(predictions, answers, **groups)
-        if any(len(texts) > 1 for texts in answers):
-            raise DataError(f"{self.metric.name}: takes one reference per example; give only one")
-        return self.metric.function(predictions, [texts[0] for texts in answers], **groups)
+        return self.metric.compute(predictions, answers, **groups)

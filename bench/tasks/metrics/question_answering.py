@@ -30,6 +30,11 @@ def token_f1(prediction: str, reference: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+def exact_match(prediction: str, references: Sequence[str]) -> bool:
+    """Whether a normalised answer is one of the normalised gold answers."""
+    return normalise_answer(prediction) in map(normalise_answer, references)
+
+
 def squad(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """Exact match and token F1, in percent, each the best over an example's gold answers."""
     matches = 0.0

@@ -1,0 +1,254 @@
+"""Tables of transfer: each method minus a reference, per target and over all targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.errors import RecordError
+from bench.reports.captions import DASH, setting_sentence
+from bench.reports.evidence import Evidence
+from bench.reports.frames import DECIMALS
+from bench.reports.paper.entries import BETTER, WORSE, interval
+from bench.reports.paper.notes import INTERVAL
+from bench.reports.paper.rows import make_rows
+from bench.reports.paper.transfer import (
+    Summary,
+    TaskDifference,
+    summaries,
+    task_differences,
+)
+from bench.reports.results import Results
+from bench.reports.sections import Section, make_sections
+from bench.reports.sheets import Entry, Head, Line, Scalar, Sheet
+from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
+from bench.reports.text import METHOD_HEAD
+from bench.tasks import SUITES, TASKS
+
+Differences = Mapping[str, Sequence[TaskDifference]]
+
+
+def comparison_sheets(
+    results: Results, against: str, *, method_order: Sequence[str] = ()
+) -> tuple[list[Sheet], list[str]]:
+    """Two tables for each setting that has the reference: over all targets, and per target.
+
+    Args:
+        results: the records.
+        against: label of the row that is subtracted.
+        method_order: names of methods in the order of the rows; others follow by name.
+
+    Returns:
+        The tables, and a warning for each cell whose predictions cannot be used.
+
+    Raises:
+        RecordError: there is no record to show, or nothing to compare with.
+    """
+    evidence = Evidence(results)
+    sheets: list[Sheet] = []
+    labels: set[str] = set()
+    for section in make_sections(results):
+        rows = make_rows(section, method_order)
+        labels.update(row.label for row in rows)
+        reference = next((row for row in rows if row.label == against), None)
+        if reference is None:
+            continue
+        tasks = _tasks(section)
+        shots = section.setting.shots
+        differences = task_differences(rows, reference, tasks, shots, evidence)
+        if any(differences.values()):
+            sheets.append(_summary_sheet(len(sheets) + 1, section, against, differences))
+            sheets.append(_task_sheet(len(sheets) + 1, section, against, differences))
+    if not sheets:
+        raise RecordError(
+            f"nothing to compare with {against!r} in {results.folder}: it needs finished cells of "
+            "this row and of another on the same tasks and seeds (rows: "
+            f"{', '.join(sorted(labels))})"
+        )
+    return sheets, evidence.warnings
+
+
+def _tasks(section: Section) -> list[str]:
+    """Tasks in the order of the suites; others follow by name."""
+    place = {task.name: index for index, task in enumerate(TASKS)}
+    names = {record.cell.task for record in section.records}
+    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
+
+
+def _caption(section: Section, against: str) -> str:
+    parts = [setting_sentence(section.setting, section.seeds)]
+    if section.differences:
+        parts.append(f"Unlike the other tables: {'; '.join(section.differences)}.")
+    parts.append(
+        f"Test scores minus those of {against} on the same task and seed, in percentage points of "
+        "the metric that tables show; means over common seeds."
+    )
+    return " ".join(parts)
+
+
+def _values(section: Section, against: str) -> dict[str, Scalar]:
+    return {
+        **section.setting.facts(),
+        "differences": "; ".join(section.differences),
+        "seeds": " ".join(map(str, section.seeds)),
+        "against": against,
+    }
+
+
+def _summary_sheet(number: int, section: Section, against: str, differences: Differences) -> Sheet:
+    tasks = {d.task for own in differences.values() for d in own}
+    scopes = {"all targets": tasks}
+    if others := tasks & set(SUITES["sources"]):
+        scopes["targets that are no source"] = tasks - others
+    heads = (
+        Head("", "targets"),
+        Head("", "mean difference", f"[{LEVEL:.0%} interval]"),
+        Head("", "transfer"),
+        *(Head("targets with a", title) for title in ("win", "tie", "loss")),
+        *(Head("significant", title) for title in ("wins", "losses")),
+        Head("Wilcoxon over targets", "p"),
+        Head("Wilcoxon over targets", "p (Holm)"),
+    )
+    lines = [
+        Line(scope, label, _summary_entries(summary), {"kind": "summary", "scope": scope})
+        for scope, members in scopes.items()
+        for label, summary in summaries(differences, members).items()
+    ]
+    return Sheet(
+        number=number,
+        title=f"Transfer over all targets: each method minus {against}",
+        caption=_caption(section, against),
+        notes=(
+            f"The interval of the mean is the {LEVEL:.0%} percentile interval of a bootstrap of "
+            f"two stages ({RESAMPLES:,} resamples): over targets and, within each, over seeds. "
+            "It does not contain the chance in the choice of test rows. With few seeds it is too "
+            "narrow rather than too wide. Transfer helps or hurts where it does not hold 0.",
+            f"Wins, ties and losses by the mean difference as shown ({DECIMALS} digit behind the "
+            f"point); significant ones at {ALPHA:g} by the test of the table per target.",
+            "Wilcoxon: two-sided signed-rank test (scipy) over the targets' mean differences, with "
+            "Holm's correction for the methods of a block.",
+            "Means over targets add up different metrics, as the papers' averages do.",
+        ),
+        corner=METHOD_HEAD,
+        units="",
+        groups="over",
+        heads=heads,
+        lines=tuple(lines),
+        values=_values(section, against),
+    )
+
+
+def _summary_entries(summary: Summary) -> tuple[Entry, ...]:
+    low, high = summary.interval
+    counts = {
+        "wins": summary.count(1),
+        "ties": summary.count(0),
+        "losses": summary.count(-1),
+        "significant_wins": summary.count(1, significant=True),
+        "significant_losses": summary.count(-1, significant=True),
+    }
+    tested = any(d.p_value is not None for d in summary.differences)
+    return (
+        Entry(str(len(summary.differences)), values={"targets": len(summary.differences)}),
+        Entry(
+            signed(summary.mean),
+            after=interval(summary.interval),
+            values={"difference": summary.mean, "ci_low": low, "ci_high": high},
+        ),
+        Entry(summary.verdict, values={"verdict": summary.verdict}),
+        *(
+            Entry(str(count), values={name: count})
+            if tested or not name.startswith("significant")
+            else Entry(DASH, values={name: None})
+            for name, count in counts.items()
+        ),
+        Entry(p_text(summary.p_value), values={"p_value": summary.p_value}),
+        Entry(p_text(summary.adjusted), values={"p_holm": summary.adjusted}),
+    )
+
+
+def _task_sheet(number: int, section: Section, against: str, differences: Differences) -> Sheet:
+    labels = [label for label, own in differences.items() if own]
+    by_task = {label: {d.task: d for d in differences[label]} for label in labels}
+    heads = [
+        Head(label, title, values={"label": label})
+        for label in labels
+        for title in ("difference", "sources (seeds)")
+    ]
+    lines = []
+    for task in _tasks(section):
+        found = [by_task[label].get(task) for label in labels]
+        if any(found):
+            entries = [entry for difference in found for entry in _task_entries(difference)]
+            lines.append(Line("", task, tuple(entries), {"kind": "target", "task": task}))
+    tested = sum(d.p_value is not None for own in differences.values() for d in own)
+    return Sheet(
+        number=number,
+        title=f"Transfer per target: each method minus {against}",
+        caption=_caption(section, against),
+        notes=(*_task_notes(tested, against), _sources_note()),
+        corner="target",
+        units="",
+        groups="",
+        heads=tuple(heads),
+        lines=tuple(lines),
+        values=_values(section, against),
+    )
+
+
+def _task_notes(tested: int, against: str) -> list[str]:
+    if not tested:
+        return ["No intervals and no tests: no predictions are stored for such pairs."]
+    return [
+        f"In brackets: {INTERVAL}, paired; the spread over seeds is not in it.",
+        f"{BETTER} above, {WORSE} below {against}: significant at {ALPHA:g} in the two-sided "
+        f"paired bootstrap, after Holm's correction for the {tested} comparisons of this table.",
+    ]
+
+
+def _sources_note() -> str:
+    return (
+        "Sources behind the best checkpoint, with the number of seeds: SPoT the one it started "
+        "from, ATTEMPT the one with most attention, DTVG all of its group, and methods "
+        f"that do not choose (MPT) all that they start from; {DASH} where records do not tell."
+    )
+
+
+def _task_entries(difference: TaskDifference | None) -> tuple[Entry, Entry]:
+    if difference is None:
+        return Entry(DASH), Entry(DASH)
+    ends = difference.interval
+    mark = ""
+    if difference.significant:
+        mark = BETTER if difference.mean > 0 else WORSE
+    values: dict[str, Scalar] = {
+        "difference": difference.mean,
+        "ci_low": None if ends is None else ends[0],
+        "ci_high": None if ends is None else ends[1],
+        "n_seeds": len(difference.by_seed),
+        "p_value": difference.p_value,
+        "p_holm": difference.adjusted,
+        "outcome": {1: "win", 0: "tie", -1: "loss"}[difference.outcome],
+    }
+    sources = ", ".join(f"{name} {count}" for name, count in difference.sources.items())
+    return (
+        Entry(
+            signed(difference.mean),
+            mark=mark,
+            after="" if ends is None else interval(ends),
+            values=values,
+        ),
+        Entry(sources or DASH, values={"sources": sources or None}),
+    )
+
+
+def signed(value: float) -> str:
+    """A difference with its sign and the digits that tables show."""
+    return f"{round(value, DECIMALS) + 0.0:+.{DECIMALS}f}"
+
+
+def p_text(value: float) -> str:
+    """A p-value with three digits behind the point."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+__all__ = ["comparison_sheets"]

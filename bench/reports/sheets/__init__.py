@@ -1,0 +1,24 @@
+"""Tables of any shape, and how they are written in each format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bench.reports.render import Format
+from bench.reports.sheets import latex, machine, markdown
+from bench.reports.sheets.types import Entry, Head, Line, Scalar, Sheet
+
+_RENDERERS: Mapping[Format, Callable[[Sequence[Sheet]], str]] = {
+    "markdown": markdown.render,
+    "latex": latex.render,
+    "csv": machine.render_csv,
+    "json": machine.render_json,
+}
+
+
+def render_sheets(sheets: Sequence[Sheet], format: Format = "markdown") -> str:
+    """Sheets as text that ends with a newline; equal sheets give equal text."""
+    return _RENDERERS[format](sheets)
+
+
+__all__ = ["Entry", "Head", "Line", "Scalar", "Sheet", "render_sheets"]

@@ -1,0 +1,115 @@
+"""``bench plot`` and ``bench report`` through the entry point."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+GOLDEN = Path(__file__).parents[1] / "reports" / "golden" / "records"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder, where the commands run."""
+    shutil.copytree(GOLDEN, tmp_path / "out" / "records")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "out"
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_all_figures(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(monkeypatch, "plot", "all", "out") == 0
+    captured = capsys.readouterr()
+    named = {Path(line) for line in captured.out.splitlines()}
+    assert named == set(Path("out/figures").iterdir())
+    assert {path.suffix for path in named} == {".pdf", ".png"}
+    figures = {re.sub(r"-\d.*", "", path.stem) for path in named}
+    assert figures == {"few-shot", "learning-curves", "parameters"}
+    missing = captured.err.splitlines()
+    assert [line.split(" holds ")[0] for line in missing] == ["warning: out"] * len(missing)
+    assert any("bench run --method dtvg" in line for line in missing)
+
+
+@pytest.mark.usefixtures("folder")
+def test_one_figure_in_one_format_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("plot", "parameters", "out", "--out", "there", "--format", "pdf")
+    assert bench(monkeypatch, *words) == 0
+    named = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert named == sorted(Path("there").iterdir())
+    assert {path.suffix for path in named} == {".pdf"}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("plot", "groups", "out"), "error: out holds no finished cell of a method that groups"),
+        (("plot", "group", "out"), "error: unknown figure 'group': did you mean groups?"),
+        (("plot", "all", "nowhere"), "error: no results folder nowhere"),
+        (("report", "nowhere", "--html", "page.html"), "error: no results folder nowhere"),
+        (("report", "out"), "error: say what to write: --html FILE for one page, or --out FOLDER"),
+        (("report", "out", "--html", "out/records"), "error: cannot write out/records"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_complaints_are_one_line(
+    words: tuple[str, ...],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert bench(monkeypatch, *words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith(complaint)
+
+
+def test_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "records" / "bad.json").write_text("{")
+    assert bench(monkeypatch, "report", "out", "--html", "new/page.html") == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{Path('new/page.html')}\n"
+    assert "bad.json" in captured.err
+    text = Path("new/page.html").read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "bad.json" in text
+
+
+def test_everything_twice_is_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("once", "again"):
+        assert bench(monkeypatch, "report", "out", "--out", place) == 0
+    once, again = (
+        {path.relative_to(place): path.read_bytes() for path in Path(place).rglob("*.*")}
+        for place in ("once", "again")
+    )
+    assert once == again
+    named = {Path(line) for line in capsys.readouterr().out.splitlines()}
+    assert named == {Path(place) / path for place in ("once", "again") for path in once}
+    tables = {path.name for path in once if path.parent == Path("tables")}
+    names = ("all-tasks", "glue-superglue", "mrqa-others", "ablation", "parameters", "transfer")
+    assert tables >= {f"{n}.{kind}" for n in names for kind in ("md", "tex", "csv", "json")}
+    golden = GOLDEN.with_name("table.md").read_bytes()
+    assert once[Path("tables/all-tasks.md")] == golden
+    assert Path("index.html") in once
+    assert {path.suffix for path in once if path.parent == Path("figures")} == {".pdf", ".png"}
