@@ -26,9 +26,6 @@ PROTOCOL = (
 )
 """What decides how cells are trained, apart from what spans the grid."""
 
-UNSAID: dict[str, Any] = {"training": {"beams": 1}}
-"""What a preset means where it does not say."""
-
 LENGTHS = frozenset({"steps", "epochs"})
 """Ways to say how long a training is; only one of them counts."""
 
@@ -47,8 +44,7 @@ def read_preset(name: str, architecture: str | None = None) -> dict[str, Any]:
     Raises:
         UnknownNameError: there is no such preset.
     """
-    values = copy.deepcopy(UNSAID)
-    merge(values, _preset_file(name))
+    values = _preset_file(name)
     changes = values.pop(ARCHITECTURES, {})
     merge(values, changes.get(architecture, {}))
     return values
