@@ -30,6 +30,7 @@ class DecoderOnlyLM(FrozenLM):
 
     def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
         super().__init__(model, tokenizer, device)
+        _require_soft_prompts(model)
         # What comes with a model (sampling, a penalty for repetition) is for chats, and would be
         # taken over wherever a call leaves it open.
         self.model.generation_config = self._decoding()
@@ -37,6 +38,10 @@ class DecoderOnlyLM(FrozenLM):
         # A model without positions in its call takes them from the mask.
         self._takes_positions = "position_ids" in accepted
         self._takes_logits_to_keep = "logits_to_keep" in accepted
+
+    @property
+    def positions(self) -> int | None:
+        return getattr(self.model.config, "max_position_embeddings", None)
 
     def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
         read, mask = self._read(prompt, batch)  # (B, r+L, d), (B, r+L)
@@ -46,7 +51,7 @@ class DecoderOnlyLM(FrozenLM):
         # Every token but the last is read too; the model says after each what comes next.
         embeds = torch.cat([read, written[:, :-1]], dim=1)  # (B, r+L+T-1, d)
         seen = torch.cat([mask, answered[:, :-1].to(mask.dtype)], dim=1)
-        self._require_room(seen.shape[1])
+        self.require_room(seen.shape[1])
         options: dict[str, Any] = {}
         if self._takes_positions:
             options["position_ids"] = (seen.cumsum(dim=1) - 1).clamp(min=0)
@@ -68,7 +73,7 @@ class DecoderOnlyLM(FrozenLM):
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
         with self.inference():
             read, mask = self._read(prompt, batch)
-            self._require_room(read.shape[1] + max_tokens)
+            self.require_room(read.shape[1] + max_tokens)
             ids = self.model.generate(  # type: ignore[operator]
                 inputs_embeds=read,
                 attention_mask=mask,
@@ -95,11 +100,12 @@ class DecoderOnlyLM(FrozenLM):
             **options,
         )
 
-    def _require_room(self, length: int) -> None:
-        """Refuse what the model was not made for; learned positions would fail in obscure ways."""
-        most = getattr(self.model.config, "max_position_embeddings", None)
-        if most is not None and length > most:
-            raise ModelError(
-                f"prompt, input and answer have {length} tokens together, the model takes {most}: "
-                "lower prompt_length or input_length"
-            )
+
+def _require_soft_prompts(model: Any) -> None:
+    """Refuse the few old models whose ``generate`` starts from token ids only, such as CTRL."""
+    accepted = inspect.signature(model.prepare_inputs_for_generation).parameters
+    if "inputs_embeds" not in accepted:
+        raise ModelError(
+            f"{type(model).__name__} cannot write behind a soft prompt, as it generates from token "
+            "ids only: choose another model"
+        )

@@ -140,12 +140,29 @@ def _load_pretrained(
             words_from.source, revision=words_from.revision or "main", use_fast=True
         ),
     )
+    _require_words(tokenizer or name, words)
     if len(words) > module.get_input_embeddings().num_embeddings:
         raise ModelError(
             f"model {name!r}: its tokenizer has {len(words)} entries, its embeddings only "
             f"{module.get_input_embeddings().num_embeddings}; give the model its own tokenizer"
         )
     return module, words
+
+
+def _require_words(name: str, words: Any) -> None:
+    """Refuse a tokenizer that is of no use; without its files transformers makes an empty one."""
+    if not words.is_fast:
+        raise ModelError(
+            f"model {name!r}: transformers has no fast tokenizer for it ({type(words).__name__}); "
+            "give a folder with a tokenizer.json by --tokenizer"
+        )
+    ids = words("0 1", add_special_tokens=False)["input_ids"]
+    if not ids or words.unk_token_id in ids:
+        raise ModelError(
+            f"model {name!r}: its tokenizer cannot write '0 1'; the folder seems to lack "
+            "tokenizer.json: save the tokenizer there with save_pretrained, or give one by "
+            "--tokenizer"
+        )
 
 
 def _locate(name: str) -> Location:

@@ -156,3 +156,33 @@ def test_a_vocabulary_larger_than_the_embeddings_is_refused(folder: Path) -> Non
     T5ForConditionalGeneration(config).save_pretrained(folder)
     with pytest.raises(ModelError, match="embeddings only 32"):
         load(str(folder))
+
+
+@pytest.mark.parametrize("kind", ["t5", "gpt2"])
+def test_a_folder_without_a_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
+    """For these transformers makes a tokenizer without words."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    if kind == "t5":
+        module = T5ForConditionalGeneration(T5Config(d_model=8, d_ff=8, num_layers=1, num_heads=2))
+    else:
+        module = GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=2))
+    module.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="its tokenizer cannot write") as caught:
+        load(str(tmp_path))
+    assert "\n" not in str(caught.value)
+    # With another tokenizer the same folder is complete.
+    assert load(str(tmp_path), tokenizer=str(BUNDLED["tiny"].path)).width == 8
+
+
+def test_a_tokenizer_in_plain_python_is_refused(folder: Path, tmp_path: Path) -> None:
+    from transformers import CTRLTokenizer
+
+    words = tmp_path / "words"
+    words.mkdir()
+    (words / "vocab.json").write_text(json.dumps({"<unk>": 0, "0</w>": 1, "1</w>": 2}))
+    (words / "merges.txt").write_text("#version: 0.2\n")
+    CTRLTokenizer(words / "vocab.json", words / "merges.txt").save_pretrained(words)
+    with pytest.raises(ModelError, match=r"no fast tokenizer for it \(CTRLTokenizer\)") as caught:
+        load(str(folder), tokenizer=str(words))
+    assert "\n" not in str(caught.value)
