@@ -129,6 +129,7 @@ def _load_pretrained(
             location.source,
             revision=location.revision or "main",
             use_safetensors=True,
+            trust_remote_code=False,  # Left open, transformers asks the user.
             dtype=torch.float32,
         ),
     )
@@ -137,7 +138,10 @@ def _load_pretrained(
         tokenizer or name,
         "tokenizer",
         lambda: AutoTokenizer.from_pretrained(
-            words_from.source, revision=words_from.revision or "main", use_fast=True
+            words_from.source,
+            revision=words_from.revision or "main",
+            use_fast=True,
+            trust_remote_code=False,
         ),
     )
     _require_words(tokenizer or name, words)
@@ -200,7 +204,9 @@ def _config(name: str, location: Location) -> Any:
     return _reading(
         name,
         "configuration",
-        lambda: AutoConfig.from_pretrained(location.source, revision=location.revision or "main"),
+        lambda: AutoConfig.from_pretrained(
+            location.source, revision=location.revision or "main", trust_remote_code=False
+        ),
     )
 
 

@@ -186,3 +186,28 @@ def test_a_tokenizer_in_plain_python_is_refused(folder: Path, tmp_path: Path) ->
     with pytest.raises(ModelError, match=r"no fast tokenizer for it \(CTRLTokenizer\)") as caught:
         load(str(folder), tokenizer=str(words))
     assert "\n" not in str(caught.value)
+
+
+def test_code_of_a_repository_is_neither_run_nor_asked_about(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[str] = []
+
+    def agree(question: str) -> str:
+        questions.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", agree)
+    trace = tmp_path / "trace"
+    (folder / "theirs.py").write_text(
+        "from transformers import PretrainedConfig\n"
+        f"open({str(trace)!r}, 'w').close()\n"
+        "class Own(PretrainedConfig): ...\n"
+    )
+    own = {"AutoConfig": "theirs.Own", "AutoModelForSeq2SeqLM": "theirs.Own"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "own-kind", "auto_map": own}))
+    with pytest.raises(ModelError, match="configuration cannot be read") as caught:
+        load(str(folder))
+    assert "\n" not in str(caught.value)
+    assert not trace.exists()
+    assert questions == []
