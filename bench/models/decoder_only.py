@@ -38,6 +38,7 @@ class DecoderOnlyLM(FrozenLM):
         # A model without positions in its call takes them from the mask.
         self._takes_positions = "position_ids" in accepted
         self._takes_logits_to_keep = "logits_to_keep" in accepted
+        self._require_unseen_padding()
 
     @property
     def positions(self) -> int | None:
@@ -88,6 +89,23 @@ class DecoderOnlyLM(FrozenLM):
         moved = embeds.gather(1, order.unsqueeze(-1).expand_as(embeds))
         return moved, mask.gather(1, order)
 
+    def _require_unseen_padding(self) -> None:
+        """Refuse models that read padding in spite of the mask, such as RWKV."""
+        ids = torch.arange(4, device=self.device).expand(2, -1)
+        mask = torch.ones_like(ids)
+        mask[0, 1:] = 0
+        rows = Batch(ids, mask, ids[:, :1])
+        row = Batch(ids[:1, :1], mask[:1, :1], ids[:1, :1])
+        prompt = self.embed(ids[:1, :1])
+        with self.inference():
+            beside, alone = (self.run(prompt, batch).logits[0] for batch in (rows, row))
+        # Far above the noise of 32-bit floats, far below what a token read in vain does.
+        if (beside - alone).abs().max() > 1e-2 * alone.abs().max():
+            raise ModelError(
+                f"{type(self.model).__name__} reads padding, so that the rest of its batch would "
+                "change what a row gives: choose another model"
+            )
+
     def _decoding(self, **options: int) -> Any:
         """How answers are found: without sampling, up to the end of text."""
         from transformers import GenerationConfig
@@ -102,7 +120,7 @@ class DecoderOnlyLM(FrozenLM):
 
 
 def _require_soft_prompts(model: Any) -> None:
-    """Refuse the few old models whose ``generate`` starts from token ids only, such as CTRL."""
+    """Refuse models whose ``generate`` starts from token ids only, such as CTRL and Falcon-H1."""
     accepted = inspect.signature(model.prepare_inputs_for_generation).parameters
     if "inputs_embeds" not in accepted:
         raise ModelError(

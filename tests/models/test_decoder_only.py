@@ -309,6 +309,17 @@ def test_a_model_that_generates_from_ids_only_is_refused(llama: DecoderOnlyLM) -
         DecoderOnlyLM(module, llama.tokenizer, torch.device("cpu"))
 
 
+def test_a_model_that_reads_padding_is_refused(llama: DecoderOnlyLM) -> None:
+    from transformers import RwkvConfig
+
+    config = RwkvConfig(vocab_size=len(llama.tokenizer), hidden_size=32, num_hidden_layers=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(ModelError, match="RwkvForCausalLM reads padding"):
+        DecoderOnlyLM(module, llama.tokenizer, torch.device("cpu"))
+
+
 def test_the_bundled_llama_is_small_and_always_the_same() -> None:
     first, second = load("tiny-llama"), load("tiny-llama")
     assert first.architecture == "decoder-only"
