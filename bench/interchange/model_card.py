@@ -122,6 +122,7 @@ def _scores(record: Record) -> list[str]:
     if scores is None or rows is None:
         return []
     lines = [f"## Scores\n\n{_score_table(scores, rows.test)}"]
+    lines += [f"{_cell(f'{name} is left out: {why}')}." for name, why in scores.left_out.items()]
     if record.majority is not None:
         value = record.majority.test.get(scores.table_metric)
         if value is not None:

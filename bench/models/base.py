@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, ModelError
 from bench.models.encoders import TokenEncoder
 from bench.models.info import Architecture
 from bench.protocol import Batch, ModelOutput
@@ -65,6 +65,26 @@ class FrozenLM(abc.ABC):
         weight = self.embedding.weight.detach()
         return weight[ids.to(weight.device)].float().cpu().clone()
 
+    @property
+    def positions(self) -> int | None:
+        """Tokens that prompt, input and answer may have together; None: any number, as for T5."""
+        return None
+
+    def require_room(self, length: int) -> None:
+        """Refuse what the model was not made for; learned positions would fail in obscure ways.
+
+        Args:
+            length: tokens of prompt, input and answer together.
+
+        Raises:
+            ModelError: they are more than the model takes.
+        """
+        if self.positions is not None and length > self.positions:
+            raise ModelError(
+                f"prompt, input and answer have {length} tokens together, the model takes "
+                f"{self.positions}: lower prompt_length or input_length"
+            )
+
     def embed(self, ids: Tensor) -> Tensor:
         """Embed token ids ``(B, L)`` as ``(B, L, d)``."""
         return self.embedding(ids)  # type: ignore[no-any-return]
@@ -86,7 +106,10 @@ class FrozenLM(abc.ABC):
 
     def decode(self, ids: Tensor) -> list[str]:
         """Answers as text, without special tokens and outer white space."""
-        texts: list[str] = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        # Many tokenizers are set to draw punctuation to the word before it: no longer the answer.
+        texts: list[str] = self.tokenizer.batch_decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         return [text.strip() for text in texts]
 
     @contextmanager

@@ -30,6 +30,7 @@ class DecoderOnlyLM(FrozenLM):
 
     def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
         super().__init__(model, tokenizer, device)
+        _require_soft_prompts(model)
         # What comes with a model (sampling, a penalty for repetition) is for chats, and would be
         # taken over wherever a call leaves it open.
         self.model.generation_config = self._decoding()
@@ -37,6 +38,11 @@ class DecoderOnlyLM(FrozenLM):
         # A model without positions in its call takes them from the mask.
         self._takes_positions = "position_ids" in accepted
         self._takes_logits_to_keep = "logits_to_keep" in accepted
+        self._require_unseen_padding()
+
+    @property
+    def positions(self) -> int | None:
+        return getattr(self.model.config, "max_position_embeddings", None)
 
     def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
         read, mask = self._read(prompt, batch)  # (B, r+L, d), (B, r+L)
@@ -46,7 +52,7 @@ class DecoderOnlyLM(FrozenLM):
         # Every token but the last is read too; the model says after each what comes next.
         embeds = torch.cat([read, written[:, :-1]], dim=1)  # (B, r+L+T-1, d)
         seen = torch.cat([mask, answered[:, :-1].to(mask.dtype)], dim=1)
-        self._require_room(seen.shape[1])
+        self.require_room(seen.shape[1])
         options: dict[str, Any] = {}
         if self._takes_positions:
             options["position_ids"] = (seen.cumsum(dim=1) - 1).clamp(min=0)
@@ -68,7 +74,7 @@ class DecoderOnlyLM(FrozenLM):
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
         with self.inference():
             read, mask = self._read(prompt, batch)
-            self._require_room(read.shape[1] + max_tokens)
+            self.require_room(read.shape[1] + max_tokens)
             ids = self.model.generate(  # type: ignore[operator]
                 inputs_embeds=read,
                 attention_mask=mask,
@@ -83,6 +89,23 @@ class DecoderOnlyLM(FrozenLM):
         moved = embeds.gather(1, order.unsqueeze(-1).expand_as(embeds))
         return moved, mask.gather(1, order)
 
+    def _require_unseen_padding(self) -> None:
+        """Refuse models that read padding in spite of the mask, such as RWKV."""
+        ids = torch.arange(4, device=self.device).expand(2, -1)
+        mask = torch.ones_like(ids)
+        mask[0, 1:] = 0
+        rows = Batch(ids, mask, ids[:, :1])
+        row = Batch(ids[:1, :1], mask[:1, :1], ids[:1, :1])
+        prompt = self.embed(ids[:1, :1])
+        with self.inference():
+            beside, alone = (self.run(prompt, batch).logits[0] for batch in (rows, row))
+        # Far above the noise of 32-bit floats, far below what a token read in vain does.
+        if (beside - alone).abs().max() > 1e-2 * alone.abs().max():
+            raise ModelError(
+                f"{type(self.model).__name__} reads padding, so that the rest of its batch would "
+                "change what a row gives: choose another model"
+            )
+
     def _decoding(self, **options: int) -> Any:
         """How answers are found: without sampling, up to the end of text."""
         from transformers import GenerationConfig
@@ -95,11 +118,12 @@ class DecoderOnlyLM(FrozenLM):
             **options,
         )
 
-    def _require_room(self, length: int) -> None:
-        """Refuse what the model was not made for; learned positions would fail in obscure ways."""
-        most = getattr(self.model.config, "max_position_embeddings", None)
-        if most is not None and length > most:
-            raise ModelError(
-                f"prompt, input and answer have {length} tokens together, the model takes {most}: "
-                "lower prompt_length or input_length"
-            )
+
+def _require_soft_prompts(model: Any) -> None:
+    """Refuse models whose ``generate`` starts from token ids only, such as CTRL and Falcon-H1."""
+    accepted = inspect.signature(model.prepare_inputs_for_generation).parameters
+    if "inputs_embeds" not in accepted:
+        raise ModelError(
+            f"{type(model).__name__} cannot write behind a soft prompt, as it generates from token "
+            "ids only: choose another model"
+        )

@@ -129,6 +129,7 @@ def _load_pretrained(
             location.source,
             revision=location.revision or "main",
             use_safetensors=True,
+            trust_remote_code=False,  # Left open, transformers asks the user.
             dtype=torch.float32,
         ),
     )
@@ -137,15 +138,35 @@ def _load_pretrained(
         tokenizer or name,
         "tokenizer",
         lambda: AutoTokenizer.from_pretrained(
-            words_from.source, revision=words_from.revision or "main", use_fast=True
+            words_from.source,
+            revision=words_from.revision or "main",
+            use_fast=True,
+            trust_remote_code=False,
         ),
     )
+    _require_words(tokenizer or name, words)
     if len(words) > module.get_input_embeddings().num_embeddings:
         raise ModelError(
             f"model {name!r}: its tokenizer has {len(words)} entries, its embeddings only "
             f"{module.get_input_embeddings().num_embeddings}; give the model its own tokenizer"
         )
     return module, words
+
+
+def _require_words(name: str, words: Any) -> None:
+    """Refuse a tokenizer that is of no use; without its files transformers makes an empty one."""
+    if not words.is_fast:
+        raise ModelError(
+            f"model {name!r}: transformers has no fast tokenizer for it ({type(words).__name__}); "
+            "give a folder with a tokenizer.json by --tokenizer"
+        )
+    ids = words("0 1", add_special_tokens=False)["input_ids"]
+    if not ids or words.unk_token_id in ids:
+        raise ModelError(
+            f"model {name!r}: its tokenizer cannot write '0 1'; the folder seems to lack "
+            "tokenizer.json: save the tokenizer there with save_pretrained, or give one by "
+            "--tokenizer"
+        )
 
 
 def _locate(name: str) -> Location:
@@ -183,7 +204,9 @@ def _config(name: str, location: Location) -> Any:
     return _reading(
         name,
         "configuration",
-        lambda: AutoConfig.from_pretrained(location.source, revision=location.revision or "main"),
+        lambda: AutoConfig.from_pretrained(
+            location.source, revision=location.revision or "main", trust_remote_code=False
+        ),
     )
 
 

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bench.data import EncodedExamples
 from bench.errors import BenchError
 from bench.runs.cells import Cell, Training
 from bench.runs.plan import Plan
@@ -64,22 +65,35 @@ def remaining_work(plan: Plan, folder: ResultFolder, overwrite: Overwrite) -> Wo
 
 
 def prepare(work: Work, workshop: Workshop) -> None:
-    """Read and encode all rows the work needs, so that faulty data show before any training.
+    """Read and encode all rows the work needs, so that unusable ones show before any training.
 
     Raises:
         DataError: rows, columns or labels are not what a task declares.
+        ModelError: the model has no room for the longest of them.
     """
     examples = workshop.examples
     for cell in work.cells:
-        examples.evaluation(cell.training.task, "test")
+        task = cell.training.task
+        _require_room(workshop, cell.training, task, examples.evaluation(task, "test"))
     for training in [*work.prompts, *(cell.training for cell in work.cells)]:
         if training.is_source_stage:
             tasks = [required.task for required in training.requires]
         else:
             tasks = [training.task]
         for task in tasks:
-            examples.evaluation(task, "validation")
-            examples.training(task, training.shots, training.seed)
+            validation = examples.evaluation(task, "validation")
+            chosen = examples.training(task, training.shots, training.seed).encoded
+            for encoded in (validation, chosen):
+                _require_room(workshop, training, task, encoded)
+
+
+def _require_room(
+    workshop: Workshop, training: Training, task: str, encoded: EncodedExamples
+) -> None:
+    """Raise ModelError if prompt, longest input and longest answer are too long together."""
+    answer = workshop.examples.task(task).target_length
+    longest = training.setting.prompt_length + max(encoded.lengths) + answer
+    workshop.model.require_room(longest)
 
 
 class Runner:

@@ -20,6 +20,9 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
     "scipy",
+    "sacrebleu",
+    "rouge-score",
+    "nltk",
 )
 """Those that every record names."""
 

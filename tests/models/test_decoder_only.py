@@ -281,6 +281,16 @@ def test_beams_are_those_of_transformers(
     assert found != answer_ids(llama, prompt, batch, 6, monkeypatch)
 
 
+def test_answers_are_shown_as_they_were_written(
+    llama: DecoderOnlyLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Llama's own tokenizer_config.json asks for the spaces before punctuation to be removed."""
+    monkeypatch.setattr(llama.tokenizer, "clean_up_tokenization_spaces", True)
+    text = "the dog runs , then it does n't ."
+    ids = llama.encoder.encode(["x"], [text], ROOM, ROOM)["labels"]
+    assert llama.decode(torch.tensor(ids)) == [text]
+
+
 def test_what_the_model_has_no_positions_for_is_refused(llama: DecoderOnlyLM) -> None:
     batch = collate(encoded(llama), llama.encoder.pad_id)
     long = prompts(llama, 1).repeat(1, POSITIONS // LENGTH, 1)
@@ -288,6 +298,26 @@ def test_what_the_model_has_no_positions_for_is_refused(llama: DecoderOnlyLM) ->
         with pytest.raises(ModelError, match=f"the model takes {POSITIONS}: lower") as caught:
             use()
         assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_generates_from_ids_only_is_refused(llama: DecoderOnlyLM) -> None:
+    from transformers import CTRLConfig
+
+    config = CTRLConfig(vocab_size=len(llama.tokenizer), n_embd=8, n_layer=1, n_head=2, dff=8)
+    module = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(ModelError, match="cannot write behind a soft prompt"):
+        DecoderOnlyLM(module, llama.tokenizer, torch.device("cpu"))
+
+
+def test_a_model_that_reads_padding_is_refused(llama: DecoderOnlyLM) -> None:
+    from transformers import RwkvConfig
+
+    config = RwkvConfig(vocab_size=len(llama.tokenizer), hidden_size=32, num_hidden_layers=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(ModelError, match="RwkvForCausalLM reads padding"):
+        DecoderOnlyLM(module, llama.tokenizer, torch.device("cpu"))
 
 
 def test_the_bundled_llama_is_small_and_always_the_same() -> None:

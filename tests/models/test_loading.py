@@ -156,3 +156,58 @@ def test_a_vocabulary_larger_than_the_embeddings_is_refused(folder: Path) -> Non
     T5ForConditionalGeneration(config).save_pretrained(folder)
     with pytest.raises(ModelError, match="embeddings only 32"):
         load(str(folder))
+
+
+@pytest.mark.parametrize("kind", ["t5", "gpt2"])
+def test_a_folder_without_a_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
+    """For these transformers makes a tokenizer without words."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    if kind == "t5":
+        module = T5ForConditionalGeneration(T5Config(d_model=8, d_ff=8, num_layers=1, num_heads=2))
+    else:
+        module = GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=2))
+    module.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="its tokenizer cannot write") as caught:
+        load(str(tmp_path))
+    assert "\n" not in str(caught.value)
+    # With another tokenizer the same folder is complete.
+    assert load(str(tmp_path), tokenizer=str(BUNDLED["tiny"].path)).width == 8
+
+
+def test_a_tokenizer_in_plain_python_is_refused(folder: Path, tmp_path: Path) -> None:
+    from transformers import CTRLTokenizer
+
+    words = tmp_path / "words"
+    words.mkdir()
+    (words / "vocab.json").write_text(json.dumps({"<unk>": 0, "0</w>": 1, "1</w>": 2}))
+    (words / "merges.txt").write_text("#version: 0.2\n")
+    CTRLTokenizer(words / "vocab.json", words / "merges.txt").save_pretrained(words)
+    with pytest.raises(ModelError, match=r"no fast tokenizer for it \(CTRLTokenizer\)") as caught:
+        load(str(folder), tokenizer=str(words))
+    assert "\n" not in str(caught.value)
+
+
+def test_code_of_a_repository_is_neither_run_nor_asked_about(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[str] = []
+
+    def agree(question: str) -> str:
+        questions.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", agree)
+    trace = tmp_path / "trace"
+    (folder / "theirs.py").write_text(
+        "from transformers import PretrainedConfig\n"
+        f"open({str(trace)!r}, 'w').close()\n"
+        "class Own(PretrainedConfig): ...\n"
+    )
+    own = {"AutoConfig": "theirs.Own", "AutoModelForSeq2SeqLM": "theirs.Own"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "own-kind", "auto_map": own}))
+    with pytest.raises(ModelError, match="configuration cannot be read") as caught:
+        load(str(folder))
+    assert "\n" not in str(caught.value)
+    assert not trace.exists()
+    assert questions == []

@@ -12,6 +12,7 @@ import torch
 
 from bench.config import RunConfig
 from bench.data import open_source
+from bench.errors import ModelError
 from bench.models.base import FrozenLM
 from bench.models.loading import load
 from bench.reports import load_results, render_tables
@@ -23,6 +24,8 @@ from bench.runs.prompts import StoredPrompt
 
 METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
 MODEL = "tiny-llama"
+POSITIONS = 1024
+"""As many tokens it takes."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,30 @@ def test_the_same_run_gives_the_same_bits(
     again = run(dataclasses.replace(config, methods=("dtvg",)), tmp_path / "out")
     key = ("cb", "dtvg", 42)
     assert comparable(again.records[key]) == comparable(finished.records[key])
+
+
+def test_rows_that_are_too_long_show_before_any_training(
+    configure: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_training(*arguments: object) -> None:
+        raise AssertionError("this must not be called")
+
+    monkeypatch.setattr("bench.runs.workshop.Trainer", no_training)
+    config = configure(model=MODEL, tasks=["wic", "cb"], methods=["pt"], seeds=[42])
+    examples = Examples(open_source(config.data), load(MODEL).encoder, 42, config.input_length)
+    longest = {
+        task: max(
+            max(examples.training(task, config.shots[0], 42).encoded.lengths),
+            *(max(examples.evaluation(task, part).lengths) for part in ("validation", "test")),
+        )
+        for task in config.tasks
+    }
+    assert longest["wic"] < longest["cb"]  # The first task fits, the second does not.
+    room = POSITIONS - longest["cb"] - examples.task("cb").target_length
+    config = dataclasses.replace(config, prompt_length=room + 1)
+    message = f"have {POSITIONS + 1} tokens together, the model takes {POSITIONS}"
+    with pytest.raises(ModelError, match=message):
+        run(config, tmp_path / "out")
 
 
 @pytest.fixture(scope="module")

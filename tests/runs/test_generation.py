@@ -15,6 +15,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from bench.data import open_source
 from bench.interchange.evaluation import evaluate_prompt
+from bench.interchange.exporting import export_peft
 from bench.models.base import FrozenLM
 from bench.models.decoder_only import DecoderOnlyLM
 from bench.models.encoder_decoder import EncoderDecoderLM
@@ -196,9 +197,13 @@ def test_without_wordnet_the_record_names_the_reason(
         shots=["full"],
         seeds=[42],
     )
-    (record,) = run(config, tmp_path / "out").records.values()
+    done = run(config, tmp_path / "out")
+    (record,) = done.records.values()
     assert set(record.scores.test) == {"bleu", "rougeL", "rouge1", "rouge2"}
     assert set(record.scores.left_out) == {"meteor"}
     assert "WordNet" in record.scores.left_out["meteor"]
     assert record.cell.training["beams"] == 2
     assert "training.beams=2" in record.cell.preset
+    export_peft(done.folder, record.digest, tmp_path / "peft")
+    card = (tmp_path / "peft" / "README.md").read_text(encoding="utf-8")
+    assert "meteor is left out: meteor needs WordNet" in card

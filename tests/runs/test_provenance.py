@@ -56,6 +56,7 @@ def test_versions_machine_and_command(checkout: Path, monkeypatch: pytest.Monkey
     assert found["command"] == "bench run --out 'a folder'"
     assert found["versions"]["torch"] == metadata.version("torch")
     assert {"transformers", "datasets", "evaluate", "numpy"} <= found["versions"].keys()
+    assert {"sacrebleu", "rouge-score", "nltk"} <= found["versions"].keys()  # Scores rest on them.
     assert found["python"] == platform.python_version()
     assert found["hardware"]["threads"] == torch.get_num_threads()
     assert json.loads(json.dumps(found)) == found

@@ -49,7 +49,8 @@ def layout_sheets(
 ) -> tuple[list[Sheet], list[str]]:
     """All tables of a layout: one per setting and version of the data.
 
-    Records of several models but otherwise equal settings are row groups of one table.
+    Records of several models but otherwise equal settings are row groups of one table; a preset
+    that has values of its own for a kind of model counts as one.
 
     Args:
         results: the records.
@@ -105,10 +106,21 @@ def _common_setting(records: Sequence[Record], layout: Layout) -> Callable[[Reco
     model = min((record.cell.model for record in records), key=model_order)
 
     def setting(record: Record) -> Setting:
-        common = replace(Setting.of(record), model=model)
+        common = replace(Setting.of(record), model=model, preset=_common_preset(record))
         return replace(common, shots=None) if layout.by_shots else common
 
     return setting
+
+
+def _common_preset(record: Record) -> str:
+    """The preset without its word for the kind of model: what differs by kind shares a table."""
+    return record.cell.preset.replace(f" for {record.cell.model.kind} models", "", 1)
+
+
+def _presets(section: Section) -> str:
+    """The presets as the records have them, in the order of their models."""
+    records = sorted(section.records, key=lambda record: model_order(record.cell.model))
+    return " and ".join(dict.fromkeys(record.cell.preset for record in records))
 
 
 def _sheet(
@@ -133,7 +145,7 @@ def _sheet(
     if published is not None:
         lines += published.others()
     shots = section_shots(section) if layout.by_shots else ()
-    setting = replace(section.setting, model=models[0])
+    setting = replace(section.setting, model=models[0], preset=_presets(section))
     notes = layout_notes(grid, section, options.against if options.marks else None)
     return Sheet(
         number=section.number,

@@ -211,6 +211,30 @@ def test_models_are_row_groups_of_one_table(make_grid: MakeGrid) -> None:
         assert line["row_group"] != "llama" or line["kind"] in ("method", "majority")
 
 
+def test_a_preset_with_values_for_a_kind_of_model_is_one(make_grid: MakeGrid) -> None:
+    def beams(content: dict[str, Any]) -> None:
+        llama(content)
+        content["cell"]["preset"] += " for decoder-only models with training.beams=4"
+        content["digest"] = content["digest"][:-1] + "e"
+
+    def own(content: dict[str, Any]) -> None:
+        llama(content)
+        content["cell"]["preset"] += " for decoder-only models"
+
+    make_grid(tasks=("cb", "boolq"), **SMALL)
+    results = make_grid(tasks=("cb", "boolq"), change=own, **SMALL)
+    (sheet,) = sheets_of(results, "glue-superglue")
+    groups = [line.group for line in sheet.lines if line.values["kind"] == "method"]
+    assert groups == ["tiny", "tiny", "llama", "llama"]
+    assert "preset smoke and smoke for decoder-only models;" in sheet.caption
+    # What the user changed still makes a table of its own.
+    results = make_grid(tasks=("cb", "boolq"), change=beams, **SMALL)
+    first, second = sheets_of(results, "glue-superglue")
+    assert "training.beams" not in first.caption
+    assert "smoke for decoder-only models with training.beams=4;" in second.caption
+    assert {line.group for line in second.lines} == {"llama"}
+
+
 def test_models_of_one_name_are_told_apart(make_results: MakeResults) -> None:
     results = make_results({"score": 10.0}, {"score": 90.0, "cell.model.digest": OTHER})
     (sheet,) = sheets_of(results, "glue-superglue")
