@@ -177,9 +177,7 @@ def _shots(sheet: Sheet) -> str:
 
 
 def _sheet_entry(entry: Entry) -> EntryView:
-    numbers = (v for v in entry.values.values() if isinstance(v, int | float))
-    value = next((float(number) for number in numbers if not isinstance(number, bool)), None)
-    return EntryView(entry.text, entry.mark, entry.after, entry.bold, value)
+    return EntryView(entry.text, entry.mark, entry.after, entry.bold, entry.number)
 
 
 __all__ = [

@@ -70,7 +70,7 @@ def entry(score: Score, spread: Spread, seeds: int) -> Entry:
         failed = f", {score.failed} failed" if score.failed else ""
         after.append(f"(n={score.seeds}{failed})")
     mark = {1: BETTER, -1: WORSE}.get(score.significant, "")
-    return Entry(number(score.mean), score.best, mark, " ".join(after), values)
+    return Entry(number(score.mean), score.best, mark, " ".join(after), score.mean, values)
 
 
 def majority_entry(score: Score) -> Entry:
@@ -79,7 +79,7 @@ def majority_entry(score: Score) -> Entry:
         return Entry(DASH)
     after = "" if score.std is None else f"± {number(score.std)}"
     values: dict[str, Scalar] = {"mean": score.mean, "std": score.std, "best": score.best}
-    return Entry(number(score.mean), score.best, after=after, values=values)
+    return Entry(number(score.mean), score.best, after=after, number=score.mean, values=values)
 
 
 def parameter_entry(row: Row, column: Column) -> Entry:
@@ -95,9 +95,11 @@ def parameter_entry(row: Row, column: Column) -> Entry:
     if column.kind == "share":
         shares = [100 * count / row.model.parameters for count in ends]
         text = f" {DASH} ".join(dict.fromkeys(f"{share:.2g}" for share in shares))
-        return Entry(text, values={"share_low": shares[0], "share_high": shares[-1]})
+        values = {"share_low": shares[0], "share_high": shares[-1]}
+        return Entry(text, number=shares[0], values=values)
     text = f" {DASH} ".join(f"{count:,}" for count in ends)
-    return Entry(text, values={"parameters_low": ends[0], "parameters_high": ends[-1]})
+    values = {"parameters_low": ends[0], "parameters_high": ends[-1]}
+    return Entry(text, number=ends[0], values=values)
 
 
 def interval(ends: tuple[float, float]) -> str:

@@ -117,7 +117,7 @@ class PublishedLines:
             "published_table": score.table,
             "provenance": score.provenance,
         }
-        return Entry(number(score.value), after=f"({letter})", values=values)
+        return Entry(number(score.value), after=f"({letter})", number=score.value, values=values)
 
 
 def _fits(score: PublishedScore, column: Column) -> bool:
@@ -135,8 +135,12 @@ def _difference(ours: float | None, published: PublishedScore | None) -> Entry:
         return Entry(DASH)
     difference = ours - published.value
     rounded = round(difference, DECIMALS) + 0.0
-    values: dict[str, Scalar] = {"ours": ours, "published": published.value}
-    return Entry(f"{rounded:+.{DECIMALS}f}", values={**values, "difference": difference})
+    values: dict[str, Scalar] = {
+        "ours": ours,
+        "published": published.value,
+        "difference": difference,
+    }
+    return Entry(f"{rounded:+.{DECIMALS}f}", number=difference, values=values)
 
 
 __all__ = ["GROUP", "PublishedLines"]
