@@ -107,6 +107,13 @@ def test_wilcoxon() -> None:
     assert wilcoxon_p_value([*VALUES, 0.0]) == scipy.stats.wilcoxon(left).pvalue
 
 
+def test_wilcoxon_takes_sums_in_different_orders_for_equal() -> None:
+    exact = [3.0, 3.0, 3.0, 6.0, -3.0]
+    noisy = [3.0, (0.1 + 0.2) * 10, 3.0 - 1e-13, 6.0, -3.0 - 2e-13]
+    assert noisy != exact
+    assert wilcoxon_p_value(noisy) == scipy.stats.wilcoxon(exact).pvalue
+
+
 def test_holm_by_hand() -> None:
     # Sorted: 0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1, which may not fall below the one before.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])

@@ -12,6 +12,7 @@ from bench.reports.paper.entries import BETTER, WORSE, interval
 from bench.reports.paper.notes import INTERVAL
 from bench.reports.paper.rows import make_rows
 from bench.reports.paper.transfer import (
+    FEWEST,
     Summary,
     TaskDifference,
     summaries,
@@ -120,8 +121,9 @@ def _summary_sheet(number: int, section: Section, against: str, differences: Dif
         notes=(
             f"The interval of the mean is the {LEVEL:.0%} percentile interval of a bootstrap of "
             f"two stages ({RESAMPLES:,} resamples): over targets and, within each, over seeds. "
-            "It does not contain the chance in the choice of test rows. With few seeds it is too "
-            "narrow rather than too wide. Transfer helps or hurts where it does not hold 0.",
+            "It does not contain the chance in the choice of test rows. With few targets or seeds "
+            "it is too narrow rather than too wide. Transfer helps or hurts where it does not hold "
+            f"0 and there are at least {FEWEST} targets: fewer could all go one way by chance.",
             f"Wins, ties and losses by the mean difference as shown ({DECIMALS} digit behind the "
             f"point); significant ones at {ALPHA:g} by the test of the table per target.",
             "Wilcoxon: two-sided signed-rank test (scipy) over the targets' mean differences, with "
@@ -138,7 +140,7 @@ def _summary_sheet(number: int, section: Section, against: str, differences: Dif
 
 
 def _summary_entries(summary: Summary) -> tuple[Entry, ...]:
-    low, high = summary.interval
+    ends = summary.interval
     counts = {
         "wins": summary.count(1),
         "ties": summary.count(0),
@@ -148,22 +150,34 @@ def _summary_entries(summary: Summary) -> tuple[Entry, ...]:
     }
     tested = any(d.p_value is not None for d in summary.differences)
     return (
-        Entry(str(len(summary.differences)), values={"targets": len(summary.differences)}),
+        _count("targets", len(summary.differences)),
         Entry(
             signed(summary.mean),
-            after=interval(summary.interval),
-            values={"difference": summary.mean, "ci_low": low, "ci_high": high},
+            after="" if ends is None else interval(ends),
+            number=summary.mean,
+            values={"difference": summary.mean, **_ends(ends)},
         ),
         Entry(summary.verdict, values={"verdict": summary.verdict}),
         *(
-            Entry(str(count), values={name: count})
-            if tested or not name.startswith("significant")
-            else Entry(DASH, values={name: None})
+            _count(name, count if tested or not name.startswith("significant") else None)
             for name, count in counts.items()
         ),
-        Entry(p_text(summary.p_value), values={"p_value": summary.p_value}),
-        Entry(p_text(summary.adjusted), values={"p_holm": summary.adjusted}),
+        _p_value("p_value", summary.p_value),
+        _p_value("p_holm", summary.adjusted),
     )
+
+
+def _count(name: str, count: int | None) -> Entry:
+    return Entry(DASH if count is None else str(count), number=count, values={name: count})
+
+
+def _p_value(name: str, value: float) -> Entry:
+    return Entry(p_text(value), number=value, values={name: value})
+
+
+def _ends(ends: tuple[float, float] | None) -> dict[str, Scalar]:
+    low, high = (None, None) if ends is None else ends
+    return {"ci_low": low, "ci_high": high}
 
 
 def _task_sheet(number: int, section: Section, against: str, differences: Differences) -> Sheet:
@@ -222,8 +236,7 @@ def _task_entries(difference: TaskDifference | None) -> tuple[Entry, Entry]:
         mark = BETTER if difference.mean > 0 else WORSE
     values: dict[str, Scalar] = {
         "difference": difference.mean,
-        "ci_low": None if ends is None else ends[0],
-        "ci_high": None if ends is None else ends[1],
+        **_ends(ends),
         "n_seeds": len(difference.by_seed),
         "p_value": difference.p_value,
         "p_holm": difference.adjusted,
@@ -235,6 +248,7 @@ def _task_entries(difference: TaskDifference | None) -> tuple[Entry, Entry]:
             signed(difference.mean),
             mark=mark,
             after="" if ends is None else interval(ends),
+            number=difference.mean,
             values=values,
         ),
         Entry(sources or DASH, values={"sources": sources or None}),

@@ -28,6 +28,10 @@ from bench.reports.statistics import (
     wilcoxon_p_value,
 )
 
+FEWEST = 2 + math.floor(math.log2(1 / ALPHA))
+"""Targets below which a verdict would say nothing: without any effect, all differences of ``n``
+targets have one sign with probability ``2 ** (1 - n)``, which must be below the level."""
+
 
 @dataclass(frozen=True)
 class TaskDifference:
@@ -73,13 +77,14 @@ class Summary:
 
     Attributes:
         differences: one per task.
-        interval: of the mean over tasks, by a bootstrap over tasks and, within each, seeds.
+        interval: of the mean over tasks, by a bootstrap over tasks and, within each, seeds; None
+            for a single task, which says nothing about others.
         p_value: Wilcoxon's signed-rank test over the tasks' means.
         adjusted: the p-value after Holm's correction for the methods.
     """
 
     differences: tuple[TaskDifference, ...]
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     p_value: float
     adjusted: float
 
@@ -90,7 +95,9 @@ class Summary:
 
     @property
     def verdict(self) -> str:
-        """``helps`` or ``hurts`` where the interval does not hold 0; else ``unclear``."""
+        """``helps`` or ``hurts`` where the interval of enough tasks does not hold 0."""
+        if self.interval is None or len(self.differences) < FEWEST:
+            return "unclear"
         low, high = self.interval
         return "helps" if low > 0 else "hurts" if high < 0 else "unclear"
 
@@ -148,7 +155,9 @@ def summaries(
     }
 
 
-def _interval(label: str, differences: Sequence[TaskDifference]) -> tuple[float, float]:
+def _interval(label: str, differences: Sequence[TaskDifference]) -> tuple[float, float] | None:
+    if len(differences) == 1:
+        return None
     generator = np.random.default_rng([SEED, zlib.crc32(label.encode())])
     return two_level_interval([list(d.by_seed.values()) for d in differences], generator)
 

@@ -323,6 +323,22 @@ def test_nothing_to_show(make_results: MakeResults) -> None:
         comparison_sheets(results, "spot")
 
 
+@pytest.mark.parametrize(("targets", "verdict"), [(1, "unclear"), (5, "unclear"), (6, "helps")])
+def test_few_targets_have_no_verdict(make_results: MakeResults, targets: int, verdict: str) -> None:
+    """Without any effect, five targets all go one way once in 16 times."""
+    pairs = [
+        {"cell.task": task, "label": label, "score": score}
+        for task in SUITES["glue"][:targets]
+        for label, score in (("pt", 50.0), ("dtvg", 60.0))
+    ]
+    (summary, _), _ = comparison_sheets(make_results(*pairs), "pt")
+    (line, *_) = summary.lines
+    count, mean, found, *_ = line.entries
+    assert (count.text, mean.text, found.text) == (str(targets), "+10.0", verdict)
+    assert mean.after == ("[10.0, 10.0]" if targets > 1 else "")
+    assert "at least 6 targets" in summary.notes[0]
+
+
 def test_predictions_of_another_run_are_not_used(make_grid: MakeGrid, tmp_path: Path) -> None:
     make_grid(tasks=("cb",), **SMALL)
     path = tmp_path / "records" / "0001.json"
