@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.reports import Results, load_results, render_tables
-from bench.reports.latex import escape
+from bench.reports.sheets.latex import escape
 
 MakeResults = Callable[..., Results]
 

@@ -22,7 +22,7 @@ from bench.reports.results import Results
 from bench.reports.sections import Section, make_sections
 from bench.reports.sheets import Entry, Head, Line, Scalar, Sheet
 from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
-from bench.reports.text import METHOD_HEAD
+from bench.reports.text import METHOD_HEAD, signed
 from bench.tasks import SUITES, TASKS
 
 Differences = Mapping[str, Sequence[TaskDifference]]
@@ -253,11 +253,6 @@ def _task_entries(difference: TaskDifference | None) -> tuple[Entry, Entry]:
         ),
         Entry(sources or DASH, values={"sources": sources or None}),
     )
-
-
-def signed(value: float) -> str:
-    """A difference with its sign and the digits that tables show."""
-    return f"{round(value, DECIMALS) + 0.0:+.{DECIMALS}f}"
 
 
 def p_text(value: float) -> str:

@@ -9,7 +9,7 @@ from bench.reports.paper.columns import Column
 from bench.reports.paper.rows import Row
 from bench.reports.paper.scores import Score
 from bench.reports.sheets import Entry, Head, Scalar
-from bench.reports.text import number
+from bench.reports.text import few_seeds, number
 
 Spread = Literal["std", "ci"]
 """What stands behind a mean: deviation over seeds, or interval over test rows."""
@@ -66,9 +66,8 @@ def entry(score: Score, spread: Spread, seeds: int) -> Entry:
         after.append(interval(score.interval))
     elif spread == "std" and score.std is not None:
         after.append(f"± {number(score.std)}")
-    if score.seeds < seeds:
-        failed = f", {score.failed} failed" if score.failed else ""
-        after.append(f"(n={score.seeds}{failed})")
+    if fewer := few_seeds(score.seeds, score.failed, seeds):
+        after.append(fewer)
     mark = {1: BETTER, -1: WORSE}.get(score.significant, "")
     return Entry(number(score.mean), score.best, mark, " ".join(after), score.mean, values)
 
