@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.reports.captions import DASH
-from bench.reports.frames import DECIMALS
+from bench.reports.order import DECIMALS
 
 METHOD_HEAD = "method"
 UNITS_HEAD = "metric (test rows)"

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from bench.records import Record
 from bench.reports.figures.drawing import Drawing, MissingDataError
 from bench.reports.figures.style import LineStyle, line_styles
+from bench.reports.order import tasks_in_order
 from bench.reports.results import Results
 from bench.reports.sections import Section, make_sections
 from bench.reports.settings import row_labels
-from bench.tasks import TASKS
 
 Rows = dict[str, list[Record]]
 """Finished records by row label, in the order of legends."""
@@ -68,15 +68,13 @@ def styles_of(rows: Rows, method_order: Sequence[str]) -> dict[str, LineStyle]:
 
 def metrics_of(rows: Rows) -> dict[str, str]:
     """The table metric of each task, in the order of the suites; other tasks follow by name."""
-    place = {task.name: index for index, task in enumerate(TASKS)}
     metrics = {
         record.cell.task: record.scores.table_metric
         for records in rows.values()
         for record in records
         if record.scores is not None
     }
-    order = sorted(metrics, key=lambda name: (place.get(name, len(place)), name))
-    return {task: metrics[task] for task in order}
+    return {task: metrics[task] for task in tasks_in_order(metrics)}
 
 
 def seeds_of(rows: Rows) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.errors import RecordError
 from bench.reports.captions import DASH, setting_sentence
 from bench.reports.evidence import Evidence
-from bench.reports.frames import DECIMALS
+from bench.reports.order import DECIMALS, tasks_in_order
 from bench.reports.paper.entries import BETTER, WORSE, interval
 from bench.reports.paper.notes import INTERVAL
 from bench.reports.paper.rows import make_rows
@@ -23,7 +23,7 @@ from bench.reports.sections import Section, make_sections
 from bench.reports.sheets import Entry, Head, Line, Scalar, Sheet
 from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
 from bench.reports.text import METHOD_HEAD, signed
-from bench.tasks import SUITES, TASKS
+from bench.tasks import SUITES
 
 Differences = Mapping[str, Sequence[TaskDifference]]
 
@@ -53,7 +53,7 @@ def comparison_sheets(
         reference = next((row for row in rows if row.label == against), None)
         if reference is None:
             continue
-        tasks = _tasks(section)
+        tasks = tasks_in_order(record.cell.task for record in section.records)
         shots = section.setting.shots
         differences = task_differences(rows, reference, tasks, shots, evidence)
         if any(differences.values()):
@@ -66,13 +66,6 @@ def comparison_sheets(
             f"{', '.join(sorted(labels))})"
         )
     return sheets, evidence.warnings
-
-
-def _tasks(section: Section) -> list[str]:
-    """Tasks in the order of the suites; others follow by name."""
-    place = {task.name: index for index, task in enumerate(TASKS)}
-    names = {record.cell.task for record in section.records}
-    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
 
 def _caption(section: Section, against: str) -> str:
@@ -189,11 +182,10 @@ def _task_sheet(number: int, section: Section, against: str, differences: Differ
         for title in ("difference", "sources (seeds)")
     ]
     lines = []
-    for task in _tasks(section):
+    for task in tasks_in_order(d.task for own in differences.values() for d in own):
         found = [by_task[label].get(task) for label in labels]
-        if any(found):
-            entries = [entry for difference in found for entry in _task_entries(difference)]
-            lines.append(Line("", task, tuple(entries), {"kind": "target", "task": task}))
+        entries = [entry for difference in found for entry in _task_entries(difference)]
+        lines.append(Line("", task, tuple(entries), {"kind": "target", "task": task}))
     tested = sum(d.p_value is not None for own in differences.values() for d in own)
     return Sheet(
         number=number,

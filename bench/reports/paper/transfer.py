@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.records import Record
 from bench.reports.evidence import SEED, Evidence
-from bench.reports.frames import DECIMALS
+from bench.reports.order import DECIMALS
 from bench.reports.paper.rows import Row, Trials
 from bench.reports.paper.scores import paired_replicates
 from bench.reports.statistics import (
