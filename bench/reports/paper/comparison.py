@@ -29,7 +29,11 @@ Differences = Mapping[str, Sequence[TaskDifference]]
 
 
 def comparison_sheets(
-    results: Results, against: str, *, method_order: Sequence[str] = ()
+    results: Results,
+    against: str,
+    *,
+    method_order: Sequence[str] = (),
+    evidence: Evidence | None = None,
 ) -> tuple[list[Sheet], list[str]]:
     """Two tables for each setting that has the reference: over all targets, and per target.
 
@@ -37,6 +41,7 @@ def comparison_sheets(
         results: the records.
         against: label of the row that is subtracted.
         method_order: names of methods in the order of the rows; others follow by name.
+        evidence: of the same folder, if other tables have asked for some already.
 
     Returns:
         The tables, and a warning for each cell whose predictions cannot be used.
@@ -44,7 +49,7 @@ def comparison_sheets(
     Raises:
         RecordError: there is no record to show, or nothing to compare with.
     """
-    evidence = Evidence(results)
+    evidence = evidence or Evidence(results)
     sheets: list[Sheet] = []
     labels: set[str] = set()
     for section in make_sections(results):
@@ -204,10 +209,11 @@ def _task_sheet(number: int, section: Section, against: str, differences: Differ
 def _task_notes(tested: int, against: str) -> list[str]:
     if not tested:
         return ["No intervals and no tests: no predictions are stored for such pairs."]
+    tests = "one comparison" if tested == 1 else f"{tested} comparisons"
     return [
         f"In brackets: {INTERVAL}, paired; the spread over seeds is not in it.",
         f"{BETTER} above, {WORSE} below {against}: significant at {ALPHA:g} in the two-sided "
-        f"paired bootstrap, after Holm's correction for the {tested} comparisons of this table.",
+        f"paired bootstrap, after Holm's correction for the {tests} of this table.",
     ]
 
 

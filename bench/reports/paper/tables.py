@@ -46,6 +46,7 @@ def layout_sheets(
     options: TableOptions | None = None,
     *,
     method_order: Sequence[str] = (),
+    evidence: Evidence | None = None,
 ) -> tuple[list[Sheet], list[str]]:
     """All tables of a layout: one per setting and version of the data.
 
@@ -56,6 +57,7 @@ def layout_sheets(
         layout: its name.
         options: what is shown; None: the defaults.
         method_order: names of methods in the order of the rows; others follow by name.
+        evidence: of the same folder, if other tables have asked for some already.
 
     Returns:
         The tables, and a warning for each cell whose predictions cannot be used.
@@ -70,7 +72,8 @@ def layout_sheets(
     # Averages without their tasks are not tested.
     marks = shown.marks and any(group.details for group in shape.groups)
     shown = replace(shown, marks=marks, against=shown.against or shape.reference)
-    evidence = Evidence(chosen) if marks or shown.spread == "ci" else None
+    needed = marks or shown.spread == "ci"
+    evidence = (evidence or Evidence(chosen)) if needed else None
     sections = make_sections(
         chosen, tasks=shape.tasks, setting=_common_setting(chosen.records, shape)
     )

@@ -368,6 +368,20 @@ def test_other_test_rows_are_not_compared(make_grid: MakeGrid) -> None:
     assert sheets[0].notes[0].startswith("No marks for differences to pt")
 
 
+def test_one_cell_on_other_rows_does_not_spoil_the_rest(make_grid: MakeGrid) -> None:
+    def renamed(content: dict[str, Any]) -> None:
+        content["digest"] = "f" + content["digest"][1:]
+
+    # The odd one comes first in every order.
+    make_grid(
+        tasks=("cb",), first=5, change=renamed, **{**SMALL, "methods": ("pt",), "seeds": (0,)}
+    )
+    results = make_grid(tasks=("cb",), **SMALL)
+    sheets, (warning,) = layout_sheets(results, "glue-superglue", method_order=ORDER)
+    assert "some are not compared" in warning
+    assert "for the one comparison of" in sheets[0].notes[0]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_twice_the_same_text(make_grid: MakeGrid, format: Any) -> None:
     results = make_grid(tasks=("cb", "stsb", "multirc", "cola"), **SMALL)

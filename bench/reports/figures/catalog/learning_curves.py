@@ -30,8 +30,8 @@ from bench.reports.sections import Section
 Value = Callable[[Record, CurvePoint], float | None]
 
 _READING = (
-    "Line: mean over the seeds that came so far; it may jump where one stops early. Band: lowest to "
-    "highest seed."
+    "Line: mean over the seeds that came so far; it may jump where one stops early. Band: lowest "
+    "to highest seed."
 )
 
 
