@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from bench.tasks import SUITES, get_task
 
 MakeGrid = Callable[..., Results]
 MakeResults = Callable[..., Results]
+CompileLatex = Callable[[str, Path], str]
 
 ORDER = ("pt", "spot", "attempt", "mpt", "dtvg")
 OTHER = "ab12" * 16
@@ -60,7 +60,9 @@ def test_unknown_layout() -> None:
         layout_sheets(Results(Path("x"), (), ()), "glue-superglu")
 
 
-def test_every_layout_on_a_whole_grid(make_grid: MakeGrid, tmp_path: Path) -> None:
+def test_every_layout_on_a_whole_grid(
+    make_grid: MakeGrid, tmp_path: Path, compile_latex: CompileLatex
+) -> None:
     tasks = [task for task in SUITES["paper"] if not get_task(task).source_only]
     results = make_grid(tasks=tasks, methods=ORDER, seeds=(1,), shots=(16, None), rows=6)
     all_sheets = []
@@ -79,18 +81,6 @@ def test_every_layout_on_a_whole_grid(make_grid: MakeGrid, tmp_path: Path) -> No
     log = compile_latex(render_sheets([*all_sheets, *sheets], "latex"), tmp_path)
     assert f"({len(all_sheets) + len(sheets)} pages" in log
     assert "Overfull" not in log
-
-
-def compile_latex(text: str, folder: Path) -> str:
-    """As the tests of the plain tables compile theirs."""
-    path = Path(__file__).parents[1] / "test_latex.py"
-    spec = importlib.util.spec_from_file_location("latex_tests", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    log: str = module.compile_latex(text, folder)
-    return log
 
 
 def test_heads_follow_the_paper(make_grid: MakeGrid) -> None:
