@@ -72,11 +72,11 @@ def entry(score: Score, spread: Spread, seeds: int) -> Entry:
     return Entry(number(score.mean), score.best, mark, " ".join(after), score.mean, values)
 
 
-def majority_entry(score: Score) -> Entry:
-    """The majority class in a column; a dash where there is none."""
+def majority_entry(score: Score, spread: Spread) -> Entry:
+    """The majority class in a column; a dash where there is none. It has no interval."""
     if score.mean is None:
         return Entry(DASH)
-    after = "" if score.std is None else f"± {number(score.std)}"
+    after = "" if score.std is None or spread != "std" else f"± {number(score.std)}"
     values: dict[str, Scalar] = {"mean": score.mean, "std": score.std, "best": score.best}
     return Entry(number(score.mean), score.best, after=after, number=score.mean, values=values)
 

@@ -132,7 +132,9 @@ def _sheet(
         lines.append(_line(titles[row.model], row, number, grid, columns, options, section))
         if published is not None:
             lines += published.beside(number, titles[row.model])
-    lines += _majority_line(grid, titles[models[0]] if len(models) == 1 else "any model")
+    lines += _majority_line(
+        grid, titles[models[0]] if len(models) == 1 else "any model", options.spread
+    )
     if published is not None:
         lines += published.others()
     shots = section_shots(section) if layout.by_shots else ()
@@ -173,11 +175,11 @@ def _line(
     return Line(group, row.label, tuple(entries), values)
 
 
-def _majority_line(grid: ScoreGrid, group: str) -> list[Line]:
+def _majority_line(grid: ScoreGrid, group: str, spread: Spread) -> list[Line]:
     """The majority class; none where no task has labels."""
     if all(score.mean is None for score in grid.majority):
         return []
-    entries = tuple(map(majority_entry, grid.majority))
+    entries = tuple(majority_entry(score, spread) for score in grid.majority)
     return [Line(group, MAJORITY_LABEL, entries, {"kind": "majority"})]
 
 

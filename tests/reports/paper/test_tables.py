@@ -286,6 +286,20 @@ def test_without_predictions_there_are_neither_intervals_nor_marks(
     assert {entry.mark for line in sheet.lines for entry in line.entries} == {""}
 
 
+@pytest.mark.parametrize(("spread", "after"), [("std", "± 14.1"), ("ci", "")])
+def test_the_majority_class_shows_the_spread_that_the_caption_names(
+    make_results: MakeResults, spread: str, after: str
+) -> None:
+    """What is most frequent among few shots depends on the seed."""
+    results = make_results(
+        *({"cell.seed": seed, "majority.test.accuracy": 40.0 + 20 * seed} for seed in (0, 1))
+    )
+    (sheet,) = sheets_of(results, "glue-superglue", spread=spread)
+    majority = sheet.lines[-1].entries[5]
+    assert (majority.text, majority.after) == ("50.0", after)
+    assert ("±" in sheet.caption) == (spread == "std")
+
+
 def test_marks_can_be_left_out(superglue: Path) -> None:
     results = load_results(superglue)
     (sheet,) = sheets_of(results, "glue-superglue", marks=False)
