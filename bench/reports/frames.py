@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.records import Record
-from bench.reports.order import highest, reaches, tasks_in_order
+from bench.reports.order import highest, reaches, row_key, tasks_in_order
 from bench.reports.results import Results
 from bench.reports.sections import make_sections
 from bench.reports.settings import Setting, row_labels
@@ -113,9 +113,9 @@ def _columns(frame: pd.DataFrame) -> tuple[Column, ...]:
 
 def _row_order(frame: pd.DataFrame, method_order: Sequence[str]) -> list[tuple[str, str]]:
     """Method and label of each row."""
-    place = {name: index for index, name in enumerate(method_order)}
+    key = row_key(method_order)
     pairs = {(str(name), str(label)) for name, label in frame[["method", "label"]].to_numpy()}
-    return sorted(pairs, key=lambda pair: (place.get(pair[0], len(place)), pair))
+    return sorted(pairs, key=lambda pair: key(*pair))
 
 
 def _contradictory(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from bench.tasks import TASKS
 
@@ -17,6 +17,19 @@ def tasks_in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (place.get(name, len(place)), name))
 
 
+def row_key(method_order: Sequence[str]) -> Callable[[str, str], tuple[int, str, str]]:
+    """Sorts rows by method, in the order given and others by name, then by label.
+
+    Args:
+        method_order: names of methods.
+
+    Returns:
+        From method and label to a key.
+    """
+    place = {name: index for index, name in enumerate(method_order)}
+    return lambda method, label: (place.get(method, len(place)), method, label)
+
+
 def highest(values: Iterable[float | None]) -> float:
     """The highest of the values that are there; NaN, which nothing reaches, if none is."""
     return max((value for value in values if value is not None), default=math.nan)
@@ -27,4 +40,4 @@ def reaches(value: float | None, top: float) -> bool:
     return value is not None and round(value, DECIMALS) == round(top, DECIMALS)
 
 
-__all__ = ["DECIMALS", "highest", "reaches", "tasks_in_order"]
+__all__ = ["DECIMALS", "highest", "reaches", "row_key", "tasks_in_order"]

@@ -19,6 +19,7 @@ from bench.reports.evidence import SEED, Evidence
 from bench.reports.order import DECIMALS
 from bench.reports.paper.rows import Row, Trials
 from bench.reports.paper.scores import paired_replicates
+from bench.reports.results import table_score
 from bench.reports.statistics import (
     ALPHA,
     bootstrap_p_value,
@@ -168,7 +169,7 @@ def _difference(
     seeds = sorted(trial.finished.keys() & base.finished.keys())
     if not seeds:
         return None
-    by_seed = {s: _score(trial.finished[s]) - _score(base.finished[s]) for s in seeds}
+    by_seed = {s: table_score(trial.finished[s]) - table_score(base.finished[s]) for s in seeds}
     drawn = paired_replicates(trial.finished, base.finished, seeds, replicates)
     mean = math.fsum(by_seed.values()) / len(seeds)
     return TaskDifference(
@@ -179,11 +180,6 @@ def _difference(
         adjusted=None,
         sources=_count_sources([trial.finished[seed] for seed in seeds]),
     )
-
-
-def _score(record: Record) -> float:
-    assert record.scores is not None
-    return record.scores.test[record.scores.table_metric]
 
 
 def _count_sources(records: Sequence[Record]) -> dict[str, int]:
