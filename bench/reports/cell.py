@@ -113,7 +113,7 @@ def _training(record: Record) -> list[Line]:
         lines.append(("curves", f"{len(training.curve)} evaluations, {steps}"))
         curves = {"loss": [point.loss for point in training.curve]}
         for name in training.curve[0].validation:
-            curves[name] = [point.validation.get(name, 0.0) for point in training.curve]
+            curves[name] = [p.validation[name] for p in training.curve if name in p.validation]
         lines += [(f"  {name}", _curve(values)) for name, values in curves.items()]
     return lines
 

@@ -52,10 +52,10 @@ def save_everything(
         RecordError: there is no record to show.
         OutputError: a file cannot be written.
     """
-    sheets, _ = all_sheets(results, method_order)
+    analyses = all_sheets(results, method_order)
     for form in FORMATS:
         texts = {SETTINGS: render_tables(results, form, method_order=method_order)}
-        texts |= {name: render_sheets(found, form) for name, found in sheets.items()}
+        texts |= {name: render_sheets(found, form) for name, found in analyses.sheets.items()}
         for name, text in texts.items():
             path = folder / "tables" / f"{name}.{_SUFFIXES[form]}"
             atomic_write(path, text.encode())
@@ -68,7 +68,7 @@ def save_everything(
         for drawing in drawings:
             for kind in FILE_FORMATS:
                 yield save_drawing(drawing, folder / "figures", kind)
-    save_report(results, folder / PAGE, method_order)
+    save_report(results, folder / PAGE, method_order, analyses)
     yield folder / PAGE
 
 

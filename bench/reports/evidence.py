@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -23,12 +24,15 @@ from bench.reports.statistics import RESAMPLES, Array, resample_counts
 SEED = 0
 """Of all resamples; with the task's name, so that tasks are drawn independently."""
 
+_MOST_HELD = 2**26
+"""Numbers that are kept for the next table that asks for them: half a GiB."""
+
 _TOLERANCE = 1e-6
 """Percentage points by which a score computed anew may differ from its record."""
 
 
 class Evidence:
-    """Reads predictions of a results folder and resamples them.
+    """Reads predictions of a results folder and resamples them; tables may share one.
 
     Args:
         results: the records; their predictions lie beside them.
@@ -42,6 +46,8 @@ class Evidence:
         self.folder = results.records_folder
         self.resamples = resamples
         self.warnings: list[str] = []
+        self._held: dict[tuple[frozenset[str], str], dict[str, Array]] = {}
+        self._numbers = 0
 
     def replicates(self, records: Sequence[Record], metric: str | None = None) -> dict[str, Array]:
         """Scores of all resamples, ``(resamples,)`` in percent, by the digest of the cell.
@@ -52,19 +58,33 @@ class Evidence:
 
         Returns:
             Without cells that have no predictions, and without metrics that are too slow to
-            resample. Where cells were scored on different rows, only those of the first ones.
+            resample. Where cells were scored on different rows, only those of most of them.
         """
-        known = {record.digest: m for record in records if (m := self._metric(record, metric))}
-        first = next(iter(known.values()), None)
-        if first is None:
+        if not records:
             return {}
-        pairs = {digest: m for digest, m in known.items() if m.units == first.units}
+        scores = records[0].scores
+        name = metric or (scores.table_metric if scores is not None else "")
+        key = (frozenset(record.digest for record in records), name)
+        if key not in self._held:
+            found = self._resample(records, metric)
+            if self._numbers > _MOST_HELD:
+                return found
+            self._held[key] = found
+            self._numbers += len(found) * self.resamples
+        return self._held[key]
+
+    def _resample(self, records: Sequence[Record], metric: str | None) -> dict[str, Array]:
+        known = {record.digest: m for record in records if (m := self._metric(record, metric))}
+        if not known:
+            return {}
+        ((units, _),) = Counter(m.units for m in known.values()).most_common(1)
+        pairs = {digest: m for digest, m in known.items() if m.units == units}
         task = records[0].cell.task
         if len(pairs) < len(known):
             self._warn(f"cells of {task} were scored on different test rows: some are not compared")
         generator = np.random.default_rng([SEED, zlib.crc32(task.encode())])
         blocks: dict[str, list[Array]] = {digest: [] for digest in pairs}
-        for counts in resample_counts(len(first), self.resamples, generator):
+        for counts in resample_counts(len(units), self.resamples, generator):
             drawn = counts.astype(np.float64)
             for digest, resampled in pairs.items():
                 blocks[digest].append(resampled.scores(drawn))

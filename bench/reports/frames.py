@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
 from bench.records import Record
+from bench.reports.order import highest, reaches, row_key, tasks_in_order
 from bench.reports.results import Results
 from bench.reports.sections import make_sections
 from bench.reports.settings import Setting, row_labels
 from bench.reports.tables import MAJORITY_LABEL, Column, Table, TableCell, TableRow
-from bench.tasks import TASKS
-
-DECIMALS = 1
-"""Digits after the point that tables show; means that agree in them are equally good."""
 
 
 def build_tables(
@@ -100,26 +98,24 @@ def _table(setting: Setting, records: Sequence[Record], method_order: Sequence[s
 
 
 def _columns(frame: pd.DataFrame) -> tuple[Column, ...]:
-    """The tasks in the order of the suites; all others, also those of plugins, follow by name."""
-    place = {task.name: index for index, task in enumerate(TASKS)}
-    names = sorted(frame["task"].unique(), key=lambda name: (place.get(name, len(place)), name))
+    """The tasks in order, with what all their records agree in."""
     # All records of a task in one table agree here, except for failed ones that know nothing.
-    known = frame.groupby("task")[["metric", "test_rows"]].first()
+    known: Any = frame.groupby("task")[["metric", "test_rows"]].first()
     return tuple(
         Column(
             task=name,
             metric=None if pd.isna(metric := known.loc[name, "metric"]) else str(metric),
             test_rows=None if pd.isna(rows := known.loc[name, "test_rows"]) else int(rows),
         )
-        for name in names
+        for name in tasks_in_order(frame["task"])
     )
 
 
 def _row_order(frame: pd.DataFrame, method_order: Sequence[str]) -> list[tuple[str, str]]:
     """Method and label of each row."""
-    place = {name: index for index, name in enumerate(method_order)}
+    key = row_key(method_order)
     pairs = {(str(name), str(label)) for name, label in frame[["method", "label"]].to_numpy()}
-    return sorted(pairs, key=lambda pair: (place.get(pair[0], len(place)), pair))
+    return sorted(pairs, key=lambda pair: key(*pair))
 
 
 def _contradictory(frame: pd.DataFrame) -> pd.DataFrame:
@@ -172,27 +168,19 @@ def _row(label: str, method: str | None, cells: Sequence[TableCell]) -> TableRow
 def _mark_best(rows: Sequence[TableRow]) -> tuple[TableRow, ...]:
     """Mark the highest mean of each column, and the highest average."""
     by_column = zip(*(row.cells for row in rows), strict=True)
-    tops = [_highest(cell.mean for cell in column) for column in by_column]
-    top = _highest(row.average for row in rows)
+    tops = [highest(cell.mean for cell in column) for column in by_column]
+    top = highest(row.average for row in rows)
     return tuple(
         replace(
             row,
             cells=tuple(
-                replace(cell, best=_reaches(cell.mean, best))
+                replace(cell, best=reaches(cell.mean, best))
                 for cell, best in zip(row.cells, tops, strict=True)
             ),
-            best=_reaches(row.average, top),
+            best=reaches(row.average, top),
         )
         for row in rows
     )
 
 
-def _highest(values: Iterable[float | None]) -> float:
-    return max((value for value in values if value is not None), default=math.nan)
-
-
-def _reaches(value: float | None, highest: float) -> bool:
-    return value is not None and round(value, DECIMALS) == round(highest, DECIMALS)
-
-
-__all__ = ["DECIMALS", "build_tables", "record_frame"]
+__all__ = ["build_tables", "record_frame"]

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
-from bench.reports import latex, machine, markdown
+from bench.reports import machine
 from bench.reports.frames import build_tables
 from bench.reports.results import Results
-from bench.reports.tables import Table
-
-Format = Literal["markdown", "latex", "csv", "json"]
-
-_RENDERERS: Mapping[Format, Callable[[Sequence[Table]], str]] = {
-    "markdown": markdown.render,
-    "latex": latex.render,
-    "csv": machine.render_csv,
-    "json": machine.render_json,
-}
-
-FORMATS: tuple[Format, ...] = tuple(_RENDERERS)
+from bench.reports.sheets import FORMATS, Format, render_sheets
+from bench.reports.table_sheets import table_sheet
 
 
 def render_tables(
@@ -36,7 +25,12 @@ def render_tables(
     Raises:
         RecordError: there is no record to show.
     """
-    return _RENDERERS[format](build_tables(results, tasks=tasks, method_order=method_order))
+    tables = build_tables(results, tasks=tasks, method_order=method_order)
+    if format == "csv":
+        return machine.render_csv(tables)
+    if format == "json":
+        return machine.render_json(tables)
+    return render_sheets([table_sheet(table) for table in tables], format)
 
 
 __all__ = ["FORMATS", "Format", "render_tables"]

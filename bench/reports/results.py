@@ -57,4 +57,10 @@ def load_results(folder: Path) -> Results:
     return Results(folder, tuple(known.values()), tuple(warnings))
 
 
-__all__ = ["Results", "load_results"]
+def table_score(record: Record) -> float:
+    """Test score of a finished record in the metric that tables show, in percent."""
+    assert record.scores is not None
+    return record.scores.test[record.scores.table_metric]
+
+
+__all__ = ["Results", "load_results", "table_score"]

@@ -79,11 +79,13 @@ def bootstrap_p_value(observed: float, replicates: Array) -> float:
 def wilcoxon_p_value(differences: Sequence[float]) -> float:
     """Two-sided p-value of scipy's Wilcoxon signed-rank test; 1 if no difference is left.
 
-    Differences of 0 are dropped, as Wilcoxon did.
+    Differences of 0 are dropped, as Wilcoxon did. Equal ones share a rank, also where they are
+    sums in different orders and differ in their last digits.
     """
     from scipy.stats import wilcoxon
 
-    left = [value for value in differences if abs(value) > _ROUNDING]
+    steps = [round(value / _ROUNDING) for value in differences]
+    left = [float(step) for step in steps if step]
     return float(wilcoxon(left).pvalue) if left else 1.0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.reports.figures import figure_names
 
 GOLDEN = Path(__file__).parents[1] / "reports" / "golden" / "records"
 
@@ -54,6 +55,14 @@ def test_one_figure_in_one_format_elsewhere(
     named = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert named == sorted(Path("there").iterdir())
     assert {path.suffix for path in named} == {".pdf"}
+
+
+def test_every_figure_is_named_in_the_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(monkeypatch, "plot", "--help") == 0
+    said = "".join(capsys.readouterr().out.split())  # Lines break at hyphens.
+    assert all(name in said for name in figure_names())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import hashlib
 import itertools
 import json
 import random
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bench.predictions import judge, predictions_block, write_predictions
+from bench.predictions import Predictions, judge, predictions_block, write_predictions
 from bench.records import read_record
 from bench.reports import Results, load_results
 from bench.tasks import TASKS, Task
@@ -22,12 +24,46 @@ from bench.tasks import TASKS, Task
 GOLDEN = Path(__file__).parent / "golden"
 
 MakeResults = Callable[..., Results]
+StoreCell = Callable[[Path, dict[str, Any], Predictions], None]
+CompileLatex = Callable[[str, Path], str]
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Records with known numbers, and the tables they give."""
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def store_cell() -> StoreCell:
+    """Write the content of a record, without its predictions, into a file and these beside it."""
+
+    def store(path: Path, content: dict[str, Any], predictions: Predictions) -> None:
+        path.write_text(json.dumps(content))
+        content["predictions"] = asdict(predictions_block(read_record(path), predictions))
+        path.write_text(json.dumps(content))
+        write_predictions(predictions, path.with_name(content["predictions"]["file"]))
+
+    return store
+
+
+@pytest.fixture(scope="session")
+def compile_latex() -> CompileLatex:
+    """Run pdfLaTeX on a text in a folder and return its log; any error fails the test."""
+    program = shutil.which("pdflatex")
+
+    def compile_text(text: str, folder: Path) -> str:
+        if program is None:
+            pytest.skip("needs pdflatex (Debian: texlive-latex-base, texlive-latex-recommended)")
+        (folder / "table.tex").write_text(text, encoding="utf-8")
+        command = [program, "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        log = (folder / "table.log").read_text(encoding="latin-1")
+        assert done.returncode == 0, log[-2000:]
+        assert "Missing character" not in log
+        return log
+
+    return compile_text
 
 
 @pytest.fixture
@@ -81,7 +117,7 @@ ANSWERS = ("a red fox", "two of them", "in the year 1066", "the harbour")
 
 
 @pytest.fixture(scope="session")
-def grid_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def grid_folder(tmp_path_factory: pytest.TempPathFactory, store_cell: StoreCell) -> Path:
     """A results folder of the smoke grid's size: 26 tasks, 5 methods, 2 shots, 3 seeds.
 
     Read it, but change nothing in it. Its numbers are drawn at random from fixed seeds.
@@ -89,12 +125,15 @@ def grid_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grid") / "records"
     folder.mkdir()
     for method, task, shots, seed in itertools.product(PARAMETERS, TASKS, (16, None), (42, 43, 44)):
-        write_cell(folder, method, task, shots, seed)
+        content, predictions = made_up_cell(method, task, shots, seed)
+        store_cell(folder / f"{content['digest'][:12]}.json", content, predictions)
     return folder.parent
 
 
-def write_cell(folder: Path, method: str, task: Task, shots: int | None, seed: int) -> None:
-    """One finished record with made-up curve, diagnostics and predictions."""
+def made_up_cell(
+    method: str, task: Task, shots: int | None, seed: int
+) -> tuple[dict[str, Any], Predictions]:
+    """The content of a finished record with made-up curve and diagnostics, and its predictions."""
     rng = random.Random(f"{method} {task.name} {shots} {seed}")
     content = copy.deepcopy(BASE)
     cell = content["cell"]
@@ -128,13 +167,7 @@ def write_cell(folder: Path, method: str, task: Task, shots: int | None, seed: i
     content["diagnostics"] = diagnostics(method, rng)
     origin = {"prompt": content["digest"], "given": False}
     content["sources"] = [{"task": source, **origin} for source in SOURCES]
-    file = folder / "new.json"
-    file.write_text(json.dumps(content))
-    record = read_record(file)
-    file.unlink()
-    content["predictions"] = asdict(predictions_block(record, predictions))
-    (folder / record.file_name).write_text(json.dumps(content))
-    write_predictions(predictions, folder / content["predictions"]["file"])
+    return content, predictions
 
 
 def diagnostics(method: str, rng: random.Random) -> dict[str, Any]:

@@ -1,38 +1,26 @@
 from __future__ import annotations
 
-import shutil
 import string
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.reports import Results, load_results, render_tables
-from bench.reports.latex import escape
+from bench.reports.sheets.latex import escape
 
 MakeResults = Callable[..., Results]
+CompileLatex = Callable[[str, Path], str]
 
 
-def compile_latex(text: str, folder: Path) -> str:
-    """Run pdfLaTeX and return its log; any error fails the test."""
-    if shutil.which("pdflatex") is None:
-        pytest.skip("needs pdflatex (Debian: texlive-latex-base, texlive-latex-recommended)")
-    (folder / "table.tex").write_text(text, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    log = (folder / "table.log").read_text(encoding="latin-1")
-    assert done.returncode == 0, log[-2000:]
-    assert "Missing character" not in log
-    return log
-
-
-def test_golden_tables_compile(golden: Path, tmp_path: Path) -> None:
+def test_golden_tables_compile(golden: Path, tmp_path: Path, compile_latex: CompileLatex) -> None:
     log = compile_latex(render_tables(load_results(golden), "latex"), tmp_path)
     assert "Output written on table.pdf (2 pages" in log
 
 
-def test_any_name_compiles(make_results: MakeResults, tmp_path: Path) -> None:
+def test_any_name_compiles(
+    make_results: MakeResults, tmp_path: Path, compile_latex: CompileLatex
+) -> None:
     names = [
         string.printable,
         "[opt]",
@@ -49,7 +37,9 @@ def test_any_name_compiles(make_results: MakeResults, tmp_path: Path) -> None:
     compile_latex(render_tables(results, "latex"), tmp_path)
 
 
-def test_wide_table_is_scaled_to_the_page(make_results: MakeResults, tmp_path: Path) -> None:
+def test_wide_table_is_scaled_to_the_page(
+    make_results: MakeResults, tmp_path: Path, compile_latex: CompileLatex
+) -> None:
     results = make_results(*({"cell.task": f"task number {i}"} for i in range(26)))
     log = compile_latex(render_tables(results, "latex"), tmp_path)
     assert "Overfull" not in log

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from bench.reports import Results, render_tables
-from bench.reports.markdown import escape
+from bench.reports.sheets.markdown import escape
 
 MakeResults = Callable[..., Results]
 

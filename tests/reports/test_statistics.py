@@ -99,12 +99,32 @@ def test_p_value_from_the_distribution_of_scipy(values: list[int]) -> None:
     assert found == pytest.approx((1 + far.sum()) / (DRAWS + 1), abs=1e-12)
 
 
+@pytest.mark.parametrize("rows", [20, 100])
+def test_the_level_is_kept_where_there_is_no_difference(rows: int) -> None:
+    """Two methods answer alike on four of five rows; on the others each wins as often."""
+    generator, cases, draws = np.random.default_rng(0), 300, 500
+    counts = np.concatenate([*resample_counts(rows, draws, generator)])
+    wrong = 0
+    for _ in range(cases):
+        values = generator.choice([-1.0, 0.0, 1.0], rows, p=[0.1, 0.8, 0.1])
+        wrong += bootstrap_p_value(values.mean(), counts @ values / rows) < 0.05
+    # Three standard deviations of a share of 300.
+    assert wrong / cases <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / cases)
+
+
 def test_wilcoxon() -> None:
     # All of five differences above 0: both ends of 2^5 equally likely signs.
     assert wilcoxon_p_value([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2 / 32)
     assert wilcoxon_p_value([0.0, 1e-12]) == 1.0
     left = [value for value in VALUES if value]
     assert wilcoxon_p_value([*VALUES, 0.0]) == scipy.stats.wilcoxon(left).pvalue
+
+
+def test_wilcoxon_takes_sums_in_different_orders_for_equal() -> None:
+    exact = [3.0, 3.0, 3.0, 6.0, -3.0]
+    noisy = [3.0, (0.1 + 0.2) * 10, 3.0 - 1e-13, 6.0, -3.0 - 2e-13]
+    assert noisy != exact
+    assert wilcoxon_p_value(noisy) == scipy.stats.wilcoxon(exact).pvalue
 
 
 def test_holm_by_hand() -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from bench.records import Record
 from bench.reports.figures.drawing import Drawing, MissingDataError
 from bench.reports.figures.style import LineStyle, line_styles
+from bench.reports.order import row_key, tasks_in_order
 from bench.reports.results import Results
 from bench.reports.sections import Section, make_sections
 from bench.reports.settings import row_labels
-from bench.tasks import TASKS
 
 Rows = dict[str, list[Record]]
 """Finished records by row label, in the order of legends."""
@@ -47,17 +47,14 @@ def rows_of(section: Section, method_order: Sequence[str]) -> Rows:
     for record in section.records:
         cell = record.cell
         found[labels[record.digest], cell.task, cell.shots, cell.seed].append(record)
-    place = {name: index for index, name in enumerate(method_order)}
+    key = row_key(method_order)
     rows: Rows = defaultdict(list)
     for (label, *_), records in found.items():
         if len(records) == 1 and records[0].status == "finished":
             rows[label].append(records[0])
 
-    def order(label: str) -> tuple[int, str, str]:
-        method = rows[label][0].cell.method.name
-        return place.get(method, len(place)), method, label
-
-    return {label: rows[label] for label in sorted(rows, key=order)}
+    order = sorted(rows, key=lambda label: key(rows[label][0].cell.method.name, label))
+    return {label: rows[label] for label in order}
 
 
 def styles_of(rows: Rows, method_order: Sequence[str]) -> dict[str, LineStyle]:
@@ -68,26 +65,18 @@ def styles_of(rows: Rows, method_order: Sequence[str]) -> dict[str, LineStyle]:
 
 def metrics_of(rows: Rows) -> dict[str, str]:
     """The table metric of each task, in the order of the suites; other tasks follow by name."""
-    place = {task.name: index for index, task in enumerate(TASKS)}
     metrics = {
         record.cell.task: record.scores.table_metric
         for records in rows.values()
         for record in records
         if record.scores is not None
     }
-    order = sorted(metrics, key=lambda name: (place.get(name, len(place)), name))
-    return {task: metrics[task] for task in order}
+    return {task: metrics[task] for task in tasks_in_order(metrics)}
 
 
 def seeds_of(rows: Rows) -> tuple[int, ...]:
     """All seeds of some rows, in order."""
     return tuple(sorted({r.cell.seed for records in rows.values() for r in records}))
-
-
-def table_score(record: Record) -> float:
-    """Test score of a finished record in the metric that tables show, in percent."""
-    assert record.scores is not None
-    return record.scores.test[record.scores.table_metric]
 
 
 __all__ = [
@@ -97,5 +86,4 @@ __all__ = [
     "rows_of",
     "seeds_of",
     "styles_of",
-    "table_score",
 ]

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.files import atomic_write
-from bench.reports.analyses import REFERENCE, TRANSFER, all_sheets
+from bench.reports.analyses import REFERENCE, TRANSFER, Analyses, all_sheets
 from bench.reports.cautions import Caution, find_cautions
 from bench.reports.figures import Drawing, MissingDataError, draw_figure, figure_names, small_png
 from bench.reports.frames import build_tables
@@ -45,7 +45,9 @@ class Picture:
     source: str
 
 
-def render_report(results: Results, method_order: Sequence[str] = ()) -> str:
+def render_report(
+    results: Results, method_order: Sequence[str] = (), analyses: Analyses | None = None
+) -> str:
     """One HTML file: it loads nothing from anywhere, and what records say is shown as plain text.
 
     Equal records give an equal page.
@@ -53,6 +55,7 @@ def render_report(results: Results, method_order: Sequence[str] = ()) -> str:
     Args:
         results: the records.
         method_order: names of methods in the order of the rows; others follow by name.
+        analyses: of these records, if they are there already.
 
     Raises:
         RecordError: there is no record to show.
@@ -61,9 +64,9 @@ def render_report(results: Results, method_order: Sequence[str] = ()) -> str:
     tables = build_tables(results, method_order=method_order)
     details = Details(results)
     pictures, absent = _pictures(results, method_order)
-    sheets, warnings = all_sheets(results, method_order)
+    analyses = analyses or all_sheets(results, method_order)
     cautions = find_cautions(results, sections)
-    unusable = tuple(dict.fromkeys([*details.warnings, *warnings]))
+    unusable = tuple(dict.fromkeys([*details.warnings, *analyses.warnings]))
     if unusable:
         cautions.append(
             Caution("predictions", "Predictions of some cells cannot be used.", unusable)
@@ -82,7 +85,7 @@ def render_report(results: Results, method_order: Sequence[str] = ()) -> str:
         cells=len(results.records),
         finished=sum(record.status == "finished" for record in results.records),
         cautions=cautions,
-        groups=[settings, *_analyses(sheets)],
+        groups=[settings, *_analyses(analyses.sheets)],
         pictures=pictures,
         absent=absent,
         provenances=_provenances(details),
@@ -94,14 +97,19 @@ def render_report(results: Results, method_order: Sequence[str] = ()) -> str:
     )
 
 
-def save_report(results: Results, path: Path, method_order: Sequence[str] = ()) -> None:
+def save_report(
+    results: Results,
+    path: Path,
+    method_order: Sequence[str] = (),
+    analyses: Analyses | None = None,
+) -> None:
     """Write the page of :func:`render_report` to a file.
 
     Raises:
         RecordError: there is no record to show.
         OutputError: the file cannot be written.
     """
-    atomic_write(path, render_report(results, method_order).encode())
+    atomic_write(path, render_report(results, method_order, analyses).encode())
 
 
 def _analyses(sheets: Mapping[str, Sequence[Sheet]]) -> Iterator[TableGroup]:

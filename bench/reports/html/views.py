@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.records import Record
-from bench.reports.captions import caption
 from bench.reports.html.details import Details
 from bench.reports.sections import Section
 from bench.reports.settings import row_labels
 from bench.reports.sheets import Entry, Sheet
-from bench.reports.tables import Column, Table, TableCell, TableRow
-from bench.reports.text import AVERAGE_HEAD, METHOD_HEAD, instead, number, spread, units
+from bench.reports.table_sheets import table_sheet
+from bench.reports.tables import Table
 
 
 @dataclass(frozen=True)
@@ -109,43 +108,31 @@ def _places(section: Section, details: Details) -> Places:
 
 
 def _view(table: Table, places: Places) -> TableView:
+    """A table whose entries lead to their cells."""
     setting = table.setting
     shots = "full data" if setting.shots is None else f"{setting.shots} shots"
-    return TableView(
-        name=f"table-{table.number}",
+    view = sheet_view(f"table-{table.number}", table_sheet(table))
+    return replace(
+        view,
         title=f"Table {table.number}: {setting.model.name}, {shots}",
-        caption=caption(table),
-        heads=(
-            HeadView(METHOD_HEAD),
-            *(HeadView(column.task, units(column)) for column in table.columns),
-            HeadView(AVERAGE_HEAD),
+        lines=tuple(
+            # The majority class has no cells of its own; a method may have its name.
+            line if row.method is None else replace(line, entries=_linked(line, table, places))
+            for line, row in zip(view.lines, table.rows, strict=True)
         ),
-        lines=tuple(_line(row, table, places) for row in table.rows),
     )
 
 
-def _line(row: TableRow, table: Table, places: Places) -> LineView:
-    average = EntryView(number(row.average), best=row.best, value=row.average)
-    entries = [
-        _entry(cell, column, row, table, places)
-        for cell, column in zip(row.cells, table.columns, strict=True)
+def _linked(line: LineView, table: Table, places: Places) -> tuple[EntryView, ...]:
+    (label,) = line.labels
+    *scores, average = line.entries
+    linked = [
+        replace(
+            entry, cells=places.get((label, column.task), ()), about=f"{label} on {column.task}"
+        )
+        for entry, column in zip(scores, table.columns, strict=True)
     ]
-    return LineView((row.label,), (*entries, average))
-
-
-def _entry(
-    cell: TableCell, column: Column, row: TableRow, table: Table, places: Places
-) -> EntryView:
-    finished = cell.status == "finished"
-    return EntryView(
-        text=number(cell.mean) if finished else instead(cell),
-        after=spread(cell, table) if finished else "",
-        best=cell.best,
-        value=cell.mean,
-        # The majority class has no cells of its own; a method may have its name.
-        cells=() if row.method is None else places.get((row.label, column.task), ()),
-        about=f"{row.label} on {column.task}",
-    )
+    return (*linked, average)
 
 
 def sheet_view(name: str, sheet: Sheet) -> TableView:
@@ -177,9 +164,7 @@ def _shots(sheet: Sheet) -> str:
 
 
 def _sheet_entry(entry: Entry) -> EntryView:
-    numbers = (v for v in entry.values.values() if isinstance(v, int | float))
-    value = next((float(number) for number in numbers if not isinstance(number, bool)), None)
-    return EntryView(entry.text, entry.mark, entry.after, entry.bold, value)
+    return EntryView(entry.text, entry.mark, entry.after, entry.bold, entry.number)
 
 
 __all__ = [

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from bench.errors import RecordError
 from bench.reports.captions import DASH, setting_sentence
 from bench.reports.evidence import Evidence
-from bench.reports.frames import DECIMALS
+from bench.reports.order import DECIMALS, tasks_in_order
 from bench.reports.paper.entries import BETTER, WORSE, interval
 from bench.reports.paper.notes import INTERVAL
 from bench.reports.paper.rows import make_rows
 from bench.reports.paper.transfer import (
+    FEWEST,
     Summary,
     TaskDifference,
     summaries,
@@ -21,14 +22,18 @@ from bench.reports.results import Results
 from bench.reports.sections import Section, make_sections
 from bench.reports.sheets import Entry, Head, Line, Scalar, Sheet
 from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
-from bench.reports.text import METHOD_HEAD
-from bench.tasks import SUITES, TASKS
+from bench.reports.text import METHOD_HEAD, signed
+from bench.tasks import SUITES
 
 Differences = Mapping[str, Sequence[TaskDifference]]
 
 
 def comparison_sheets(
-    results: Results, against: str, *, method_order: Sequence[str] = ()
+    results: Results,
+    against: str,
+    *,
+    method_order: Sequence[str] = (),
+    evidence: Evidence | None = None,
 ) -> tuple[list[Sheet], list[str]]:
     """Two tables for each setting that has the reference: over all targets, and per target.
 
@@ -36,6 +41,7 @@ def comparison_sheets(
         results: the records.
         against: label of the row that is subtracted.
         method_order: names of methods in the order of the rows; others follow by name.
+        evidence: of the same folder, if other tables have asked for some already.
 
     Returns:
         The tables, and a warning for each cell whose predictions cannot be used.
@@ -43,7 +49,7 @@ def comparison_sheets(
     Raises:
         RecordError: there is no record to show, or nothing to compare with.
     """
-    evidence = Evidence(results)
+    evidence = evidence or Evidence(results)
     sheets: list[Sheet] = []
     labels: set[str] = set()
     for section in make_sections(results):
@@ -52,7 +58,7 @@ def comparison_sheets(
         reference = next((row for row in rows if row.label == against), None)
         if reference is None:
             continue
-        tasks = _tasks(section)
+        tasks = tasks_in_order(record.cell.task for record in section.records)
         shots = section.setting.shots
         differences = task_differences(rows, reference, tasks, shots, evidence)
         if any(differences.values()):
@@ -65,13 +71,6 @@ def comparison_sheets(
             f"{', '.join(sorted(labels))})"
         )
     return sheets, evidence.warnings
-
-
-def _tasks(section: Section) -> list[str]:
-    """Tasks in the order of the suites; others follow by name."""
-    place = {task.name: index for index, task in enumerate(TASKS)}
-    names = {record.cell.task for record in section.records}
-    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
 
 def _caption(section: Section, against: str) -> str:
@@ -120,8 +119,9 @@ def _summary_sheet(number: int, section: Section, against: str, differences: Dif
         notes=(
             f"The interval of the mean is the {LEVEL:.0%} percentile interval of a bootstrap of "
             f"two stages ({RESAMPLES:,} resamples): over targets and, within each, over seeds. "
-            "It does not contain the chance in the choice of test rows. With few seeds it is too "
-            "narrow rather than too wide. Transfer helps or hurts where it does not hold 0.",
+            "It does not contain the chance in the choice of test rows. With few targets or seeds "
+            "it is too narrow rather than too wide. Transfer helps or hurts where it does not hold "
+            f"0 and there are at least {FEWEST} targets: fewer could all go one way by chance.",
             f"Wins, ties and losses by the mean difference as shown ({DECIMALS} digit behind the "
             f"point); significant ones at {ALPHA:g} by the test of the table per target.",
             "Wilcoxon: two-sided signed-rank test (scipy) over the targets' mean differences, with "
@@ -138,7 +138,7 @@ def _summary_sheet(number: int, section: Section, against: str, differences: Dif
 
 
 def _summary_entries(summary: Summary) -> tuple[Entry, ...]:
-    low, high = summary.interval
+    ends = summary.interval
     counts = {
         "wins": summary.count(1),
         "ties": summary.count(0),
@@ -148,22 +148,34 @@ def _summary_entries(summary: Summary) -> tuple[Entry, ...]:
     }
     tested = any(d.p_value is not None for d in summary.differences)
     return (
-        Entry(str(len(summary.differences)), values={"targets": len(summary.differences)}),
+        _count("targets", len(summary.differences)),
         Entry(
             signed(summary.mean),
-            after=interval(summary.interval),
-            values={"difference": summary.mean, "ci_low": low, "ci_high": high},
+            after="" if ends is None else interval(ends),
+            number=summary.mean,
+            values={"difference": summary.mean, **_ends(ends)},
         ),
         Entry(summary.verdict, values={"verdict": summary.verdict}),
         *(
-            Entry(str(count), values={name: count})
-            if tested or not name.startswith("significant")
-            else Entry(DASH, values={name: None})
+            _count(name, count if tested or not name.startswith("significant") else None)
             for name, count in counts.items()
         ),
-        Entry(p_text(summary.p_value), values={"p_value": summary.p_value}),
-        Entry(p_text(summary.adjusted), values={"p_holm": summary.adjusted}),
+        _p_value("p_value", summary.p_value),
+        _p_value("p_holm", summary.adjusted),
     )
+
+
+def _count(name: str, count: int | None) -> Entry:
+    return Entry(DASH if count is None else str(count), number=count, values={name: count})
+
+
+def _p_value(name: str, value: float) -> Entry:
+    return Entry(p_text(value), number=value, values={name: value})
+
+
+def _ends(ends: tuple[float, float] | None) -> dict[str, Scalar]:
+    low, high = (None, None) if ends is None else ends
+    return {"ci_low": low, "ci_high": high}
 
 
 def _task_sheet(number: int, section: Section, against: str, differences: Differences) -> Sheet:
@@ -175,11 +187,10 @@ def _task_sheet(number: int, section: Section, against: str, differences: Differ
         for title in ("difference", "sources (seeds)")
     ]
     lines = []
-    for task in _tasks(section):
+    for task in tasks_in_order(d.task for own in differences.values() for d in own):
         found = [by_task[label].get(task) for label in labels]
-        if any(found):
-            entries = [entry for difference in found for entry in _task_entries(difference)]
-            lines.append(Line("", task, tuple(entries), {"kind": "target", "task": task}))
+        entries = [entry for difference in found for entry in _task_entries(difference)]
+        lines.append(Line("", task, tuple(entries), {"kind": "target", "task": task}))
     tested = sum(d.p_value is not None for own in differences.values() for d in own)
     return Sheet(
         number=number,
@@ -198,10 +209,11 @@ def _task_sheet(number: int, section: Section, against: str, differences: Differ
 def _task_notes(tested: int, against: str) -> list[str]:
     if not tested:
         return ["No intervals and no tests: no predictions are stored for such pairs."]
+    tests = "one comparison" if tested == 1 else f"{tested} comparisons"
     return [
         f"In brackets: {INTERVAL}, paired; the spread over seeds is not in it.",
         f"{BETTER} above, {WORSE} below {against}: significant at {ALPHA:g} in the two-sided "
-        f"paired bootstrap, after Holm's correction for the {tested} comparisons of this table.",
+        f"paired bootstrap, after Holm's correction for the {tests} of this table.",
     ]
 
 
@@ -222,8 +234,7 @@ def _task_entries(difference: TaskDifference | None) -> tuple[Entry, Entry]:
         mark = BETTER if difference.mean > 0 else WORSE
     values: dict[str, Scalar] = {
         "difference": difference.mean,
-        "ci_low": None if ends is None else ends[0],
-        "ci_high": None if ends is None else ends[1],
+        **_ends(ends),
         "n_seeds": len(difference.by_seed),
         "p_value": difference.p_value,
         "p_holm": difference.adjusted,
@@ -235,15 +246,11 @@ def _task_entries(difference: TaskDifference | None) -> tuple[Entry, Entry]:
             signed(difference.mean),
             mark=mark,
             after="" if ends is None else interval(ends),
+            number=difference.mean,
             values=values,
         ),
         Entry(sources or DASH, values={"sources": sources or None}),
     )
-
-
-def signed(value: float) -> str:
-    """A difference with its sign and the digits that tables show."""
-    return f"{round(value, DECIMALS) + 0.0:+.{DECIMALS}f}"
 
 
 def p_text(value: float) -> str:

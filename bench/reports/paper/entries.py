@@ -9,7 +9,7 @@ from bench.reports.paper.columns import Column
 from bench.reports.paper.rows import Row
 from bench.reports.paper.scores import Score
 from bench.reports.sheets import Entry, Head, Scalar
-from bench.reports.text import number
+from bench.reports.text import few_seeds, number
 
 Spread = Literal["std", "ci"]
 """What stands behind a mean: deviation over seeds, or interval over test rows."""
@@ -66,20 +66,19 @@ def entry(score: Score, spread: Spread, seeds: int) -> Entry:
         after.append(interval(score.interval))
     elif spread == "std" and score.std is not None:
         after.append(f"± {number(score.std)}")
-    if score.seeds < seeds:
-        failed = f", {score.failed} failed" if score.failed else ""
-        after.append(f"(n={score.seeds}{failed})")
+    if fewer := few_seeds(score.seeds, score.failed, seeds):
+        after.append(fewer)
     mark = {1: BETTER, -1: WORSE}.get(score.significant, "")
-    return Entry(number(score.mean), score.best, mark, " ".join(after), values)
+    return Entry(number(score.mean), score.best, mark, " ".join(after), score.mean, values)
 
 
-def majority_entry(score: Score) -> Entry:
-    """The majority class in a column; a dash where there is none."""
+def majority_entry(score: Score, spread: Spread) -> Entry:
+    """The majority class in a column; a dash where there is none. It has no interval."""
     if score.mean is None:
         return Entry(DASH)
-    after = "" if score.std is None else f"± {number(score.std)}"
+    after = "" if score.std is None or spread != "std" else f"± {number(score.std)}"
     values: dict[str, Scalar] = {"mean": score.mean, "std": score.std, "best": score.best}
-    return Entry(number(score.mean), score.best, after=after, values=values)
+    return Entry(number(score.mean), score.best, after=after, number=score.mean, values=values)
 
 
 def parameter_entry(row: Row, column: Column) -> Entry:
@@ -95,9 +94,11 @@ def parameter_entry(row: Row, column: Column) -> Entry:
     if column.kind == "share":
         shares = [100 * count / row.model.parameters for count in ends]
         text = f" {DASH} ".join(dict.fromkeys(f"{share:.2g}" for share in shares))
-        return Entry(text, values={"share_low": shares[0], "share_high": shares[-1]})
+        values = {"share_low": shares[0], "share_high": shares[-1]}
+        return Entry(text, number=shares[0], values=values)
     text = f" {DASH} ".join(f"{count:,}" for count in ends)
-    return Entry(text, values={"parameters_low": ends[0], "parameters_high": ends[-1]})
+    values = {"parameters_low": ends[0], "parameters_high": ends[-1]}
+    return Entry(text, number=ends[0], values=values)
 
 
 def interval(ends: tuple[float, float]) -> str:

@@ -116,10 +116,11 @@ def comparison_note(grid: ScoreGrid, against: str) -> str:
         return f"No row {against}: nothing is compared."
     if not grid.comparisons:
         return f"No marks for differences to {against}: no predictions are stored for such pairs."
+    tests = "one comparison" if grid.comparisons == 1 else f"{grid.comparisons} comparisons"
     return (
         f"{BETTER} above, {WORSE} below {against}: the difference over common seeds is significant "
         f"at {ALPHA:g} in a two-sided paired bootstrap over test rows ({RESAMPLES:,} resamples), "
-        f"after Holm's correction for the {grid.comparisons} comparisons of this table. The "
+        f"after Holm's correction for the {tests} of this table. The "
         "test holds for these trained prompts: it does not contain the chance in training them."
     )
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.reports.captions import DASH
-from bench.reports.frames import DECIMALS
 from bench.reports.paper.columns import Column
 from bench.reports.paper.published import AVERAGE, PublishedScore, published_scores
 from bench.reports.paper.scores import ScoreGrid
 from bench.reports.sheets import Entry, Line, Scalar
-from bench.reports.text import number
+from bench.reports.text import number, signed
 
 GROUP = "published only"
 """Row group of methods that have no row of ours."""
@@ -117,7 +116,7 @@ class PublishedLines:
             "published_table": score.table,
             "provenance": score.provenance,
         }
-        return Entry(number(score.value), after=f"({letter})", values=values)
+        return Entry(number(score.value), after=f"({letter})", number=score.value, values=values)
 
 
 def _fits(score: PublishedScore, column: Column) -> bool:
@@ -134,9 +133,12 @@ def _difference(ours: float | None, published: PublishedScore | None) -> Entry:
     if ours is None or published is None:
         return Entry(DASH)
     difference = ours - published.value
-    rounded = round(difference, DECIMALS) + 0.0
-    values: dict[str, Scalar] = {"ours": ours, "published": published.value}
-    return Entry(f"{rounded:+.{DECIMALS}f}", values={**values, "difference": difference})
+    values: dict[str, Scalar] = {
+        "ours": ours,
+        "published": published.value,
+        "difference": difference,
+    }
+    return Entry(signed(difference), number=difference, values=values)
 
 
 __all__ = ["GROUP", "PublishedLines"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bench.records import ModelBlock, Record
+from bench.reports.order import row_key
 from bench.reports.sections import Section
 from bench.reports.settings import differing, row_labels, shortened
 
@@ -68,12 +69,11 @@ def make_rows(
     by_model: dict[ModelBlock, list[Record]] = defaultdict(list)
     for record in section.records:
         by_model[record.cell.model].append(record)
-    place = {name: index for index, name in enumerate(method_order)}
+    key = row_key(method_order)
     front = {label: index for index, label in enumerate(first)}
 
-    def order(key: tuple[str, str]) -> tuple[int, int, str, str]:
-        method, label = key
-        return front.get(label, len(front)), place.get(method, len(place)), method, label
+    def order(row: tuple[str, str]) -> tuple[int, int, str, str]:
+        return front.get(row[1], len(front)), *key(*row)
 
     rows = []
     for model in sorted(by_model, key=model_order):

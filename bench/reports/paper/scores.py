@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.records import Record
 from bench.reports.evidence import Evidence, mean_replicates
-from bench.reports.frames import DECIMALS
+from bench.reports.order import highest, reaches
 from bench.reports.paper.columns import Column
 from bench.reports.paper.rows import Row
 from bench.reports.statistics import (
@@ -185,21 +185,11 @@ class ScoreGrid:
             for model in {row.model for row in self.rows}:
                 own = [n for n, row in enumerate(self.rows) if row.model == model]
                 scores = [self._scores[n][index] for n in own]
-                highest = _highest([*scores, majority])
+                top = highest(score.mean for score in [*scores, majority])
                 for number, score in zip(own, scores, strict=True):
-                    best = _reaches(score, highest)
-                    self._scores[number][index] = replace(score, best=best)
-            highest = _highest([*(line[index] for line in self._scores), majority])
-            self.majority[index] = replace(majority, best=_reaches(majority, highest))
-
-
-def _highest(scores: Sequence[Score]) -> float:
-    return max((score.mean for score in scores if score.mean is not None), default=math.nan)
-
-
-def _reaches(score: Score, highest: float) -> bool:
-    """Whether a score shows as the same figure as the highest."""
-    return score.mean is not None and round(score.mean, DECIMALS) == round(highest, DECIMALS)
+                    self._scores[number][index] = replace(score, best=reaches(score.mean, top))
+            top = highest([*(line[index].mean for line in self._scores), majority.mean])
+            self.majority[index] = replace(majority, best=reaches(majority.mean, top))
 
 
 def _majority(rows: Sequence[Row], column: Column) -> Score:

@@ -46,6 +46,7 @@ def layout_sheets(
     options: TableOptions | None = None,
     *,
     method_order: Sequence[str] = (),
+    evidence: Evidence | None = None,
 ) -> tuple[list[Sheet], list[str]]:
     """All tables of a layout: one per setting and version of the data.
 
@@ -57,6 +58,7 @@ def layout_sheets(
         layout: its name.
         options: what is shown; None: the defaults.
         method_order: names of methods in the order of the rows; others follow by name.
+        evidence: of the same folder, if other tables have asked for some already.
 
     Returns:
         The tables, and a warning for each cell whose predictions cannot be used.
@@ -71,7 +73,8 @@ def layout_sheets(
     # Averages without their tasks are not tested.
     marks = shown.marks and any(group.details for group in shape.groups)
     shown = replace(shown, marks=marks, against=shown.against or shape.reference)
-    evidence = Evidence(chosen) if marks or shown.spread == "ci" else None
+    needed = marks or shown.spread == "ci"
+    evidence = (evidence or Evidence(chosen)) if needed else None
     sections = make_sections(
         chosen, tasks=shape.tasks, setting=_common_setting(chosen.records, shape)
     )
@@ -141,7 +144,9 @@ def _sheet(
         lines.append(_line(titles[row.model], row, number, grid, columns, options, section))
         if published is not None:
             lines += published.beside(number, titles[row.model])
-    lines += _majority_line(grid, titles[models[0]] if len(models) == 1 else "any model")
+    lines += _majority_line(
+        grid, titles[models[0]] if len(models) == 1 else "any model", options.spread
+    )
     if published is not None:
         lines += published.others()
     shots = section_shots(section) if layout.by_shots else ()
@@ -182,11 +187,11 @@ def _line(
     return Line(group, row.label, tuple(entries), values)
 
 
-def _majority_line(grid: ScoreGrid, group: str) -> list[Line]:
+def _majority_line(grid: ScoreGrid, group: str, spread: Spread) -> list[Line]:
     """The majority class; none where no task has labels."""
     if all(score.mean is None for score in grid.majority):
         return []
-    entries = tuple(map(majority_entry, grid.majority))
+    entries = tuple(majority_entry(score, spread) for score in grid.majority)
     return [Line(group, MAJORITY_LABEL, entries, {"kind": "majority"})]
 
 

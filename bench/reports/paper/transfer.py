@@ -16,9 +16,10 @@ import numpy as np
 
 from bench.records import Record
 from bench.reports.evidence import SEED, Evidence
-from bench.reports.frames import DECIMALS
+from bench.reports.order import DECIMALS
 from bench.reports.paper.rows import Row, Trials
 from bench.reports.paper.scores import paired_replicates
+from bench.reports.results import table_score
 from bench.reports.statistics import (
     ALPHA,
     bootstrap_p_value,
@@ -27,6 +28,10 @@ from bench.reports.statistics import (
     two_level_interval,
     wilcoxon_p_value,
 )
+
+FEWEST = 2 + math.floor(math.log2(1 / ALPHA))
+"""Targets below which a verdict would say nothing: without any effect, all differences of ``n``
+targets have one sign with probability ``2 ** (1 - n)``, which must be below the level."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,14 @@ class Summary:
 
     Attributes:
         differences: one per task.
-        interval: of the mean over tasks, by a bootstrap over tasks and, within each, seeds.
+        interval: of the mean over tasks, by a bootstrap over tasks and, within each, seeds; None
+            for a single task, which says nothing about others.
         p_value: Wilcoxon's signed-rank test over the tasks' means.
         adjusted: the p-value after Holm's correction for the methods.
     """
 
     differences: tuple[TaskDifference, ...]
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     p_value: float
     adjusted: float
 
@@ -90,7 +96,9 @@ class Summary:
 
     @property
     def verdict(self) -> str:
-        """``helps`` or ``hurts`` where the interval does not hold 0; else ``unclear``."""
+        """``helps`` or ``hurts`` where the interval of enough tasks does not hold 0."""
+        if self.interval is None or len(self.differences) < FEWEST:
+            return "unclear"
         low, high = self.interval
         return "helps" if low > 0 else "hurts" if high < 0 else "unclear"
 
@@ -148,7 +156,9 @@ def summaries(
     }
 
 
-def _interval(label: str, differences: Sequence[TaskDifference]) -> tuple[float, float]:
+def _interval(label: str, differences: Sequence[TaskDifference]) -> tuple[float, float] | None:
+    if len(differences) == 1:
+        return None
     generator = np.random.default_rng([SEED, zlib.crc32(label.encode())])
     return two_level_interval([list(d.by_seed.values()) for d in differences], generator)
 
@@ -159,7 +169,7 @@ def _difference(
     seeds = sorted(trial.finished.keys() & base.finished.keys())
     if not seeds:
         return None
-    by_seed = {s: _score(trial.finished[s]) - _score(base.finished[s]) for s in seeds}
+    by_seed = {s: table_score(trial.finished[s]) - table_score(base.finished[s]) for s in seeds}
     drawn = paired_replicates(trial.finished, base.finished, seeds, replicates)
     mean = math.fsum(by_seed.values()) / len(seeds)
     return TaskDifference(
@@ -170,11 +180,6 @@ def _difference(
         adjusted=None,
         sources=_count_sources([trial.finished[seed] for seed in seeds]),
     )
-
-
-def _score(record: Record) -> float:
-    assert record.scores is not None
-    return record.scores.test[record.scores.table_metric]
 
 
 def _count_sources(records: Sequence[Record]) -> dict[str, int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-from bench.reports.render import Format
 from bench.reports.sheets import latex, machine, markdown
 from bench.reports.sheets.types import Entry, Head, Line, Scalar, Sheet
+
+Format = Literal["markdown", "latex", "csv", "json"]
 
 _RENDERERS: Mapping[Format, Callable[[Sequence[Sheet]], str]] = {
     "markdown": markdown.render,
@@ -15,10 +17,12 @@ _RENDERERS: Mapping[Format, Callable[[Sequence[Sheet]], str]] = {
     "json": machine.render_json,
 }
 
+FORMATS: tuple[Format, ...] = tuple(_RENDERERS)
+
 
 def render_sheets(sheets: Sequence[Sheet], format: Format = "markdown") -> str:
     """Sheets as text that ends with a newline; equal sheets give equal text."""
     return _RENDERERS[format](sheets)
 
 
-__all__ = ["Entry", "Head", "Line", "Scalar", "Sheet", "render_sheets"]
+__all__ = ["FORMATS", "Entry", "Format", "Head", "Line", "Scalar", "Sheet", "render_sheets"]

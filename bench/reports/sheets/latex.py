@@ -6,21 +6,23 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from bench.reports.latex import escape
+from bench.reports.captions import DASH
 from bench.reports.sheets.types import Entry, Sheet
 
-# multirow is no part of small TeX installations: without it, such a head stands in its first row.
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[landscape,margin=15mm]{geometry}
 \usepackage{booktabs}
 \usepackage{graphicx}
-\IfFileExists{multirow.sty}{\usepackage{multirow}}{}
-\providecommand{\multirow}[3]{#3}
-\setlength{\belowcaptionskip}{6pt}
+%(multirow)s\setlength{\belowcaptionskip}{6pt}
 \newsavebox{\benchtable}
 \begin{document}
+"""
+
+# multirow is no part of small TeX installations: without it, such a head stands in its first row.
+_MULTIROW = r"""\IfFileExists{multirow.sty}{\usepackage{multirow}}{}
+\providecommand{\multirow}[3]{#3}
 """
 
 _TABLE = r"""\begin{table}[p]
@@ -48,17 +50,43 @@ _NOTES = r"""\par\medskip\begin{minipage}{\linewidth}\footnotesize
 _MARKS = {"": "", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$"}
 _END = r" \\"
 
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "`": r"\textasciigrave{}",
+    # In front of a table row these two would be an argument of the row's end before.
+    "[": r"{[}",
+    "*": r"{*}",
+    "±": r"$\pm$",
+    DASH: r"\textendash{}",
+    "…": r"\dots{}",
+}
+
+
+_LIGATURES = frozenset("-,'<>")
+"""Characters that the font joins when they are doubled."""
+
 
 def render(sheets: Sequence[Sheet]) -> str:
     """A complete document; a table that is wider than the page is scaled down."""
-    return _PREAMBLE + "".join(map(_sheet, sheets)) + "\\end{document}\n"
+    body = "".join(map(_sheet, sheets))
+    preamble = _PREAMBLE % {"multirow": _MULTIROW if r"\multirow{" in body else ""}
+    return f"{preamble}{body}\\end{{document}}\n"
 
 
 def _sheet(sheet: Sheet) -> str:
     first = 2 if sheet.grouped else 1
     notes = "\\par\n".join(map(_text, sheet.notes))
     return _TABLE % {
-        "caption": _text(f"{sheet.title}. {sheet.caption}"),
+        "caption": _text(f"{sheet.title}. {sheet.caption}" if sheet.title else sheet.caption),
         "alignment": "l" * first + "r" * len(sheet.heads),
         "head": _heads(sheet, first),
         "body": _body(sheet),
@@ -87,7 +115,7 @@ def _heads(sheet: Sheet, first: int) -> str:
     rows.append(" & ".join([*corner, *titles]) + _END)
     if any(head.units for head in sheet.heads):
         units = [sheet.units, *(head.units for head in sheet.heads)]
-        rows.append(" & ".join([*[""] * (first - 1), *map(_text, units)]) + _END)
+        rows.append(" & ".join([*[""] * (first - 1), *map(_text, units)]).rstrip() + _END)
     return "\n".join(row.lstrip() for row in rows)
 
 
@@ -123,4 +151,23 @@ def _text(text: str) -> str:
     return " ".join(words)
 
 
-__all__ = ["render"]
+def escape(text: str) -> str:
+    """Text that pdfLaTeX sets as it stands, in one line.
+
+    What the usual fonts may lack (anything beyond Latin-1) becomes its code point: U+4E2D.
+    """
+    plain = " ".join(text.split())
+    return "".join(map(_character, " " + plain, plain))
+
+
+def _character(before: str, char: str) -> str:
+    if char in _SPECIAL:
+        return _SPECIAL[char]
+    if char in _LIGATURES and char == before:
+        return "{}" + char
+    if " " <= char <= "~" or ("À" <= char <= "ÿ" and char.isalpha()):
+        return char
+    return f"U+{ord(char):04X}"
+
+
+__all__ = ["escape", "render"]

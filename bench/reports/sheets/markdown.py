@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench.reports.markdown import escape
 from bench.reports.sheets.types import Entry, Sheet
 
 
@@ -40,8 +40,9 @@ def _sheet(sheet: Sheet) -> str:
         disable_numparse=True,
     )
     notes = "".join(f"\n- {escape(note)}" for note in sheet.notes)
-    title = f"**Table {sheet.number}. {escape(sheet.title)}.** {escape(sheet.caption)}"
-    return f"{title}\n\n{body}\n" + (f"{notes}\n" if notes else "")
+    title = f" {escape(sheet.title)}." if sheet.title else ""
+    head = f"**Table {sheet.number}.{title}** {escape(sheet.caption)}"
+    return f"{head}\n\n{body}\n" + (f"{notes}\n" if notes else "")
 
 
 def _entry(entry: Entry) -> str:
@@ -49,4 +50,15 @@ def _entry(entry: Entry) -> str:
     return f"{f'**{text}**' if entry.bold else text}{entry.mark} {escape(entry.after)}".rstrip()
 
 
-__all__ = ["render"]
+def escape(text: str) -> str:
+    """Text that Markdown shows as it stands, in one line.
+
+    An underscore between letters or digits needs no escape and gets none.
+    """
+    escaped = re.sub(
+        r"([\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(text.split())
+    )
+    return "".join(char if char.isprintable() else f"U+{ord(char):04X}" for char in escaped)
+
+
+__all__ = ["escape", "render"]

@@ -37,6 +37,7 @@ class Entry:
         bold: whether it is the best.
         mark: stands raised behind the text.
         after: stands behind it, smaller in meaning: deviation, interval, number of seeds.
+        number: that the text shows, with all digits; None: the cell holds no number.
         values: all of it for programs, with all digits.
     """
 
@@ -44,6 +45,7 @@ class Entry:
     bold: bool = False
     mark: str = ""
     after: str = ""
+    number: float | None = None
     values: Mapping[str, Scalar] = field(default_factory=dict)
 
 

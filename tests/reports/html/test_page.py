@@ -17,6 +17,8 @@ from bench.errors import RecordError
 from bench.reports import Results, load_results
 from bench.reports.frames import build_tables
 from bench.reports.html import page, render_report, save_report
+from bench.reports.html.views import sheet_view
+from bench.reports.paper import TableOptions, comparison_sheets, layout_sheets
 
 MakeResults = Callable[..., Results]
 
@@ -169,6 +171,26 @@ def test_the_numbers_are_those_of_the_tables_and_records(
     opened = [button["data-cells"] for button in read.tags("button") if "data-cells" in button]
     assert opened == ["0 1", "2 3"]
     assert data["cells"][3]["error"] == "RuntimeError: out of memory"
+
+
+def test_cells_without_a_number_have_nothing_to_sort_by(make_results: MakeResults) -> None:
+    full = {"cell.shots": None}  # As the published numbers are.
+    results = make_results(
+        {"score": 40.0} | full, {"label": "other", "status": "failed"} | full,
+    )  # fmt: skip
+    options = TableOptions(published=True)
+    (sheet,), _ = layout_sheets(results, "glue-superglue", options)
+    view = sheet_view("x", sheet)
+    sheets, _ = comparison_sheets(make_results({}, {"label": "dtvg", "score": 90.0}), "pt")
+    views = [view, *(sheet_view(f"x{sheet.number}", sheet) for sheet in sheets)]
+    shown = [entry for one in views for line in one.lines for entry in line.entries]
+    numbers = [entry for entry in shown if re.fullmatch(r"[-+]?[\d.]+", entry.text)]
+    assert len(numbers) > 20
+    for entry in numbers:
+        assert entry.value == pytest.approx(float(entry.text), abs=0.0501), entry
+    others = {entry.text for entry in shown if entry.value is None}
+    assert others == {"\N{EN DASH}", "failed", "unclear"}
+    assert all(entry.value is None for entry in shown if entry.text in others)
 
 
 def test_the_smoke_grid_stays_small(grid_page: Path, grid_folder: Path) -> None:

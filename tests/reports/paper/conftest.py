@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import random
 from collections.abc import Callable, Iterable
@@ -12,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from bench.predictions import judge, predictions_block, write_predictions
-from bench.records import read_record
+from bench.predictions import Predictions, judge
 from bench.reports import Results, load_results
 from bench.tasks import SUITES, Task, get_task
 
 MakeGrid = Callable[..., Results]
+StoreCell = Callable[[Path, dict[str, Any], Predictions], None]
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -39,7 +38,7 @@ def superglue() -> Path:
 
 
 @pytest.fixture
-def make_grid(tmp_path: Path, golden: Path) -> MakeGrid:
+def make_grid(tmp_path: Path, golden: Path, store_cell: StoreCell) -> MakeGrid:
     """Write one record with predictions per cell of a grid, and load them.
 
     Options: ``tasks``, ``methods`` (labels), ``shots``, ``seeds``, ``rows`` (test examples),
@@ -49,7 +48,7 @@ def make_grid(tmp_path: Path, golden: Path) -> MakeGrid:
     (base,) = (golden / "records").glob("mrpc-pt-16-42-*.json")
 
     def make(**options: Any) -> Results:
-        write_grid(tmp_path / "records", json.loads(base.read_text()), **options)
+        write_grid(tmp_path / "records", json.loads(base.read_text()), store_cell, **options)
         results = load_results(tmp_path)
         assert not results.warnings
         return results
@@ -60,6 +59,7 @@ def make_grid(tmp_path: Path, golden: Path) -> MakeGrid:
 def write_grid(
     folder: Path,
     base: dict[str, Any],
+    store: StoreCell,
     *,
     tasks: Iterable[str] = SUITES["paper"],
     methods: Iterable[str] = tuple(SKILL),
@@ -111,14 +111,7 @@ def write_grid(
                     for point in content["training"]["curve"]:
                         point["validation"] = metrics
                     change(content)
-                    path = folder / f"{number:04d}.json"
-                    path.write_text(json.dumps(content))
-                    record = read_record(path)
-                    content["predictions"] = dataclasses.asdict(
-                        predictions_block(record, predictions)
-                    )
-                    path.write_text(json.dumps(content))
-                    write_predictions(predictions, folder / content["predictions"]["file"])
+                    store(folder / f"{number:04d}.json", content, predictions)
 
 
 def _references(task: Task, rows: int) -> tuple[list[tuple[str, ...]], list[str | None]]:

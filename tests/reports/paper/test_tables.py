@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 from collections.abc import Callable
@@ -12,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import RecordError, UnknownNameError
-from bench.predictions import load_predictions
+from bench.errors import UnknownNameError
 from bench.reports import FORMATS, Results, load_results
 from bench.reports.paper import LAYOUTS, TableOptions, comparison_sheets, layout_sheets
 from bench.reports.sheets import Line, Sheet, render_sheets
@@ -21,6 +19,7 @@ from bench.tasks import SUITES, get_task
 
 MakeGrid = Callable[..., Results]
 MakeResults = Callable[..., Results]
+CompileLatex = Callable[[str, Path], str]
 
 ORDER = ("pt", "spot", "attempt", "mpt", "dtvg")
 OTHER = "ab12" * 16
@@ -60,7 +59,9 @@ def test_unknown_layout() -> None:
         layout_sheets(Results(Path("x"), (), ()), "glue-superglu")
 
 
-def test_every_layout_on_a_whole_grid(make_grid: MakeGrid, tmp_path: Path) -> None:
+def test_every_layout_on_a_whole_grid(
+    make_grid: MakeGrid, tmp_path: Path, compile_latex: CompileLatex
+) -> None:
     tasks = [task for task in SUITES["paper"] if not get_task(task).source_only]
     results = make_grid(tasks=tasks, methods=ORDER, seeds=(1,), shots=(16, None), rows=6)
     all_sheets = []
@@ -79,18 +80,6 @@ def test_every_layout_on_a_whole_grid(make_grid: MakeGrid, tmp_path: Path) -> No
     log = compile_latex(render_sheets([*all_sheets, *sheets], "latex"), tmp_path)
     assert f"({len(all_sheets) + len(sheets)} pages" in log
     assert "Overfull" not in log
-
-
-def compile_latex(text: str, folder: Path) -> str:
-    """As the tests of the plain tables compile theirs."""
-    path = Path(__file__).parents[1] / "test_latex.py"
-    spec = importlib.util.spec_from_file_location("latex_tests", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    log: str = module.compile_latex(text, folder)
-    return log
 
 
 def test_heads_follow_the_paper(make_grid: MakeGrid) -> None:
@@ -306,74 +295,6 @@ def test_records_that_contradict_each_other_are_not_averaged(make_results: MakeR
     (sheet,) = sheets_of(results, "glue-superglue")
     assert sheet.lines[0].entries[5].text == "conflict"
     assert "1 tasks have several records" in sheet.caption
-
-
-def test_without_predictions_there_are_neither_intervals_nor_marks(
-    make_results: MakeResults,
-) -> None:
-    results = make_results({"score": 10.0}, {"score": 90.0, "label": "dtvg"})
-    (sheet,) = sheets_of(results, "glue-superglue", spread="ci")
-    assert "no interval: no predictions are stored" in sheet.caption
-    assert sheet.notes == (
-        "No marks for differences to pt: no predictions are stored for such pairs.",
-    )
-    assert {entry.mark for line in sheet.lines for entry in line.entries} == {""}
-
-
-def test_marks_can_be_left_out(superglue: Path) -> None:
-    results = load_results(superglue)
-    (sheet,) = sheets_of(results, "glue-superglue", marks=False)
-    assert sheet.notes == ()
-    assert {entry.mark for line in sheet.lines for entry in line.entries} == {""}
-    assert " ± 7.1" in render_sheets([sheet])
-
-
-def test_another_reference(superglue: Path) -> None:
-    (sheet,) = sheets_of(load_results(superglue), "glue-superglue", against="dtvg")
-    pt = next(line for line in sheet.lines if line.label == "pt")
-    boolq = next(e for e, h in zip(pt.entries, sheet.heads, strict=True) if h.title == "boolq")
-    assert (boolq.mark, boolq.values["difference"]) == ("‡", pytest.approx(-35.0))
-    (sheet,) = sheets_of(load_results(superglue), "glue-superglue", against="mpt")
-    assert sheet.notes == ("No row mpt: nothing is compared.",)
-
-
-def test_nothing_to_show(make_results: MakeResults) -> None:
-    results = make_results({"cell.shots": None})
-    with pytest.raises(RecordError, match=r"layout few-shot finds no .* with a number of shots on"):
-        layout_sheets(results, "few-shot")
-    with pytest.raises(RecordError, match=r"layout ablation finds no .* of dtvg on mnli"):
-        layout_sheets(results, "ablation")
-    with pytest.raises(RecordError, match=r"nothing to compare with 'spot' in .* \(rows: pt\)"):
-        comparison_sheets(results, "spot")
-
-
-def test_predictions_of_another_run_are_not_used(make_grid: MakeGrid, tmp_path: Path) -> None:
-    make_grid(tasks=("cb",), **SMALL)
-    path = tmp_path / "records" / "0001.json"
-    content = json.loads(path.read_text())
-    content["scores"]["test"]["accuracy"] += 1.0
-    path.write_text(json.dumps(content))
-    results = load_results(tmp_path)
-    damaged = results.records[-1]
-    assert damaged.predictions is not None
-    (tmp_path / "records" / damaged.predictions.file).unlink()
-    sheets, (first, second) = layout_sheets(results, "glue-superglue", method_order=ORDER)
-    assert "the record says" in first
-    assert "is missing" in second
-    assert all(entry.values.get("ci_low") is None for x in sheets[0].lines for entry in x.entries)
-
-
-def test_other_test_rows_are_not_compared(make_grid: MakeGrid) -> None:
-    def shifted(content: dict[str, Any]) -> None:
-        content["digest"] = content["digest"][:-1] + "f"
-
-    results = make_grid(tasks=("cb",), **{**SMALL, "methods": ("pt",)})
-    first = load_predictions(results.records_folder, results.records[0])
-    assert [example.row for example in first.examples] == list(range(10))
-    results = make_grid(tasks=("cb",), change=shifted, first=5, **{**SMALL, "methods": ("dtvg",)})
-    sheets, warnings = layout_sheets(results, "glue-superglue", method_order=ORDER)
-    assert warnings == ["cells of cb were scored on different test rows: some are not compared"]
-    assert sheets[0].notes[0].startswith("No marks for differences to pt")
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -11,11 +11,11 @@ from dataclasses import replace
 from matplotlib.axes import Axes
 
 from bench.records import Record
-from bench.reports.figures.data import Rows, metrics_of, rows_of, seeds_of, styles_of, table_score
+from bench.reports.figures.data import Rows, metrics_of, rows_of, seeds_of, styles_of
 from bench.reports.figures.drawing import Drawing, MissingDataError, frame, setting_line
 from bench.reports.figures.panels import panel_grid, panel_rows, widen
 from bench.reports.figures.style import LineStyle
-from bench.reports.results import Results
+from bench.reports.results import Results, table_score
 from bench.reports.sections import Section, make_sections
 from bench.reports.settings import Setting
 from bench.reports.statistics import mean_and_std

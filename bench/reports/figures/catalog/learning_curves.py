@@ -29,7 +29,10 @@ from bench.reports.sections import Section
 
 Value = Callable[[Record, CurvePoint], float | None]
 
-_READING = "Line: mean over seeds; band: lowest to highest seed."
+_READING = (
+    "Line: mean over the seeds that came so far; it may jump where one stops early. Band: lowest "
+    "to highest seed."
+)
 
 
 def draw(results: Results, method_order: Sequence[str]) -> list[Drawing]:

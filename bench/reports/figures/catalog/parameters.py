@@ -18,10 +18,9 @@ from bench.reports.figures.data import (
     metrics_of,
     rows_of,
     styles_of,
-    table_score,
 )
 from bench.reports.figures.drawing import Drawing, frame, setting_line
-from bench.reports.results import Results
+from bench.reports.results import Results, table_score
 from bench.reports.sections import Section
 from bench.reports.statistics import mean_and_std
 
