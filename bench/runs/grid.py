@@ -96,4 +96,4 @@ def execute(
         workshop = Workshop(model, examples, folder.prompts, folder.checkpoint, display, listeners)
         display.say(f"preparing data of {len(grid.config.task_names())} tasks")
         prepare(grid.work, workshop)
-        return Runner(grid.work, workshop, folder, display, debug).run(grid.overwrite)
+        return Runner(grid.work, workshop, folder, display, debug).run()

@@ -10,6 +10,7 @@ from bench.errors import PromptError
 from bench.models.base import FrozenLM
 from bench.protocol import tensor_digest
 from bench.runs.cells import Cell, GivenPrompt, Required, Training
+from bench.runs.claims import StepNotes
 from bench.runs.examples import Examples
 from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
 from bench.runs.progress import Display
@@ -48,25 +49,45 @@ class Workshop:
         self.store = store
         self.checkpoint = checkpoint
         self.display = display
-        self.listeners = (display, *listeners)
+        self.listeners = (display, StepNotes(store.claims), *listeners)
 
     def train(self, training: Training) -> StoredPrompt:
         """Give the prompt of a training: from the store, or trained now and stored.
 
+        Another process may be training it: then this waits for what it gives.
+
         Raises:
             PromptError: a prompt it starts from does not fit.
             DivergedError: the loss is no longer finite.
+            ClaimLostError: another process took the training over.
         """
+        digest = training.digest
+        before = self.store.stamp(digest)
+        stored = self._stored(training)
+        if stored is not None:
+            return stored
+        with self.store.claims.holding(digest, training.describe()):
+            if self.store.stamp(digest) != before:
+                stored = self._stored(training)
+            return stored or self._train(training)
+
+    def _stored(self, training: Training) -> StoredPrompt | None:
         if self.store.has(training.digest):
             try:
                 return self.store.load(training.digest)
             except PromptError as error:
                 self.display.say(f"warning: {error}")
+        return None
+
+    def _train(self, training: Training) -> StoredPrompt:
         started = now()
         reset_peak_memory()
         make = SourceStageJob if training.is_source_stage else TargetJob
         job = make(training, self.model, self.examples, self.supply)
         checkpoint = self.checkpoint(training.digest)
+        damage = checkpoint.damage()
+        if damage is not None:
+            self.display.say(f"warning: {damage}; the training begins anew")
         result = Trainer(
             self.model,
             job.module,
@@ -79,6 +100,7 @@ class Workshop:
             training.info(),
         ).run()
         form, tensors = job.tensors()
+        self.store.claims.check(training.digest)
         self.store.save(self._card(training, job, form, result, started), tensors)
         checkpoint.remove()
         return self.store.load(training.digest)

@@ -20,7 +20,7 @@ from bench.errors import BenchError
 from bench.models.base import FrozenLM
 from bench.protocol import Batch, Trainable
 from bench.seeding import derive_seed
-from bench.training.checkpoints import Checkpoint, CheckpointFile, Progress
+from bench.training.checkpoints import Checkpoint, CheckpointError, CheckpointFile, Progress
 from bench.training.listeners import EvaluationEvent, Listener, Listeners, TrainingInfo
 from bench.training.optimisation import (
     adamw,
@@ -249,7 +249,10 @@ class Trainer:
             )
 
     def _resume(self) -> None:
-        saved = None if self.checkpoint is None else self.checkpoint.load()
+        try:
+            saved = None if self.checkpoint is None else self.checkpoint.load()
+        except CheckpointError:
+            return  # Whoever owns the file warns; training begins anew.
         if saved is None:
             return
         self.progress, self.best = saved.progress, saved.best

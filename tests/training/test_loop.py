@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.protocol import Batch, ParameterGroup, Trainable
-from bench.training.checkpoints import CheckpointFile
+from bench.training.checkpoints import CheckpointError, CheckpointFile
 from bench.training.listeners import Listener
 from bench.training.loop import DivergedError, Trainer, Validation
 from bench.training.settings import TrainingSettings
@@ -172,12 +173,19 @@ def test_resumed_training_gives_the_same_bits(kill: int, tmp_path: Path) -> None
     assert (result.best_step, result.steps) == (expected.best_step, expected.steps)
 
 
-def test_a_damaged_checkpoint_means_a_new_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["truncated", "flipped"])
+def test_a_damaged_checkpoint_means_a_new_start(fault: str, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     reference = Quadratic()
     trainer(reference, scripted(1, 2, 3, 4), checkpoint=CheckpointFile(path)).run()
-    path.write_bytes(path.read_bytes()[:-7])
-    assert CheckpointFile(path).load() is None
+    damaged = bytearray(path.read_bytes())
+    if fault == "truncated":
+        del damaged[-7:]
+    else:
+        damaged[-7] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=re.escape(f"checkpoint {path} is damaged")):
+        CheckpointFile(path).load()
     again = Quadratic()
     trainer(again, scripted(1, 2, 3, 4), checkpoint=CheckpointFile(path)).run()
     assert torch.equal(reference.vector, again.vector)
