@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
@@ -20,7 +21,7 @@ from bench.commands.report import report
 from bench.commands.run import run
 from bench.commands.show import show
 from bench.commands.table import table
-from bench.errors import BenchError
+from bench.errors import BenchError, StopRequested
 
 INTERRUPTED = 130
 
@@ -62,6 +63,9 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         _fail(str(error), error.exit_code)
+    except StopRequested as stop:
+        command = shlex.join(["bench", *sys.argv[1:]])
+        _fail(f"{stop}; what is done is kept, to continue give again: {command}", stop.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; give the same command again to continue", INTERRUPTED)
 

@@ -178,6 +178,8 @@ class TrainingBlock(_Block):
         best_score: mean of the task's metrics on validation at ``best_step``.
         initial_digest: of the initial prompt; None if a given source prompt had another.
         prompt: digest of the training that gave it: its name in the prompt store.
+        micro_batch_size: rows per pass, accumulated to the same batch, if memory ran out; else None
+            or left out.
     """
 
     trainable_parameters: Count
@@ -188,6 +190,7 @@ class TrainingBlock(_Block):
     curve: tuple[CurvePoint, ...]
     initial_digest: Digest | None
     prompt: Digest
+    micro_batch_size: Annotated[int, Field(ge=1)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

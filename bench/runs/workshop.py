@@ -21,6 +21,7 @@ from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
 from bench.training.listeners import Listener
 from bench.training.loop import Trainer, TrainingResult
+from bench.training.stopping import Stop
 
 
 class Workshop:
@@ -33,6 +34,7 @@ class Workshop:
         checkpoint: where the checkpoint of a training lies, by digest.
         display: told about progress.
         listeners: told about progress of training too.
+        stop: asked by every training whether to stop.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Workshop:
         checkpoint: Callable[[str], CheckpointFile],
         display: Display,
         listeners: Sequence[Listener] = (),
+        stop: Stop | None = None,
     ) -> None:
         self.model = model
         self.examples = examples
         self.store = store
         self.checkpoint = checkpoint
         self.display = display
+        self.stop = stop
         self.listeners = (display, StepNotes(store.claims), *listeners)
 
     def train(self, training: Training) -> StoredPrompt:
@@ -98,6 +102,7 @@ class Workshop:
             checkpoint,
             self.listeners,
             training.info(),
+            self.stop,
         ).run()
         form, tensors = job.tensors()
         self.store.claims.check(training.digest)
@@ -152,6 +157,7 @@ class Workshop:
                 "stopped_early": result.stopped_early,
                 "curve": result.curve,
                 "history": result.history,
+                "micro_batch_size": result.micro_batch_size,
             },
             timing={
                 "started": started,

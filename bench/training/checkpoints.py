@@ -32,6 +32,8 @@ class Progress:
         curve: one entry per evaluation (step, mean loss, validation scores).
         history: one entry at the start and per evaluation (step and the method's diagnostics).
         seconds: training time spent, over all processes that worked on this cell.
+        losses: sum of the losses since the last evaluation.
+        micro_batch_size: rows per pass, if memory ran out with a whole batch.
     """
 
     step: int = 0
@@ -41,6 +43,8 @@ class Progress:
     curve: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    losses: float = 0.0
+    micro_batch_size: int | None = None
 
 
 @dataclass(frozen=True)
