@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
@@ -9,6 +10,7 @@ import click
 from bench.commands.compare import compare
 from bench.commands.completion import completion
 from bench.commands.data import data
+from bench.commands.doctor import doctor
 from bench.commands.evaluate import evaluate
 from bench.commands.export import export
 from bench.commands.floors import floors
@@ -19,8 +21,10 @@ from bench.commands.prompts import prompts
 from bench.commands.report import report
 from bench.commands.run import run
 from bench.commands.show import show
+from bench.commands.status import status
 from bench.commands.table import table
-from bench.errors import BenchError
+from bench.commands.verify import verify
+from bench.errors import BenchError, StopRequested
 
 INTERRUPTED = 130
 
@@ -39,6 +43,7 @@ def cli() -> None:
 cli.add_command(compare)
 cli.add_command(completion)
 cli.add_command(data)
+cli.add_command(doctor)
 cli.add_command(evaluate)
 cli.add_command(export)
 cli.add_command(floors)
@@ -49,7 +54,9 @@ cli.add_command(prompts)
 cli.add_command(report)
 cli.add_command(run)
 cli.add_command(show)
+cli.add_command(status)
 cli.add_command(table)
+cli.add_command(verify)
 
 
 def main() -> None:
@@ -62,6 +69,9 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         _fail(str(error), error.exit_code)
+    except StopRequested as stop:
+        command = shlex.join(["bench", *sys.argv[1:]])
+        _fail(f"{stop}; what is done is kept, to continue give again: {command}", stop.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; give the same command again to continue", INTERRUPTED)
 

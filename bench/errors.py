@@ -69,3 +69,17 @@ class PredictionsError(BenchError):
 
 class OutputError(BenchError):
     """The output folder or a file in it cannot be written."""
+
+
+class StopRequested(BaseException):
+    """Ctrl-C or SIGTERM asked for a stop, and what was begun can be continued.
+
+    Args:
+        signal: its name.
+        number: its number.
+    """
+
+    def __init__(self, signal: str, number: int) -> None:
+        self.signal = signal
+        self.exit_code = 128 + number
+        super().__init__(f"stopped by {signal}")

@@ -1,12 +1,24 @@
-"""Writing a file so that it is either there in full or not there at all."""
+"""Writing a file so that it is there in full or not at all, and sealing its content."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
+import socket
+import time
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 from bench.errors import OutputError
+
+UNSEALED: Final = "0" * 64
+"""What the field ``seal`` of a JSON file holds while its seal is computed."""
+
+_FIELD: Final = re.compile(rb'"seal": "([0-9a-f]{64})"')
+_ABANDONED_AFTER: Final = 24 * 3600.0
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -18,7 +30,8 @@ def atomic_write(path: Path, data: bytes) -> None:
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    # The name tells who writes it: see remove_abandoned.
+    temporary = path.with_name(f".{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -33,6 +46,65 @@ def atomic_write(path: Path, data: bytes) -> None:
         raise OutputError(
             f"cannot write {path}: {reason}; choose a folder that is writable and has space"
         ) from error
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of :func:`atomic_write` whose writer was killed.
+
+    Those of this machine go as soon as the process is gone, all others after a day.
+    """
+    for path in folder.glob(".*-*-*.tmp"):
+        machine, pid, _ = path.name[1:].split("-", 2)
+        try:
+            if machine == _machine() and pid.isdigit():
+                abandoned = not process_exists(int(pid))
+            else:
+                abandoned = time.time() - path.stat().st_mtime > _ABANDONED_AFTER
+            if abandoned:
+                path.unlink(missing_ok=True)
+        except OSError:
+            continue  # Another process removed it, or may: it does no harm.
+
+
+def process_exists(pid: int) -> bool:
+    """Whether a process of this machine is there, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def sealed(data: bytes) -> bytes:
+    """JSON whose field ``seal`` holds :data:`UNSEALED`, with its SHA-256 put in the place of it."""
+    zeros = f'"seal": "{UNSEALED}"'.encode()
+    return data.replace(zeros, zeros.replace(UNSEALED.encode(), _sha256(data)), 1)
+
+
+def seal_holds(data: bytes) -> bool:
+    """Whether JSON is as it was sealed; True where it has no seal, as in files of older versions.
+
+    The seal is the SHA-256 of the file with 64 zeros in the place of the seal.
+    """
+    found = _FIELD.search(data)
+    if found is None:
+        return True
+    start, end = found.span(1)
+    return _sha256(data[:start] + UNSEALED.encode() + data[end:]) == found.group(1)
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
+
+
+@cache
+def _machine() -> str:
+    """Names this machine: among those with equal process numbers, it alone can ask for them."""
+    namespace = Path("/proc/self/ns/pid")
+    numbers = str(namespace.stat().st_ino) if namespace.exists() else ""
+    return hashlib.sha256(f"{socket.gethostname()} {numbers}".encode()).hexdigest()[:12]
 
 
 def _write_to_disk(path: Path, data: bytes) -> None:
@@ -52,4 +124,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-__all__ = ["atomic_write"]
+__all__ = [
+    "UNSEALED",
+    "atomic_write",
+    "process_exists",
+    "remove_abandoned",
+    "seal_holds",
+    "sealed",
+]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat
@@ -178,6 +178,8 @@ class TrainingBlock(_Block):
         best_score: mean of the task's metrics on validation at ``best_step``.
         initial_digest: of the initial prompt; None if a given source prompt had another.
         prompt: digest of the training that gave it: its name in the prompt store.
+        micro_batch_size: rows per pass, accumulated to the same batch, if memory ran out; else None
+            or left out.
     """
 
     trainable_parameters: Count
@@ -188,6 +190,7 @@ class TrainingBlock(_Block):
     curve: tuple[CurvePoint, ...]
     initial_digest: Digest | None
     prompt: Digest
+    micro_batch_size: Annotated[int, Field(ge=1)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +263,8 @@ class Record(_Block):
     A finished record has ``rows``, ``scores`` and ``training`` and no ``error``; a failed one has
     an ``error``, and None for what it did not come to. ``majority`` is None without labels;
     ``predictions`` and ``sources`` (the source prompts behind the cell, in the order of the
-    sources) are None in records from before they were stored.
+    sources) are None in records from before they were stored, as is ``seal``: the SHA-256 of the
+    file with 64 zeros in its place, which :mod:`bench.records` fills in and checks.
     """
 
     schema: Version
@@ -277,11 +281,16 @@ class Record(_Block):
     provenance: ProvenanceBlock
     predictions: PredictionsBlock | None = None
     sources: tuple[SourceBlock, ...] | None = None
+    seal: Digest | None = field(default=None, compare=False)
 
     @property
     def file_name(self) -> str:
         """``<task>-<method>-<shots|full>-<seed>-<digest>.json``; safe whatever the names hold."""
         cell = self.cell
-        shots = "full" if cell.shots is None else str(cell.shots)
-        parts = (cell.task, cell.method.name, shots, str(cell.seed), self.digest[:12])
-        return re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts)).lstrip(".-") + ".json"
+        return record_file_name(cell.task, cell.method.name, cell.shots, cell.seed, self.digest)
+
+
+def record_file_name(task: str, method: str, shots: int | None, seed: int, digest: str) -> str:
+    """The name of the record of a cell: see :attr:`Record.file_name`."""
+    parts = (task, method, "full" if shots is None else str(shots), str(seed), digest[:12])
+    return re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts)).lstrip(".-") + ".json"

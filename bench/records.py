@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import RecordError
-from bench.files import atomic_write
+from bench.files import UNSEALED, atomic_write, seal_holds, sealed
 from bench.record_blocks import (
     CORRELATIONS,
     SCHEMA_VERSION,
@@ -65,7 +65,7 @@ def write_record(record: Record, folder: Path) -> Path:
     data = _encode(record, path)
     _check_against_schema(json.loads(data), path)
     _decode(data, path)
-    atomic_write(path, data)
+    atomic_write(path, sealed(data))
     return path
 
 
@@ -148,7 +148,12 @@ def _json_files(folder: Path) -> list[Path]:
 
 def _encode(record: Record, path: Path) -> bytes:
     try:
-        text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+        # The seal stands first, so that nothing else in the file can be taken for it.
+        values = {
+            "seal": UNSEALED,
+            **dataclasses.asdict(dataclasses.replace(record, seal=UNSEALED)),
+        }
+        text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(f"record {path} cannot be stored as JSON: {error}") from error
     # Messages of the operating system may hold bytes that are no text.
@@ -160,6 +165,10 @@ def _decode(data: bytes, path: Path) -> Record:
         record = _adapter().validate_json(data)
     except ValidationError as error:
         raise RecordError(f"record {path} is {_damage(error)}") from error
+    if record.seal not in (None, UNSEALED) and not seal_holds(data):
+        raise RecordError(
+            f"record {path} is damaged: it was changed after it was written; run again"
+        )
     for fault in _contradictions(record):
         raise RecordError(f"record {path} is not valid: {fault}")
     return record

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,15 @@ GOLDEN = Path(__file__).parent / "reports" / "golden" / "records"
 FINISHED = GOLDEN / "mrpc-dtvg-16-42-ab2de0c6077d.json"
 FAILED = GOLDEN / "mrpc-dtvg-16-44-281f9db047a1.json"
 VALID: dict[str, Any] = json.loads(FINISHED.read_text())
-LATER = {"predictions": None, "sources": None}
+LATER = {"predictions": None, "sources": None, "seal": None}
 """Keys that records of the first days of schema 1 lack."""
+LATER_OF_TRAINING = {"micro_batch_size": None}
+
+
+def complete(content: dict[str, Any]) -> dict[str, Any]:
+    """A record with the keys that came later."""
+    training = content["training"]
+    return LATER | content | {"training": training and LATER_OF_TRAINING | training}
 
 
 def write_json(path: Path, content: object) -> Path:
@@ -63,7 +72,12 @@ def test_every_object_with_fixed_keys_is_closed() -> None:
     assert len(found) == 18
     for schema in found:
         assert schema["additionalProperties"] is False
-        optional = LATER.keys() if "schema" in schema["properties"] else set()
+        optional = {
+            name
+            for key, later in (("schema", LATER), ("best_step", LATER_OF_TRAINING))
+            for name in later
+            if key in schema["properties"]
+        }
         assert set(schema["required"]) == set(schema["properties"]) - optional
 
 
@@ -72,7 +86,7 @@ def test_stored_records_still_load(path: Path) -> None:
     content = json.loads(path.read_text())
     schema_validator().validate(content)
     record = read_record(path)
-    assert json.loads(json.dumps(dataclasses.asdict(record))) == LATER | content
+    assert json.loads(json.dumps(dataclasses.asdict(record))) == complete(content)
     assert record.file_name == path.name
 
 
@@ -83,7 +97,33 @@ def test_round_trip(path: Path, tmp_path: Path) -> None:
     assert written == tmp_path / "records" / path.name
     assert read_record(written) == record
     stored = json.loads(path.read_text())
-    assert json.loads(written.read_text()) == LATER | stored
+    content = json.loads(written.read_text())
+    assert content.pop("seal") is not None
+    assert content | {"seal": None} == complete(stored)
+
+
+def test_the_seal_is_the_hash_of_the_file_without_it(tmp_path: Path) -> None:
+    data = write_record(read_record(FINISHED), tmp_path).read_bytes()
+    seal = json.loads(data)["seal"]
+    assert hashlib.sha256(data.replace(seal.encode(), b"0" * 64)).hexdigest() == seal
+
+
+def test_no_changed_byte_passes(tmp_path: Path) -> None:
+    path = write_record(read_record(FINISHED), tmp_path)
+    data = path.read_bytes()
+    for place in range(0, len(data), 7):  # In the text, its digits, keys and white space alike.
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(RecordError, match=re.escape(str(path))):
+            read_record(path)
+
+
+def test_no_truncated_record_passes(tmp_path: Path) -> None:
+    path = write_record(read_record(FAILED), tmp_path)
+    data = path.read_bytes()
+    for length in range(len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(RecordError, match=re.escape(str(path))):
+            read_record(path)
 
 
 @pytest.mark.parametrize(

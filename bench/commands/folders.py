@@ -7,16 +7,18 @@ from pathlib import Path
 
 import click
 
+store_option = click.option(
+    "--prompts",
+    "store",
+    type=click.Path(path_type=Path),
+    help="Prompt store (default: prompts/ in the result folder).",
+)
+
 
 def folder_options(command: Callable[..., None]) -> Callable[..., None]:
     """``--out`` and ``--prompts``, as ``bench run`` has them; passed as ``out``, ``store``."""
     for option in (
-        click.option(
-            "--prompts",
-            "store",
-            type=click.Path(path_type=Path),
-            help="Prompt store (default: OUT/prompts).",
-        ),
+        store_option,
         click.option(
             "--out",
             type=click.Path(path_type=Path),

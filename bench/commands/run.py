@@ -96,6 +96,9 @@ if TYPE_CHECKING:
     type=click.Choice(["never", "failed", "always"]),
     help="Which cells that have a record are run again.",
 )
+@click.option(
+    "--retry-failed", is_flag=True, help="Run failed cells again: the same as --overwrite failed."
+)
 @click.option("--dry-run", is_flag=True, help="Print every cell and what it needs; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
@@ -120,6 +123,7 @@ def run(
     out: Path,
     prompts: Path | None,
     overwrite: Any,
+    retry_failed: bool,
     dry_run: bool,
     as_json: bool,
     print_config: bool,
@@ -141,9 +145,14 @@ def run(
     from bench.runs.loggers import make_loggers, require_loggers
     from bench.runs.overview import overview, render_overview
     from bench.runs.results import ResultFolder
+    from bench.training.stopping import Stop
 
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other: give one of them")
+    if retry_failed:
+        if overwrite == "always":
+            raise ConfigError("--retry-failed and --overwrite always exclude each other")
+        overwrite = "failed"
     require_loggers(loggers)
     values = _run_options(options)
     if bundle is None:
@@ -170,10 +179,12 @@ def run(
     listeners = make_loggers(loggers, folder.logs)
     verbosity: Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
     finished, failed = 0, 0
+    stop = Stop()
     for number, grid in enumerate(grids):
         if number:  # Those before may have done some of its cells.
             grid = lay_out(repeated[number].config, folder, overwrite)
-        outcome = execute(grid, debug, listeners, verbosity)
+        with stop.on_signals():
+            outcome = execute(grid, debug, listeners, verbosity, stop)
         finished, failed = finished + len(outcome.finished), failed + len(outcome.failed)
     wanted = {cell.digest for grid in grids for cell in grid.plan.cells}
     results = load_results(out)

@@ -112,6 +112,19 @@ def note_run(grid: Grid) -> Path:
     return path
 
 
+def read_notes(place: ResultFolder) -> tuple[list[RunNote], list[str]]:
+    """The notes of all runs of a result folder, and a warning for each that cannot be read."""
+    notes, warnings = [], []
+    for path in sorted(place.configs.glob("*.yaml")):
+        try:
+            note: RunNote = _read(path, RunNote, "run again to write it anew")
+        except RecordError as error:
+            warnings.append(str(error))
+        else:
+            notes.append(note)
+    return notes, warnings
+
+
 def freeze(folder: Path) -> Frozen:
     """Gather what is behind a result folder.
 
@@ -267,6 +280,7 @@ __all__ = [
     "freeze",
     "note_run",
     "read_bundle",
+    "read_notes",
     "repetitions",
     "write_bundle",
 ]

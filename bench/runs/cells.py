@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from bench.models.info import ModelInfo
+from bench.record_blocks import record_file_name
 from bench.registry import MethodSpec, method_entry
 from bench.runs.code import harness_digest, method_digest
 from bench.training.listeners import TrainingInfo
@@ -163,6 +164,12 @@ class Cell:
     def digest(self) -> str:
         """Names the record."""
         return _digest({"training": self.training.digest, "preset": self.preset})
+
+    @property
+    def file_name(self) -> str:
+        """Of its record."""
+        of = self.training
+        return record_file_name(of.task, of.method.name, of.shots, of.seed, self.digest)
 
 
 def _digest(values: dict[str, Any] | list[str]) -> str:

@@ -17,6 +17,7 @@ from bench.runs.progress import EvaluationLines, Verbosity, make_display
 from bench.runs.results import Overwrite, ResultFolder
 from bench.runs.workshop import Workshop
 from bench.training.listeners import Listener
+from bench.training.stopping import Stop
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def execute(
     debug: bool = False,
     listeners: Sequence[Listener] = (),
     verbosity: Verbosity = "normal",
+    stop: Stop | None = None,
 ) -> Outcome:
     """Do what is left of a grid; a grid without work loads nothing.
 
@@ -72,6 +74,7 @@ def execute(
         debug: whether to show the tracebacks of failed cells.
         listeners: told about every training.
         verbosity: what to print of the progress.
+        stop: asked by every training whether to stop.
 
     Raises:
         BenchError: input or output cannot be used, or a listener failed.
@@ -93,7 +96,9 @@ def execute(
     with make_display(grid.work.units, verbosity=verbosity) as display:
         if verbosity == "verbose":
             listeners = (EvaluationLines(display), *listeners)
-        workshop = Workshop(model, examples, folder.prompts, folder.checkpoint, display, listeners)
+        workshop = Workshop(
+            model, examples, folder.prompts, folder.checkpoint, display, listeners, stop
+        )
         display.say(f"preparing data of {len(grid.config.task_names())} tasks")
         prepare(grid.work, workshop)
-        return Runner(grid.work, workshop, folder, display, debug).run(grid.overwrite)
+        return Runner(grid.work, workshop, folder, display, debug).run()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bench.data import EncodedExamples
 from bench.errors import BenchError
-from bench.runs.cells import Cell, Training
+from bench.records import Record
+from bench.runs.cells import Cell, GivenPrompt, Training
+from bench.runs.claims import POLL, ClaimLostError
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
+from bench.runs.recording import Result
 from bench.runs.results import Overwrite, ResultFolder
 from bench.runs.workshop import Workshop
 from bench.training.loop import DivergedError
@@ -18,7 +22,7 @@ from bench.training.loop import DivergedError
 
 @dataclass
 class Outcome:
-    """What a run did: cells finished now, cells failed now."""
+    """What a run did: cells it finished, cells that failed now, here or in another process."""
 
     finished: list[Cell] = field(default_factory=list)
     failed: list[Cell] = field(default_factory=list)
@@ -32,10 +36,15 @@ class Work:
         cells: without a settled record.
         prompts: trainings of other prompts that these cells need and the store lacks, each before
             what needs it.
+        stamps: of the records that are to be replaced, by cell; one that has changed since was
+            replaced by another process.
+        renewed: the same of the prompts that are to be trained anew.
     """
 
     cells: list[Cell]
     prompts: list[Training]
+    stamps: Mapping[str, str | None] = field(default_factory=dict)
+    renewed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -49,6 +58,8 @@ class RequiredPromptError(Exception):
 
 def remaining_work(plan: Plan, folder: ResultFolder, overwrite: Overwrite) -> Work:
     """Compare a plan with what the result folder holds."""
+    # Before anything is read: what another process writes from now on has another stamp.
+    stamps = {} if overwrite == "never" else {c.digest: folder.stamp(c) for c in plan.cells}
     settled = folder.settled(plan.cells, overwrite)
     cells = [cell for cell in plan.cells if cell.digest not in settled]
     repeated = {cell.training.digest for cell in cells} if overwrite == "always" else set()
@@ -61,7 +72,8 @@ def remaining_work(plan: Plan, folder: ResultFolder, overwrite: Overwrite) -> Wo
                 prompts.append(training)
             trained.add(digest)
         trained.add(cell.training.digest)
-    return Work(cells, prompts)
+    known = ((digest, folder.prompts.stamp(digest)) for digest in repeated)
+    return Work(cells, prompts, stamps, {digest: s for digest, s in known if s is not None})
 
 
 def prepare(work: Work, workshop: Workshop) -> None:
@@ -97,9 +109,12 @@ def _require_room(
 
 
 class Runner:
-    """Works through what is left of a plan.
+    """Works through what is left of a plan, and shares it with other processes that do the same.
 
-    A cell that fails is recorded as failed and does not stop the others.
+    Each unit (a prompt to train, a cell to finish) is done by who claims it. What another process
+    has claimed, or what needs a prompt that is not there yet, is looked at again after all else;
+    so the work of a process that dies is taken over, and continues from its checkpoint. A cell
+    that fails is recorded as failed and does not stop the others.
 
     Args:
         work: what is left to do.
@@ -119,53 +134,128 @@ class Runner:
     ) -> None:
         self._work = work
         self._workshop = workshop
+        self._store = workshop.store
         self._folder = folder
         self._display = display
         self._debug = debug
         self._outcome = Outcome()
         self._faults: dict[str, Exception] = {}
         self._counted = {prompt.digest for prompt in work.prompts}
+        self._renewed = dict(work.renewed)
 
-    def run(self, overwrite: Overwrite) -> Outcome:
+    def run(self) -> Outcome:
         """Train and evaluate every cell.
 
         Raises:
             BenchError: input or output cannot be used; finished cells are kept.
         """
-        if overwrite == "always":
-            for cell in self._work.cells:
-                self._workshop.store.remove(cell.training.digest)
-        for cell in self._work.cells:
-            for training in _requirements(cell.training):
-                self._train(training)
-            self._finish(cell)
+        waiting = self._units()
+        told = False
+        while waiting:
+            left = [unit for unit in waiting if not self._settle(unit)]
+            if len(left) == len(waiting):
+                if not told:
+                    self._display.say(f"waiting for {len(left)} units of other processes")
+                told = True
+                time.sleep(POLL)
+            waiting = left
         return self._outcome
 
-    def _train(self, training: Training) -> None:
+    def _units(self) -> list[Training | Cell]:
+        """Prompts and cells, each after what it needs."""
+        units: dict[str, Training | Cell] = {}
+        for cell in self._work.cells:
+            for training in _requirements(cell.training):
+                units.setdefault(training.digest, training)
+            units[cell.digest] = cell
+        return list(units.values())
+
+    def _settle(self, unit: Training | Cell) -> bool:
+        """Do a unit if that is possible now; False: look at it again later."""
+        settled = self._finish(unit) if isinstance(unit, Cell) else self._train(unit)
+        if settled:
+            training = unit.training if isinstance(unit, Cell) else unit
+            # Who was killed between storing a prompt and this has left it.
+            if self._store.has(training.digest):
+                self._folder.checkpoint(training.digest).remove()
+        return settled
+
+    def _train(self, training: Training) -> bool:
         digest = training.digest
-        if digest in self._faults or self._workshop.store.has(digest):
-            return
+        if digest in self._faults:
+            return True
+        if self._is_there(training):
+            self._skip(training)
+            return True
+        if not self._ready(training):
+            return False
+        if not self._store.claims.take(digest, training.describe()):
+            return False
         try:
-            self._check_requirements(training)
-            score = self._workshop.train(training).card.result["best_score"]
-            outcome, failed = f"validation {score:.1f}", False
-        except Exception as error:
-            self._faults[digest] = self._tolerated(error)
-            outcome, failed = f"failed: {error}", True
+            if self._is_there(training):  # Between the look and the claim.
+                self._skip(training)
+                return True
+            try:
+                self._renew(training)
+                self._check_requirements(training)
+                score = self._workshop.train(training).card.result["best_score"]
+                outcome, failed = f"validation {score:.1f}", False
+            except ClaimLostError:
+                return False
+            except Exception as error:
+                self._faults[digest] = self._tolerated(error)
+                outcome, failed = f"failed: {error}", True
+        finally:
+            self._store.claims.give_back(digest)
         if digest in self._counted:
             self._display.finish(f"prompt {training.describe()}", outcome, failed)
+        return True
 
-    def _finish(self, cell: Cell) -> None:
+    def _skip(self, training: Training) -> None:
+        if training.digest in self._counted:
+            self._display.skip()
+
+    def _finish(self, cell: Cell) -> bool:
+        if self._settled_elsewhere(cell):
+            return True
+        training = cell.training
+        if not self._ready(training):
+            return False
+        if not self._folder.claims.take(cell.digest, training.describe()):
+            return False
         try:
+            if self._settled_elsewhere(cell):
+                return True
+            # Of two cells with one prompt, or a cell and a prompt, one waits its turn.
+            if not self._store.claims.take(training.digest, training.describe()):
+                return False
+            try:
+                result = self._result(cell)
+                self._folder.claims.check(cell.digest)
+            except ClaimLostError:
+                return False
+            finally:
+                self._store.claims.give_back(training.digest)
+            self._folder.write(result.record, result.predictions)
+        finally:
+            self._folder.claims.give_back(cell.digest)
+        self._tell(cell, result.record)
+        return True
+
+    def _result(self, cell: Cell) -> Result:
+        try:
+            self._renew(cell.training)
             self._check_requirements(cell.training)
-            result = self._workshop.evaluate(cell)
+            return self._workshop.evaluate(cell)
+        except ClaimLostError:
+            raise
         except Exception as error:
             fault = self._tolerated(error)
-            result = self._workshop.failed(cell, fault)
-            if not self._workshop.store.has(cell.training.digest):
+            if not self._store.has(cell.training.digest):
                 self._faults[cell.training.digest] = fault
-        self._folder.write(result.record, result.predictions)
-        record = result.record
+            return self._workshop.failed(cell, fault)
+
+    def _tell(self, cell: Cell, record: Record) -> None:
         if record.scores is None:
             self._outcome.failed.append(cell)
             reason = "" if record.error is None else record.error.message
@@ -175,6 +265,38 @@ class Runner:
         metric = record.scores.table_metric
         score = record.scores.test[metric]
         self._display.finish(cell.training.describe(), f"test {metric} {score:.1f}")
+
+    def _settled_elsewhere(self, cell: Cell) -> bool:
+        """Whether another process has written the record since the work was laid out."""
+        record = self._folder.find(cell)
+        if record is None:
+            return False
+        if cell.digest in self._work.stamps:
+            kept = self._folder.stamp(cell) == self._work.stamps[cell.digest]
+            if kept:
+                return False
+        self._display.skip()
+        if record.status == "failed":
+            self._outcome.failed.append(cell)
+        return True
+
+    def _is_there(self, training: Training) -> bool:
+        return training.digest not in self._renewed and self._store.has(training.digest)
+
+    def _ready(self, training: Training) -> bool:
+        """Whether all that a training starts from is there, or is known to have failed."""
+        return all(
+            isinstance(required, GivenPrompt)
+            or required.digest in self._faults
+            or self._is_there(required)
+            for required in training.requires
+        )
+
+    def _renew(self, training: Training) -> None:
+        """Forget the prompt of a repeated cell, unless another process has renewed it."""
+        stamp = self._renewed.pop(training.digest, None)
+        if stamp is not None and self._store.stamp(training.digest) == stamp:
+            self._store.remove(training.digest)
 
     def _check_requirements(self, training: Training) -> None:
         for required in training.requires:

@@ -33,6 +33,9 @@ class Display(Listener):
     def finish(self, what: str, outcome: str, failed: bool = False) -> None:
         """One unit of the plan is done."""
 
+    def skip(self) -> None:
+        """Another process did one unit of the plan."""
+
     def say(self, line: str) -> None:
         """A line that is to stay."""
 
@@ -94,8 +97,11 @@ class LiveDisplay(Display):
     def on_evaluation(self, event: EvaluationEvent) -> None:
         self._bars.update(self._one, score=f"validation {event.score:.1f}")
 
-    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
+    def skip(self) -> None:
         self._bars.advance(self._all)
+
+    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
+        self.skip()
         self.say(f"{what}: {outcome}")
 
     def say(self, line: str) -> None:
@@ -111,8 +117,11 @@ class PlainDisplay(Display):
         self._done = 0
         self._began = time.monotonic()
 
-    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
+    def skip(self) -> None:
         self._done += 1
+
+    def finish(self, what: str, outcome: str, failed: bool = False) -> None:
+        self.skip()
         seconds = time.monotonic() - self._began
         self.say(f"[{self._done}/{self._units}, {seconds:.0f} s] {what}: {outcome}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from bench.config import DIGEST_PREFIX
 from bench.errors import PromptError
-from bench.files import atomic_write
+from bench.files import UNSEALED, atomic_write, seal_holds, sealed
+from bench.runs.claims import Claims
 
 Form = Literal["prompt", "module", "shared"]
 """One merged matrix; a module's state (the prompt depends on the instance); a source stage."""
@@ -45,6 +46,7 @@ class PromptCard:
         imported: whether it was trained elsewhere; then ``training`` says where it comes from, and
             ``rows`` and ``result`` are empty.
         sha256: of the tensors file; filled by the store.
+        seal: of the card itself (:func:`bench.files.seal_holds`); filled by the store.
     """
 
     digest: str
@@ -58,6 +60,7 @@ class PromptCard:
     provenance: dict[str, Any] = field(default_factory=dict)
     imported: bool = False
     sha256: str = ""
+    seal: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -80,23 +83,34 @@ class StoredPrompt:
 
 
 class PromptStore:
-    """Prompts in one folder."""
+    """Prompts in one folder; ``claims`` says which are being trained, and by whom."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.claims = Claims(folder / "claims")
 
     def has(self, digest: str) -> bool:
         """Whether a prompt is stored; its files are checked when it is loaded."""
         return self._card(digest).is_file()
 
+    def stamp(self, digest: str) -> str | None:
+        """Tells one storing of a prompt from the next; None: it is not stored."""
+        try:
+            return hashlib.sha256(self._card(digest).read_bytes()).hexdigest()
+        except OSError:
+            return None
+
     def save(self, card: PromptCard, tensors: dict[str, Tensor]) -> None:
         """Store a prompt, replacing one of the same digest."""
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         data = safetensors.torch.save(plain)
-        values = {**asdict(card), "sha256": hashlib.sha256(data).hexdigest()}
+        values = {
+            "seal": UNSEALED,  # First, so that nothing else in the file can be taken for it.
+            **asdict(replace(card, sha256=hashlib.sha256(data).hexdigest(), seal=UNSEALED)),
+        }
         atomic_write(self._tensors(card.digest), data)
-        text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False)
-        atomic_write(self._card(card.digest), text.encode())
+        text = json.dumps(values, indent=1, allow_nan=False)
+        atomic_write(self._card(card.digest), sealed(text.encode()))
 
     def load(self, digest: str) -> StoredPrompt:
         """Read a prompt and check it against its card.
@@ -106,7 +120,7 @@ class PromptStore:
         """
         path = self._tensors(digest)
         try:
-            card = PromptCard(**json.loads(self._card(digest).read_text(encoding="utf-8")))
+            card = _read_card(self._card(digest))
             data = path.read_bytes()
         except (OSError, ValueError, TypeError) as error:
             raise PromptError(
@@ -146,7 +160,7 @@ class PromptStore:
         cards, warnings = [], []
         for path in sorted(self.folder.glob("*.json")):
             try:
-                cards.append(PromptCard(**json.loads(path.read_text(encoding="utf-8"))))
+                cards.append(_read_card(path))
             except (OSError, ValueError, TypeError) as error:
                 warnings.append(f"{path} is no card of a prompt: {error} (file kept, ignored)")
         return cards, warnings
@@ -161,3 +175,12 @@ class PromptStore:
 
     def _tensors(self, digest: str) -> Path:
         return self.folder / f"{digest}.safetensors"
+
+
+def _read_card(path: Path) -> PromptCard:
+    """A card; OSError, ValueError or TypeError if it cannot be read or is damaged."""
+    data = path.read_bytes()
+    card = PromptCard(**json.loads(data))
+    if not seal_holds(data):
+        raise ValueError("it was changed after it was written")
+    return card

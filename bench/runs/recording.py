@@ -103,6 +103,8 @@ def finished(
             curve=tuple(CurvePoint(**point) for point in result["curve"]),
             initial_digest=card.initial_digest,
             prompt=card.digest,
+            # Cards of older versions lack it.
+            micro_batch_size=result.get("micro_batch_size"),
         ),
         diagnostics=_diagnostics(result),
         timing=TimingBlock(**timing),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from bench.errors import OutputError, RecordError
-from bench.files import atomic_write
+from bench.files import atomic_write, remove_abandoned
 from bench.predictions import Predictions, predictions_file, write_predictions
-from bench.records import DIGEST_LENGTH, Record, read_record, write_record
+from bench.records import Record, read_record, write_record
 from bench.runs.cells import Cell
+from bench.runs.claims import Claims
 from bench.runs.prompts import PromptStore
 from bench.training.checkpoints import CheckpointFile
 
@@ -22,7 +24,8 @@ class ResultFolder:
 
     Args:
         folder: records and predictions go to ``records/``, checkpoints to ``checkpoints/``, notes
-            of the runs to ``configs/``, what listeners write to ``logs/``.
+            of the runs to ``configs/``, what listeners write to ``logs/``; ``claims/`` says which
+            cells are being worked on.
         prompts: where prompts are kept; None: ``prompts/`` in the folder.
     """
 
@@ -31,22 +34,28 @@ class ResultFolder:
         self.records = folder / "records"
         self.configs = folder / "configs"
         self.logs = folder / "logs"
+        self.checkpoints = folder / "checkpoints"
         self.prompts = PromptStore(prompts or folder / "prompts")
+        self.claims = Claims(folder / "claims")
 
     def check_writable(self) -> None:
-        """Find out before any work whether results can be written.
+        """Find out before any work whether results can be written; clear up after killed runs.
 
         Raises:
             OutputError: they cannot.
         """
-        for folder in (self.records, self.prompts.folder, self.folder / "checkpoints"):
+        written = (self.records, self.prompts.folder, self.checkpoints)
+        for folder in written:
             probe = folder / ".writable"
             atomic_write(probe, b"")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # Another run may make and remove it at the same time.
+        claims = (self.claims.folder, self.prompts.claims.folder)
+        for folder in (*written, self.configs, *claims):
+            remove_abandoned(folder)
 
     def checkpoint(self, digest: str) -> CheckpointFile:
         """The checkpoint of a training."""
-        return CheckpointFile(self.folder / "checkpoints" / f"{digest}.safetensors")
+        return CheckpointFile(self.checkpoints / f"{digest}.safetensors")
 
     def write(self, record: Record, predictions: Predictions | None = None) -> Path:
         """Write a record, and before it the predictions it names.
@@ -75,16 +84,27 @@ class ResultFolder:
         """
         if overwrite == "always":
             return set()
-        files = {path.stem[-DIGEST_LENGTH:]: path for path in self.records.glob("*.json")}
         found = set()
         for cell in cells:
-            path = files.get(cell.digest[:DIGEST_LENGTH])
-            record = None if path is None else _read(path)
-            if record is None or record.digest != cell.digest:
-                continue
-            if overwrite == "never" or record.status == "finished":
+            record = self.find(cell)
+            if record is not None and (overwrite == "never" or record.status == "finished"):
                 found.add(cell.digest)
         return found
+
+    def find(self, cell: Cell) -> Record | None:
+        """The record of a cell; None if there is none, or it is damaged."""
+        try:
+            record = read_record(self.records / cell.file_name)
+        except RecordError:
+            return None
+        return record if record.digest == cell.digest else None
+
+    def stamp(self, cell: Cell) -> str | None:
+        """Tells one writing of a cell's record from the next; None: there is none."""
+        try:
+            return hashlib.sha256((self.records / cell.file_name).read_bytes()).hexdigest()
+        except OSError:
+            return None
 
 
 def _remove(path: Path) -> None:
@@ -93,10 +113,3 @@ def _remove(path: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"cannot remove {path}: {reason}; remove it by hand") from error
-
-
-def _read(path: Path) -> Record | None:
-    try:
-        return read_record(path)
-    except RecordError:
-        return None

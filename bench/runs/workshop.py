@@ -10,6 +10,7 @@ from bench.errors import PromptError
 from bench.models.base import FrozenLM
 from bench.protocol import tensor_digest
 from bench.runs.cells import Cell, GivenPrompt, Required, Training
+from bench.runs.claims import StepNotes
 from bench.runs.examples import Examples
 from bench.runs.jobs import Job, SourceStageJob, TargetJob, stored_prompt_source
 from bench.runs.progress import Display
@@ -20,6 +21,7 @@ from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
 from bench.training.listeners import Listener
 from bench.training.loop import Trainer, TrainingResult
+from bench.training.stopping import Stop
 
 
 class Workshop:
@@ -32,6 +34,7 @@ class Workshop:
         checkpoint: where the checkpoint of a training lies, by digest.
         display: told about progress.
         listeners: told about progress of training too.
+        stop: asked by every training whether to stop.
     """
 
     def __init__(
@@ -42,31 +45,53 @@ class Workshop:
         checkpoint: Callable[[str], CheckpointFile],
         display: Display,
         listeners: Sequence[Listener] = (),
+        stop: Stop | None = None,
     ) -> None:
         self.model = model
         self.examples = examples
         self.store = store
         self.checkpoint = checkpoint
         self.display = display
-        self.listeners = (display, *listeners)
+        self.stop = stop
+        self.listeners = (display, StepNotes(store.claims), *listeners)
 
     def train(self, training: Training) -> StoredPrompt:
         """Give the prompt of a training: from the store, or trained now and stored.
 
+        Another process may be training it: then this waits for what it gives.
+
         Raises:
             PromptError: a prompt it starts from does not fit.
             DivergedError: the loss is no longer finite.
+            ClaimLostError: another process took the training over.
         """
+        digest = training.digest
+        before = self.store.stamp(digest)
+        stored = self._stored(training)
+        if stored is not None:
+            return stored
+        with self.store.claims.holding(digest, training.describe()):
+            if self.store.stamp(digest) != before:
+                stored = self._stored(training)
+            return stored or self._train(training)
+
+    def _stored(self, training: Training) -> StoredPrompt | None:
         if self.store.has(training.digest):
             try:
                 return self.store.load(training.digest)
             except PromptError as error:
                 self.display.say(f"warning: {error}")
+        return None
+
+    def _train(self, training: Training) -> StoredPrompt:
         started = now()
         reset_peak_memory()
         make = SourceStageJob if training.is_source_stage else TargetJob
         job = make(training, self.model, self.examples, self.supply)
         checkpoint = self.checkpoint(training.digest)
+        damage = checkpoint.damage()
+        if damage is not None:
+            self.display.say(f"warning: {damage}; the training begins anew")
         result = Trainer(
             self.model,
             job.module,
@@ -77,8 +102,10 @@ class Workshop:
             checkpoint,
             self.listeners,
             training.info(),
+            self.stop,
         ).run()
         form, tensors = job.tensors()
+        self.store.claims.check(training.digest)
         self.store.save(self._card(training, job, form, result, started), tensors)
         checkpoint.remove()
         return self.store.load(training.digest)
@@ -130,6 +157,7 @@ class Workshop:
                 "stopped_early": result.stopped_early,
                 "curve": result.curve,
                 "history": result.history,
+                "micro_batch_size": result.micro_batch_size,
             },
             timing={
                 "started": started,

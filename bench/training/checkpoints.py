@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from bench.errors import BenchError, one_line
 from bench.files import atomic_write
+from bench.protocol import tensor_digest
 
 # One metadata entry only: safetensors writes several in no fixed order.
 STATE_KEY = "state"
@@ -29,6 +32,8 @@ class Progress:
         curve: one entry per evaluation (step, mean loss, validation scores).
         history: one entry at the start and per evaluation (step and the method's diagnostics).
         seconds: training time spent, over all processes that worked on this cell.
+        losses: sum of the losses since the last evaluation.
+        micro_batch_size: rows per pass, if memory ran out with a whole batch.
     """
 
     step: int = 0
@@ -38,6 +43,8 @@ class Progress:
     curve: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    losses: float = 0.0
+    micro_batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,12 @@ class Checkpoint:
 PARTS = ("current", "best", "optimiser")
 
 
+class CheckpointError(BenchError):
+    """A checkpoint is damaged; the training begins anew."""
+
+
 class CheckpointFile:
-    """Where one cell keeps its last checkpoint."""
+    """Where one cell keeps its last checkpoint, with a SHA-256 of all it holds."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,24 +84,51 @@ class CheckpointFile:
             for part in PARTS
             for name, tensor in getattr(checkpoint, part).items()
         }
-        state = json.dumps(asdict(checkpoint.progress))
+        progress = asdict(checkpoint.progress)
+        state = json.dumps({"progress": progress, "sha256": _digest(progress, tensors)})
         atomic_write(self.path, safetensors.torch.save(tensors, metadata={STATE_KEY: state}))
 
     def load(self) -> Checkpoint | None:
-        """The last checkpoint; None if there is none or it cannot be read (then train anew)."""
+        """The last checkpoint; None if there is none.
+
+        Raises:
+            CheckpointError: it is damaged; train anew.
+        """
+        if not self.path.exists():
+            return None
         try:
             with safetensors.safe_open(self.path, framework="pt") as stream:
                 state = json.loads(stream.metadata()[STATE_KEY])
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            progress = Progress(**state)
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
-            return None
+            if state["sha256"] != _digest(state["progress"], tensors):
+                raise ValueError("its digest differs")
+            progress = Progress(**state["progress"])
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            raise CheckpointError(
+                f"checkpoint {self.path} is damaged: {one_line(error)}"
+            ) from error
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
         for name, tensor in tensors.items():
             part, _, key = name.partition("/")
             parts[part][key] = tensor
         return Checkpoint(progress, **parts)
 
+    def damage(self) -> str | None:
+        """What is wrong with the file; None if it can be read, or is not there."""
+        try:
+            self.load()
+        except CheckpointError as error:
+            return str(error)
+        return None
+
     def remove(self) -> None:
         """Delete the file, if it is there."""
         self.path.unlink(missing_ok=True)
+
+
+def _digest(progress: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    total = hashlib.sha256(json.dumps(progress, sort_keys=True).encode())
+    for name in sorted(tensors):
+        # A scalar (AdamW's step) becomes a vector, as only that can be seen as bytes.
+        total.update(f"{name} {tensor_digest(tensors[name].reshape(-1))}".encode())
+    return total.hexdigest()

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.errors import BenchError, StopRequested
 from bench.models.base import FrozenLM
 from bench.protocol import Batch, Trainable
 from bench.seeding import derive_seed
-from bench.training.checkpoints import Checkpoint, CheckpointFile, Progress
+from bench.training.checkpoints import Checkpoint, CheckpointError, CheckpointFile, Progress
 from bench.training.listeners import EvaluationEvent, Listener, Listeners, TrainingInfo
+from bench.training.memory import is_out_of_memory, parts, release_memory
 from bench.training.optimisation import (
     adamw,
     learning_rates,
@@ -32,6 +33,7 @@ from bench.training.optimisation import (
     trained_tensors,
 )
 from bench.training.settings import TrainingSettings
+from bench.training.stopping import Stop
 
 
 class DivergedError(BenchError):
@@ -81,6 +83,7 @@ class TrainingResult:
         history: the method's diagnostics at the start and at each evaluation.
         seconds: training time, evaluation on validation included.
         examples_per_second: training examples by that time.
+        micro_batch_size: rows per pass, if memory ran out with a whole batch.
     """
 
     steps: int
@@ -91,6 +94,7 @@ class TrainingResult:
     history: list[dict[str, Any]]
     seconds: float
     examples_per_second: float
+    micro_batch_size: int | None = None
 
 
 class Trainer:
@@ -106,6 +110,7 @@ class Trainer:
         checkpoint: where to save and resume; None: keep nothing.
         listeners: told about progress, in their order.
         info: what listeners are told of whose training this is.
+        stop: asked after each step whether to stop, leaving a checkpoint.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class Trainer:
         checkpoint: CheckpointFile | None = None,
         listeners: Sequence[Listener] = (),
         info: TrainingInfo | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self.model = model
         self.trainable = trainable.to(model.device)
@@ -129,6 +135,7 @@ class Trainer:
         self.checkpoint = checkpoint
         self.listeners = Listeners(listeners)
         self.info = info or TrainingInfo("", "", "", "", None, seed)
+        self.stop = stop or Stop()
         self.total = settings.total_steps(stream.examples)
         self.optimiser = adamw(trainable.parameter_groups())
         self.trained = trained_tensors(self.optimiser)
@@ -139,8 +146,9 @@ class Trainer:
         """Train to the end, from the last checkpoint if there is one.
 
         Raises:
-            DivergedError: the loss became infinite or no number.
+            DivergedError: the loss or the module became infinite or no number.
             ListenerError: a listener failed.
+            StopRequested: as asked for; the checkpoint is saved.
         """
         self._resume()
         try:
@@ -157,37 +165,73 @@ class Trainer:
         return result
 
     def _train(self) -> None:
-        losses = torch.zeros((), device=self.model.device)
-        since = self.progress.step
+        progress = self.progress
+        losses = torch.full((), progress.losses, device=self.model.device)
         began = time.perf_counter()
-        with self.model.training():
-            while not self._finished():
-                step = self.progress.step + 1
-                losses += self._step(step)
-                self.progress.step = step
-                self.listeners.on_step(step, self.total)
-                if step % self.settings.evaluate_every == 0 or step == self.total:
-                    self._evaluate(float(losses) / (step - since))
-                    now = time.perf_counter()
-                    self.progress.seconds += now - began
-                    began = now
-                    self._save()
-                    losses.zero_()
-                    since = step
+
+        def save() -> None:
+            nonlocal began
+            now = time.perf_counter()
+            progress.seconds += now - began
+            began = now
+            progress.losses = float(losses)
+            self._save()
+
+        with self.model.training(), self.stop.deferred():
+            try:
+                while self._evaluation_is_due() or not self._finished():
+                    if self._evaluation_is_due():
+                        self._evaluate(float(losses) / (progress.step - self._evaluated()))
+                        losses.zero_()
+                        save()
+                    else:
+                        losses += self._step(progress.step + 1)
+                        progress.step += 1
+                        self.listeners.on_step(progress.step, self.total)
+                    self.stop.check()
+            except StopRequested:
+                save()
+                raise
 
     def _step(self, step: int) -> Tensor:
         """One optimiser step; returns the detached loss without waiting for the device."""
-        torch.manual_seed(derive_seed("step", self.seed, step))
         set_learning_rates(
             self.optimiser, schedule_factor(step, self.total, self.settings.warmup_steps)
         )
-        loss = self.trainable.loss(self.model, self.stream.batch(step))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._accumulate(step)
+        while loss is None:
+            loss = self._accumulate(step)
         if self.settings.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.trained, self.settings.gradient_clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        return loss.detach()
+        return loss
+
+    def _accumulate(self, step: int) -> Tensor | None:
+        """The gradients of a batch; None if memory ran out, with smaller parts from now on."""
+        torch.manual_seed(derive_seed("step", self.seed, step))
+        batch = self.stream.batch(step)
+        rows = self.progress.micro_batch_size
+        try:
+            if rows is None:
+                loss = self.trainable.loss(self.model, batch)
+                loss.backward()  # type: ignore[no-untyped-call]
+                return loss.detach()
+            total = torch.zeros((), device=self.model.device)
+            for part, share in parts(batch, rows):
+                loss = self.trainable.loss(self.model, part) * share
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+            return total
+        except Exception as error:
+            rows = rows or len(batch)
+            if rows == 1 or not is_out_of_memory(error):
+                raise
+        # Out of the handler, as the error holds on to the tensors of the pass.
+        self.progress.micro_batch_size = (rows + 1) // 2
+        self.optimiser.zero_grad()
+        release_memory()
+        return None
 
     def _evaluate(self, mean_loss: float) -> None:
         progress = self.progress
@@ -196,7 +240,13 @@ class Trainer:
                 f"training diverged before step {progress.step} (loss {mean_loss}); lower the "
                 "learning rate or set training.gradient_clip"
             )
-        validation = self.validate()
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in self.trained):
+            raise DivergedError(
+                f"training diverged before step {progress.step} (NaN or infinite parameters); "
+                "lower the learning rate or set training.gradient_clip"
+            )
+        with self.stop.at_once():
+            validation = self.validate()
         scores = dict(validation.scores)
         score = sum(scores.values()) / len(scores)
         progress.curve.append(
@@ -230,6 +280,15 @@ class Trainer:
             )
         )
 
+    def _evaluated(self) -> int:
+        """The step of the last evaluation; 0: none yet."""
+        return int(self.progress.curve[-1]["step"]) if self.progress.curve else 0
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.progress.step
+        due = step % self.settings.evaluate_every == 0 or step == self.total
+        return due and step > self._evaluated()
+
     def _finished(self) -> bool:
         return self.progress.step >= self.total or self._out_of_patience()
 
@@ -249,7 +308,10 @@ class Trainer:
             )
 
     def _resume(self) -> None:
-        saved = None if self.checkpoint is None else self.checkpoint.load()
+        try:
+            saved = None if self.checkpoint is None else self.checkpoint.load()
+        except CheckpointError:
+            return  # Whoever owns the file warns; training begins anew.
         if saved is None:
             return
         self.progress, self.best = saved.progress, saved.best
@@ -268,6 +330,7 @@ class Trainer:
             history=progress.history,
             seconds=progress.seconds,
             examples_per_second=examples / progress.seconds if progress.seconds else 0.0,
+            micro_batch_size=progress.micro_batch_size,
         )
 
 

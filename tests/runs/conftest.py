@@ -154,7 +154,7 @@ def comparable() -> Callable[[Record], dict[str, Any]]:
         values = dataclasses.asdict(record)
         for name in ("command", "git_commit", "git_dirty"):
             del values["provenance"][name]
-        del values["timing"]
+        del values["timing"], values["seal"]
         return values
 
     return strip

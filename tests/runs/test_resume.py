@@ -40,7 +40,7 @@ def without_times(folder: ResultFolder) -> dict[str, Any]:
     cards = {}
     for path in folder.prompts.folder.glob("*.json"):
         cards[path.name] = json.loads(path.read_text())
-        del cards[path.name]["timing"]
+        del cards[path.name]["timing"], cards[path.name]["seal"]
         for name in ("command", "git_commit", "git_dirty"):
             del cards[path.name]["provenance"][name]
     return cards

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.errors import StopRequested
 from bench.protocol import Batch, ParameterGroup, Trainable
-from bench.training.checkpoints import CheckpointFile
+from bench.training.checkpoints import CheckpointError, CheckpointFile
 from bench.training.listeners import Listener
 from bench.training.loop import DivergedError, Trainer, Validation
 from bench.training.settings import TrainingSettings
+from bench.training.stopping import Stop
 
 
 class StubModel:
@@ -172,12 +176,87 @@ def test_resumed_training_gives_the_same_bits(kill: int, tmp_path: Path) -> None
     assert (result.best_step, result.steps) == (expected.best_step, expected.steps)
 
 
-def test_a_damaged_checkpoint_means_a_new_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["truncated", "flipped"])
+def test_a_damaged_checkpoint_means_a_new_start(fault: str, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     reference = Quadratic()
     trainer(reference, scripted(1, 2, 3, 4), checkpoint=CheckpointFile(path)).run()
-    path.write_bytes(path.read_bytes()[:-7])
-    assert CheckpointFile(path).load() is None
+    damaged = bytearray(path.read_bytes())
+    if fault == "truncated":
+        del damaged[-7:]
+    else:
+        damaged[-7] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=re.escape(f"checkpoint {path} is damaged")):
+        CheckpointFile(path).load()
     again = Quadratic()
     trainer(again, scripted(1, 2, 3, 4), checkpoint=CheckpointFile(path)).run()
     assert torch.equal(reference.vector, again.vector)
+
+
+@pytest.mark.parametrize("step", range(1, 13))
+def test_stopped_training_continues_from_that_very_step_to_the_same_bits(
+    step: int, tmp_path: Path
+) -> None:
+    def validate_of(module: Quadratic) -> Any:
+        return lambda: Validation({"accuracy": float(-module.vector.detach().sum())})
+
+    undisturbed = Quadratic()
+    expected = trainer(undisturbed, validate_of(undisturbed)).run()
+
+    class Asks(Listener):
+        def on_step(self, done: int, total: int) -> None:
+            if done == step:
+                stop.request(signal.SIGTERM)
+
+    file, stop = CheckpointFile(tmp_path / "checkpoint.safetensors"), Stop()
+    first = Quadratic()
+    with pytest.raises(StopRequested) as caught:
+        trainer(first, validate_of(first), checkpoint=file, listeners=[Asks()], stop=stop).run()
+    assert caught.value.exit_code == 143
+    saved = file.load()
+    assert saved is not None
+    assert saved.progress.step == step
+    torch.manual_seed(999)
+    second = Quadratic()
+    result = trainer(second, validate_of(second), checkpoint=file).run()
+    assert torch.equal(undisturbed.vector, second.vector)
+    assert (result.curve, result.history) == (expected.curve, expected.history)
+
+
+def test_a_stop_within_an_evaluation_repeats_it(tmp_path: Path) -> None:
+    file, stop = CheckpointFile(tmp_path / "checkpoint.safetensors"), Stop()
+
+    def stopped() -> Validation:
+        stop.request(signal.SIGINT)
+        raise AssertionError("a stop comes at once in here")
+
+    first = Quadratic()
+    with pytest.raises(StopRequested) as caught:
+        trainer(first, stopped, checkpoint=file, stop=stop).run()
+    assert caught.value.exit_code == 130
+    saved = file.load()
+    assert saved is not None
+    assert (saved.progress.step, saved.progress.curve) == (3, [])
+    second, whole = Quadratic(), Quadratic()
+    result = trainer(second, scripted(1, 2, 3, 4), checkpoint=file).run()
+    assert result.curve == trainer(whole, scripted(1, 2, 3, 4)).run().curve
+    assert torch.equal(second.vector, whole.vector)
+
+
+def test_parameters_that_are_no_numbers_are_never_the_best(tmp_path: Path) -> None:
+    """A finite loss does not show that the last update of the interval broke the module."""
+
+    class Breaks(Listener):
+        def on_step(self, step: int, total: int) -> None:
+            if step == 6:
+                with torch.no_grad():
+                    module.vector[2] = float("nan")
+
+    module = Quadratic()
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(DivergedError, match=r"before step 6 .NaN or infinite parameters"):
+        trainer(module, scripted(1, 99), checkpoint=file, listeners=[Breaks()]).run()
+    saved = file.load()
+    assert saved is not None
+    assert saved.progress.best_step == 3

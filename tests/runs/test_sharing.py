@@ -1,0 +1,160 @@
+"""Several runs on one folder: each prompt and cell is done by exactly one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import dump_config
+from bench.runs.claims import Claims
+from bench.runs.grid import execute, lay_out
+from bench.runs.results import ResultFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Counts what a process trains and evaluates, and runs the command.
+COUNTING = """
+import os, sys
+from pathlib import Path
+from bench.runs.workshop import Workshop
+place = Path(os.environ["COUNTED"])
+train, evaluate = Workshop._train, Workshop.evaluate
+def counted(kind, function):
+    def call(self, unit):
+        with place.open("a") as file:
+            file.write(f"{kind} {unit.digest}\\n")
+        return function(self, unit)
+    return call
+Workshop._train = counted("train", train)
+Workshop.evaluate = counted("evaluate", evaluate)
+from bench.cli import main
+main()
+"""
+
+
+def start(quiet: Path, config: Any, out: Path, counted: Path, *more: str) -> subprocess.Popen[str]:
+    file = out.with_suffix(".yaml")
+    file.write_text(dump_config(config))
+    return subprocess.Popen(
+        [sys.executable, "-c", COUNTING, "run", "--config", str(file), "--out", str(out), *more],
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "COUNTED": str(counted), "HF_DATASETS_CACHE": str(quiet)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("overwrite", ["never", "always"])
+def test_two_runs_at_once_do_everything_once(
+    overwrite: str,
+    configure: Any,
+    folder: Path,
+    finished: Any,
+    comparable: Any,
+    quiet_machine: Path,
+    tmp_path: Path,
+) -> None:
+    config = configure(tasks=["cb"], seeds=[42])
+    out = folder if overwrite == "always" else tmp_path / "out"
+    counted = tmp_path / "counted"
+    pair = [start(quiet_machine, config, out, counted, "--overwrite", overwrite) for _ in range(2)]
+    tables = []
+    for process in pair:
+        shown, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        tables.append(shown)
+    assert tables[0] == tables[1]
+
+    lines = counted.read_text().split("\n")[:-1]
+    assert len(lines) == len(set(lines))
+    plan = lay_out(config, ResultFolder(out), "never").plan
+    repeated = {cell.training.digest for cell in plan.cells}
+    trained = plan.trainings.keys() if overwrite == "never" else repeated
+    assert {line for line in lines if line.startswith("train")} == {f"train {d}" for d in trained}
+    assert {line for line in lines if line.startswith("eval")} == {
+        f"evaluate {cell.digest}" for cell in plan.cells
+    }
+    place = ResultFolder(out)
+    for cell in plan.cells:
+        record = place.find(cell)
+        assert record is not None
+        key = (record.cell.task, record.cell.method.label, record.cell.seed)
+        assert comparable(record) == comparable(finished.records[key])
+    assert list(place.claims.folder.iterdir()) == []
+    assert list(place.prompts.claims.folder.iterdir()) == []
+    assert list(place.checkpoints.iterdir()) == []
+
+
+def test_a_claimed_cell_is_left_to_its_owner(
+    configure: Any, folder: Path, finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends as soon as the owner has written the record."""
+    record = finished.records["cb", "pt", 42]
+    path = folder / "records" / record.file_name
+    content = path.read_bytes()
+    path.unlink()
+    owner = Claims(folder / "claims")
+    assert owner.take(record.digest, "elsewhere")
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            path.write_bytes(content)
+
+    grid = lay_out(configure(), ResultFolder(folder), "never")
+    monkeypatch.setattr("bench.runs.local.time.sleep", sleep)
+    outcome = execute(grid)
+    assert outcome.finished == outcome.failed == []
+    assert len(naps) == 3
+    owner.give_back(record.digest)
+
+
+def test_what_a_killed_run_left_is_removed(configure: Any, folder: Path, finished: Any) -> None:
+    record = finished.records["cb", "pt", 42]
+    (folder / "records" / record.file_name).unlink()
+    for place in ("records", "prompts", "checkpoints", "claims"):
+        (folder / place / f".{'0' * 12}-1-{'0' * 16}.tmp").write_bytes(b"of another machine")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    from bench.files import _machine
+
+    left = folder / "records" / f".{_machine()}-{dead.pid}-{'0' * 16}.tmp"
+    left.write_bytes(b"half a rec")
+    (folder / "checkpoints" / f"{record.training.prompt}.safetensors").write_bytes(b"old")
+    execute(lay_out(configure(), ResultFolder(folder), "never"))
+    assert not left.exists()
+    assert len(list(folder.rglob("*.tmp"))) == 4
+    assert list((folder / "checkpoints").glob("*.safetensors")) == []
+
+
+@pytest.mark.parametrize("place", [0.2, 0.6, 0.9])
+def test_a_flipped_bit_in_a_card_is_seen(place: float, folder: Path, finished: Any) -> None:
+    digest = finished.records["cb", "pt", 42].training.prompt
+    store = ResultFolder(folder).prompts
+    path = store.folder / f"{digest}.json"
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(data)
+    cards, warnings = store.cards()
+    assert digest not in {card.digest for card in cards}
+    assert len(warnings) == 1
+    assert str(path) in warnings[0]
+
+
+def test_a_card_of_an_older_version_is_read(folder: Path, finished: Any) -> None:
+    digest = finished.records["cb", "pt", 42].training.prompt
+    store = ResultFolder(folder).prompts
+    path = store.folder / f"{digest}.json"
+    values = json.loads(path.read_text())
+    del values["seal"]
+    path.write_text(json.dumps(values))
+    assert store.load(digest).card.digest == digest
