@@ -97,6 +97,11 @@ def use_files(paths: Iterable[Path]) -> None:
     _files.update(modules)
 
 
+def files_in_use() -> tuple[Path, ...]:
+    """The plugin files in use, for other processes of the same run."""
+    return tuple(_files)
+
+
 def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
     """What plugins there are of a kind, by name; imports nothing but the files given.
 

@@ -99,6 +99,20 @@ if TYPE_CHECKING:
 @click.option(
     "--retry-failed", is_flag=True, help="Run failed cells again: the same as --overwrite failed."
 )
+@click.option(
+    "--executor",
+    type=click.Choice(["local"]),
+    default="local",
+    show_default=True,
+    help="Where cells are worked on: local, in processes of this machine.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that share the work; cores and GPUs are divided among them.",
+)
 @click.option("--dry-run", is_flag=True, help="Print every cell and what it needs; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
@@ -124,6 +138,8 @@ def run(
     prompts: Path | None,
     overwrite: Any,
     retry_failed: bool,
+    executor: str,
+    workers: int,
     dry_run: bool,
     as_json: bool,
     print_config: bool,
@@ -145,6 +161,7 @@ def run(
     from bench.runs.loggers import make_loggers, require_loggers
     from bench.runs.overview import overview, render_overview
     from bench.runs.results import ResultFolder
+    from bench.runs.workers import run_workers
     from bench.training.stopping import Stop
 
     if quiet and verbose:
@@ -176,7 +193,7 @@ def run(
         plain = views[0] if len(views) == 1 else views
         click.echo(json.dumps(plain, indent=1) if as_json else "\n\n".join(texts))
         return
-    listeners = make_loggers(loggers, folder.logs)
+    listeners = make_loggers(loggers, folder.logs) if workers == 1 else []
     verbosity: Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
     finished, failed = 0, 0
     stop = Stop()
@@ -184,7 +201,10 @@ def run(
         if number:  # Those before may have done some of its cells.
             grid = lay_out(repeated[number].config, folder, overwrite)
         with stop.on_signals():
-            outcome = execute(grid, debug, listeners, verbosity, stop)
+            if workers > 1:
+                outcome = run_workers(grid, workers, stop, loggers, verbosity, debug)
+            else:
+                outcome = execute(grid, debug, listeners, verbosity, stop)
         finished, failed = finished + len(outcome.finished), failed + len(outcome.failed)
     wanted = {cell.digest for grid in grids for cell in grid.plan.cells}
     results = load_results(out)

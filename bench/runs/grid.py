@@ -66,6 +66,7 @@ def execute(
     listeners: Sequence[Listener] = (),
     verbosity: Verbosity = "normal",
     stop: Stop | None = None,
+    label: str = "",
 ) -> Outcome:
     """Do what is left of a grid; a grid without work loads nothing.
 
@@ -75,6 +76,7 @@ def execute(
         listeners: told about every training.
         verbosity: what to print of the progress.
         stop: asked by every training whether to stop.
+        label: of this process, before each line, if it is one of several.
 
     Raises:
         BenchError: input or output cannot be used, or a listener failed.
@@ -93,7 +95,7 @@ def execute(
         config.validation_rows,
     )
     note_run(grid)
-    with make_display(grid.work.units, verbosity=verbosity) as display:
+    with make_display(grid.work.units, verbosity=verbosity, label=label) as display:
         if verbosity == "verbose":
             listeners = (EvaluationLines(display), *listeners)
         workshop = Workshop(

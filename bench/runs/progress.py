@@ -41,16 +41,22 @@ class Display(Listener):
 
 
 def make_display(
-    units: int, console: Console | None = None, verbosity: Verbosity = "normal"
+    units: int,
+    console: Console | None = None,
+    verbosity: Verbosity = "normal",
+    label: str = "",
 ) -> Display:
     """A display for ``units`` units of work: live in a terminal, else plain lines.
 
-    There are colours in terminals only, and none if NO_COLOR is set.
+    There are colours in terminals only, and none if NO_COLOR is set. Processes with a ``label``
+    share a terminal, so they print lines too.
     """
     console = console or Console(stderr=True)
     if verbosity == "quiet":
         return QuietDisplay(console)
-    return LiveDisplay(console, units) if console.is_terminal else PlainDisplay(console, units)
+    if console.is_terminal and not label:
+        return LiveDisplay(console, units)
+    return PlainDisplay(console, units, label)
 
 
 class QuietDisplay(Display):
@@ -111,9 +117,10 @@ class LiveDisplay(Display):
 class PlainDisplay(Display):
     """One line per finished unit, for logs and pipes."""
 
-    def __init__(self, console: Console, units: int) -> None:
+    def __init__(self, console: Console, units: int, label: str = "") -> None:
         self._console = console
         self._units = units
+        self._label = label
         self._done = 0
         self._began = time.monotonic()
 
@@ -126,7 +133,7 @@ class PlainDisplay(Display):
         self.say(f"[{self._done}/{self._units}, {seconds:.0f} s] {what}: {outcome}")
 
     def say(self, line: str) -> None:
-        _print(self._console, line)
+        _print(self._console, f"{self._label}{line}")
 
 
 class EvaluationLines(Listener):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from bench.errors import StopRequested
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Stop:
@@ -18,20 +21,22 @@ class Stop:
     def __init__(self) -> None:
         self._requested: signal.Signals | None = None
         self._deferred = False
+        self._again = True
+        self._before: dict[signal.Signals, Handler] = {}
 
     @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Heed the first Ctrl-C or SIGTERM; a second one acts as it did before.
+    def on_signals(self, again: bool = True) -> Iterator[None]:
+        """Heed the first Ctrl-C or SIGTERM, in the main thread of a process.
 
-        Only in the main thread of a process.
+        Args:
+            again: whether a second one acts as it did before; if not, it does nothing.
         """
-        before = {number: signal.signal(number, self._heed) for number in SIGNALS}
-        self._before = before
+        self._again = again
+        self._before = {number: signal.signal(number, self._heed) for number in SIGNALS}
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            self._restore()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -73,9 +78,15 @@ class Stop:
         finally:
             self._deferred = before
 
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
     def _heed(self, number: int, frame: FrameType | None) -> None:
-        for known, handler in self._before.items():
-            signal.signal(known, handler)
+        if self._requested is not None:
+            return
+        if self._again:
+            self._restore()
         self.request(signal.Signals(number))
 
 
