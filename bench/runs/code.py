@@ -27,12 +27,16 @@ HARNESS = (
     "runs/workshop.py",
 )
 """What below ``bench`` decides results; the samples count as data, and how the tiny model was
-pretrained shows in its weights."""
+pretrained shows in its weights. Who is asked whether to stop decides no result."""
 
 METHOD_PACKAGES = ("baselines", "dtvg")
 """The built-in methods, which those of plugins may build on."""
 
-NOT_HARNESS = {PACKAGE / "data" / "samples", PACKAGE / "models" / "pretraining"}
+NOT_HARNESS = {
+    PACKAGE / "data" / "samples",
+    PACKAGE / "models" / "pretraining",
+    PACKAGE / "training" / "stopping.py",
+}
 
 
 @cache
@@ -42,7 +46,7 @@ def harness_digest() -> str:
     for name in HARNESS:
         path = PACKAGE / name
         files += [path] if path.is_file() else sorted(path.rglob("*.py"))
-    return _digest(path for path in files if NOT_HARNESS.isdisjoint(path.parents))
+    return _digest(path for path in files if NOT_HARNESS.isdisjoint([path, *path.parents]))
 
 
 @cache

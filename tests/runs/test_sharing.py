@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from bench import files
 from bench.config import dump_config
+from bench.errors import OutputError
 from bench.runs.claims import Claims
 from bench.runs.grid import execute, lay_out
 from bench.runs.results import ResultFolder
@@ -125,9 +128,7 @@ def test_what_a_killed_run_left_is_removed(configure: Any, folder: Path, finishe
         (folder / place / f".{'0' * 12}-1-{'0' * 16}.tmp").write_bytes(b"of another machine")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    from bench.files import _machine
-
-    left = folder / "records" / f".{_machine()}-{dead.pid}-{'0' * 16}.tmp"
+    left = folder / "records" / f".{files._machine()}-{dead.pid}-{'0' * 16}.tmp"
     left.write_bytes(b"half a rec")
     (folder / "checkpoints" / f"{record.training.prompt}.safetensors").write_bytes(b"old")
     execute(lay_out(configure(), ResultFolder(folder), "never"))
@@ -158,3 +159,36 @@ def test_a_card_of_an_older_version_is_read(folder: Path, finished: Any) -> None
     del values["seal"]
     path.write_text(json.dumps(values))
     assert store.load(digest).card.digest == digest
+
+
+@pytest.mark.parametrize("written", [1, 5, 7, 9])
+def test_a_full_disk_names_the_file_and_loses_nothing(
+    written: int,
+    configure: Any,
+    run: Any,
+    finished: Any,
+    comparable: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It fills up after some files; with space again, the same command gives the same results."""
+    config = configure(tasks=["cb"], methods=["pt"], seeds=[42])
+    write, count = files._write_to_disk, 0
+
+    def until_full(path: Path, data: bytes) -> None:
+        nonlocal count
+        count += not path.parent.name.startswith("claims")
+        if count > written:
+            path.write_bytes(data[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_write_to_disk", until_full)
+        with pytest.raises(OutputError, match=r"cannot write .*: No space left on device") as error:
+            run(config, tmp_path / "out")
+    assert str(tmp_path / "out") in str(error.value)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.lock"))
+    (record,) = run(config, tmp_path / "out").records.values()
+    assert comparable(record) == comparable(finished.records["cb", "pt", 42])
