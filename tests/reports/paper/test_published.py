@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,10 @@ def test_a_damaged_file_is_named(
 
 
 def test_the_built_package_holds_the_file_itself(tmp_path: Path) -> None:
-    pytest.importorskip("setuptools", minversion="77")
+    # Asked for and not imported, as that fails once something has imported Python 3.11's distutils.
+    found = [package.version for package in distributions(name="setuptools")]
+    if not found or int(found[0].split(".")[0]) < 77:
+        pytest.skip("needs setuptools 77 or later")
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
