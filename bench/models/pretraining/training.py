@@ -67,7 +67,7 @@ def initial_model(recipe: Recipe) -> nn.Module:
     Some heads start from a structure that training finds late: the same random weights make the
     queries and the keys, so that a word scores high where it stands again (mimetic initialisation,
     Trockman and Kolter 2023), except where it is looked from; two more start at the neighbours.
-    Without it, pairs of clauses that differ in one word were at chance for ten times as long.
+    docs/tiny-model.md says what that was worth.
     """
     from transformers import T5Config, T5ForConditionalGeneration
 
