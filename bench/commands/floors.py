@@ -52,18 +52,21 @@ def floors(
     from bench.models.loading import describe, load
     from bench.runs.examples import Examples
     from bench.runs.floors import floor
-    from bench.tasks import get_suite
+    from bench.tasks import get_suite, get_task
 
     names = list(dict.fromkeys([*(n for name in suite for n in get_suite(name)), *task]))
     if not names:
         raise ConfigError("no task is named: give --suite or --task")
+    for name in names:
+        get_task(name)  # A wrong name is told before the model is loaded.
+    info = describe(model, tokenizer)
+    toys = [place for place, toy in (("model", info.bundled), ("data", data == "bundled")) if toy]
     frozen = load(model, device, tokenizer)
     examples = Examples(open_source(data), frozen.encoder, data_seed, input_length)
     found = [floor(frozen, examples, name, batch_size) for name in names]
-    info = describe(model, tokenizer)
     if form == "json":
-        values = {"model": info.name, "data": data, "floors": [asdict(item) for item in found]}
-        click.echo(json.dumps(values, indent=1))
+        values = {"model": info.name, "data": data, "data_seed": data_seed, "bundled": toys}
+        click.echo(json.dumps({**values, "floors": [asdict(item) for item in found]}, indent=1))
         return
     click.echo(
         tabulate(
@@ -77,3 +80,5 @@ def floors(
         )
     )
     click.echo(f"\nModel: {info.name}. Data: {data}, split seed {data_seed}.")
+    if toys:
+        click.echo(f"(bundled {' and '.join(toys)}: no result about the tasks)")

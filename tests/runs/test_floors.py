@@ -83,11 +83,19 @@ def test_the_command_prints_a_line_per_task() -> None:
     found = json.loads(done.stdout)
     assert [item["task"] for item in found["floors"]] == ["cb", "wic"]
     assert found["data"] == "bundled"
+    assert found["bundled"] == ["model", "data"]
     rows = len(generate("cb", "validation", 300)) // 2
     assert found["floors"][0]["rows"] == rows
     shown = CliRunner().invoke(cli, ["floors", "--task", "cb"]).stdout
     assert "| cb " in shown
     assert "Model: tiny" in shown
+    assert "bundled model and data: no result" in shown
+
+
+def test_a_wrong_name_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.models.loading.load", lambda *args: pytest.fail("model loaded"))
+    done = CliRunner().invoke(cli, ["floors", "--task", "cb", "--task", "nosuch"])
+    assert "unknown task 'nosuch'" in str(done.exception)
 
 
 def test_no_task_is_an_error_of_one_line() -> None:
