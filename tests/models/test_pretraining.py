@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -15,17 +17,17 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from bench.data.samples import SIZES, generate
 from bench.models.catalog import BUNDLED
 from bench.models.loading import load
 from bench.models.pretraining import lexicon
 from bench.models.pretraining.__main__ import main
-from bench.models.pretraining.batches import batches, encode, shares
+from bench.models.pretraining.batches import shares
 from bench.models.pretraining.drills import drill
 from bench.models.pretraining.mixture import WEIGHTS, Mixture, Steered, TaskTexts
-from bench.models.pretraining.recipe import Recipe
+from bench.models.pretraining.recipe import RECIPES, Recipe
 from bench.models.pretraining.spans import corrupt
 from bench.models.pretraining.steering import (
     INDEX_STYLES,
@@ -35,15 +37,23 @@ from bench.models.pretraining.steering import (
     published_instruction,
     steer,
 )
-from bench.models.pretraining.training import batch_loss, initial_model, pretrain, rate, save
+from bench.models.pretraining.students import Student, student_of
+from bench.models.pretraining.training import pretrain, rate, save
 from bench.tasks import get_task, list_tasks
 from bench.tasks.metrics.question_answering import token_f1
 
 TINY = BUNDLED["tiny"].path
-SMALL = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1}
-RECIPE = replace(
-    Recipe(), architecture=Recipe().architecture | SMALL, steps=3, batch_size=4, chunk=2
-)
+SMALL = {
+    "tiny": {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1},
+    "tiny-llama": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1},
+}
+SMALL_RECIPES = {
+    name: replace(
+        recipe, architecture=recipe.architecture | SMALL[name], steps=3, batch_size=4, chunk=2
+    )
+    for name, recipe in RECIPES.items()
+}
+RECIPE = SMALL_RECIPES["tiny"]
 SENTINELS = range(1000, 980, -1)
 
 
@@ -132,17 +142,44 @@ def test_no_bundled_row_is_pretrained_on(name: str) -> None:
     assert not sources & bundled
 
 
-def test_the_loss_is_that_of_transformers_weighted_by_length() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
-    batch = next(batches(RECIPE, tokenizer))
-    model = initial_model(RECIPE)
-    rows = []
-    for ids, mask, labels in zip(batch.input_ids, batch.mask, batch.labels, strict=True):
-        count = int((labels != -100).sum())
-        loss = model(ids[None], attention_mask=mask[None], labels=labels[None]).loss
-        rows.append((count**0.5, loss))
-    expected = sum(weight * loss for weight, loss in rows) / sum(weight for weight, _ in rows)
-    torch.testing.assert_close(batch_loss(model, batch), expected)
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(TINY)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=sorted(RECIPES))
+def student(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerBase) -> Student:
+    """Each kind of model, small and untrained."""
+    return student_of(SMALL_RECIPES[request.param], tokenizer)
+
+
+def test_the_loss_is_that_of_the_frozen_model_weighted_by_length(student: Student) -> None:
+    model = student.initial_model()
+    frozen = student.adapter(model, student.tokenizer, torch.device("cpu"))
+    prompt = torch.empty(1, 0, frozen.width)
+    pairs = student.task_examples([("a red dog barked", "same"), ("why", "Ada Hill of Novatek")])
+    losses, weights = [], []
+    for pair in (examples := list(pairs)):
+        losses.append(frozen.run(prompt, student.padded([pair])).loss)
+        weights.append(len(pair[1]) ** 0.5)
+    expected = sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights)
+    torch.testing.assert_close(student.loss(model, student.padded(examples)), expected)
+
+
+def test_a_decoder_writes_texts_and_some_of_them_twice(tokenizer: PreTrainedTokenizerBase) -> None:
+    student = student_of(replace(SMALL_RECIPES["tiny-llama"], twice_share=0.5), tokenizer)
+    pairs = [student.text_example("Ada fed a robin.", Random(seed)) for seed in range(40)]
+    texts = {tokenizer.decode(target, skip_special_tokens=True) for _, target in pairs}
+    assert texts == {"Ada fed a robin.", "Ada fed a robin. Ada fed a robin."}
+    assert all(target[-1] == tokenizer.eos_token_id for _, target in pairs)
+    assert {tokenizer.decode(source) for source, _ in pairs} == {"Label :"}
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_has_the_architecture_of_its_bundled_model(name: str) -> None:
+    recipe, model = RECIPES[name], BUNDLED[name]
+    assert recipe.architecture == json.loads((model.path / "config.json").read_text())
+    assert recipe.kind == model.architecture
 
 
 def test_the_rate_rises_holds_and_falls_like_an_inverse_root() -> None:
@@ -151,22 +188,22 @@ def test_the_rate_rises_holds_and_falls_like_an_inverse_root() -> None:
     assert rates == pytest.approx([0.25, 0.5, 1.0, 1.0, 1.0, 0.5, 1 / 3])
 
 
-def test_training_is_repeatable(tmp_path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+def test_training_is_repeatable(student: Student, tmp_path: Path) -> None:
     losses: list[float] = []
     for name in ("one", "two"):
-        model = pretrain(RECIPE, tokenizer, lambda step, loss, model: losses.append(loss), 2)
-        save(model, RECIPE, tmp_path / name)
+        model = pretrain(student, lambda step, loss, model: losses.append(loss), 2)
+        save(model, student.recipe, tmp_path / name)
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two")]
     assert files[0] == files[1]
     assert losses[:2] == losses[2:]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one step of the command leaves."""
-    path = tmp_path_factory.mktemp("pretrained")
-    result = CliRunner().invoke(main, ["--out", str(path), "--steps", "1", "--rows", "1"])
+@pytest.fixture(scope="module", params=sorted(RECIPES))
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one step of the command leaves, in a folder named as the model."""
+    path = tmp_path_factory.mktemp("pretrained") / str(request.param)
+    words = ["--model", path.name, "--out", str(path), "--steps", "1", "--rows", "1"]
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert "step 1," in result.output
     assert "mnli: " in result.output
@@ -174,12 +211,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_leaves_a_model_that_loads(folder: Path) -> None:
-    loaded = load(str(folder))
-    assert loaded.architecture == "encoder-decoder"
-    assert loaded.parameter_count() == load("tiny").parameter_count()
+    loaded, bundled = load(str(folder)), load(folder.name)
+    assert loaded.architecture == bundled.architecture
+    assert loaded.parameter_count() == bundled.parameter_count()
     with safetensors.safe_open(folder / "model.safetensors", "pt") as weights:
-        first = weights.get_tensor("shared.weight")
-    assert torch.equal(loaded.embedding.weight, first)
+        tensors = [weights.get_tensor(name) for name in weights.keys()]  # noqa: SIM118
+    assert any(torch.equal(loaded.embedding.weight, tensor) for tensor in tensors)
 
 
 def test_weights_and_tokenizer_are_small_enough_to_ship(folder: Path) -> None:
@@ -188,12 +225,13 @@ def test_weights_and_tokenizer_are_small_enough_to_ship(folder: Path) -> None:
 
 def test_other_weights_give_another_digest(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy")
-    model = replace(BUNDLED["tiny"], folder=str(tmp_path / "copy"), weight_seed=None)
+    bundled = replace(BUNDLED[folder.name], words=None, weight_seed=None)
+    model = replace(bundled, folder=str(tmp_path / "copy"))
     before = model.digest()
     assert before == replace(model, folder=str(folder)).digest()
     path = tmp_path / "copy" / "model.safetensors"
     tensors = safetensors.torch.load_file(path)
-    tensors["shared.weight"][5, 5] += 1
+    next(iter(tensors.values())).view(-1)[5] += 1
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
     assert model.digest() != before
 
@@ -252,7 +290,7 @@ def test_no_drill_is_a_pair_of_an_evaluation_split(drills: list[tuple[str, str]]
         for split in ("validation_matched", "validation_mismatched")
         for row in generate("mnli", split, 2000)
     }
-    assert len(pairs) > 1000
+    assert len(pairs) > 900
     assert not pairs & held_out
 
 
@@ -275,10 +313,9 @@ def test_drills_give_way_to_tasks_and_then_instructions_come_in() -> None:
     assert [share.styled for share in found] == pytest.approx([0, 0, 0, 0, 0.3, 0.6, 0.6])
 
 
-def test_heads_start_at_copies_and_at_neighbours() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
-    ids = encode(tokenizer, ["dog red farm Ruth dog boat sold oak"], 32)[0]
-    model = initial_model(Recipe()).eval()
+def test_heads_start_at_copies_and_at_neighbours(tokenizer: PreTrainedTokenizerBase) -> None:
+    ids = tokenizer("dog red farm Ruth dog boat sold oak")["input_ids"]
+    model: Any = student_of(Recipe(), tokenizer).initial_model().eval()
     model.set_attn_implementation("eager")  # Others do not show their attention.
     with torch.no_grad():
         layer = model.encoder(torch.tensor([ids]), output_attentions=True).attentions[0][0]

@@ -118,6 +118,15 @@ def _find(rng: Random) -> Entry:
     return f"write short question: {fact.asked(rng)} context: {context}", fact.value
 
 
+def _about(rng: Random) -> Entry:
+    """Of whom and of what do a question and a statement speak?"""
+    kind = any_kind(rng)
+    subject, other = two_subjects(rng, kind)
+    fact = any_fact(rng, kind, subject, rng.choice(PROPERTIES[kind]), *other.split())
+    text = rng.choice((f"question: {fact.asked(rng)}", f"sentence: {fact.told(rng)}"))
+    return f"about {text}", f"{subject} {fact.property.name}"
+
+
 def _answered(rng: Random) -> Judgement:
     """Does a fact answer the question?"""
     kind = any_kind(rng)
@@ -156,6 +165,7 @@ def _some(rng: Random, slots: list[str]) -> list[str]:
 _QUESTIONS: Mapping[str, Callable[[Random], Entry]] = {
     "word": entry,
     "different": _different,
+    "about": _about,
     "find": _find,
 }
 _JUDGEMENTS: Mapping[str, Callable[[Random], Judgement]] = {
@@ -166,13 +176,14 @@ _JUDGEMENTS: Mapping[str, Callable[[Random], Judgement]] = {
     "felt": _felt,
 }
 _SHARES: Mapping[str, int] = {
-    "word": 20,
-    "different": 14,
-    "find": 18,
-    "clauses": 18,
-    "same": 10,
-    "answered": 7,
-    "claimed": 7,
+    "word": 14,
+    "different": 12,
+    "about": 8,
+    "find": 17,
+    "clauses": 17,
+    "same": 9,
+    "answered": 11,
+    "claimed": 6,
     "felt": 6,
 }
 """Share of each kind of drill in percent."""

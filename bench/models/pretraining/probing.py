@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import nn
 
 from bench.data.samples import SIZES, generate
-from bench.models.pretraining.batches import encode, padded
+from bench.models.base import FrozenLM
 from bench.models.pretraining.steering import published_instruction
+from bench.models.pretraining.students import Student
 from bench.tasks import get_task
 
 PROBE_SEED = 1
 """Of the probed rows; the bundled ones have seed 0."""
+
+INPUT_LENGTH, ANSWER_LENGTH = 128, 8
+"""Tokens read and written."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,15 @@ class Probe:
     bare: float
 
 
-def probe(model: nn.Module, tokenizer: Any, rows: int) -> Mapping[str, Probe]:
-    """Let the model answer ``rows`` rows of the second split of every task but generation."""
-    was_training = model.training
-    model.eval()
+def probe(model: nn.Module, student: Student, rows: int) -> Mapping[str, Probe]:
+    """Let the model answer ``rows`` rows of the second split of every task but generation.
+
+    Args:
+        model: is frozen by it.
+        student: how it reads.
+        rows: of each task.
+    """
+    frozen = student.adapter(model, student.tokenizer, torch.device("cpu"))
     scores = {}
     for name in SIZES:
         task = get_task(name)
@@ -47,24 +55,15 @@ def probe(model: nn.Module, tokenizer: Any, rows: int) -> Mapping[str, Probe]:
         bare = [pair.source for pair in pairs]
         steered = [f"{published_instruction(task)} {source}" for source in bare]
         scores[name] = Probe(
-            _exact(_answers(model, tokenizer, steered), golds),
-            _exact(_answers(model, tokenizer, bare), golds),
+            _exact(_answers(frozen, student, steered), golds),
+            _exact(_answers(frozen, student, bare), golds),
         )
-    model.train(was_training)
     return scores
 
 
-def _answers(model: nn.Module, tokenizer: Any, texts: list[str]) -> list[str]:
-    ids = encode(tokenizer, texts, 128)
-    batch = padded([(source, [tokenizer.eos_token_id]) for source in ids], tokenizer.pad_token_id)
-    with torch.no_grad():
-        answers = model.generate(  # type: ignore[operator]
-            input_ids=batch.input_ids,
-            attention_mask=batch.mask,
-            max_new_tokens=8,
-            do_sample=False,
-        )
-    return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+def _answers(model: FrozenLM, student: Student, texts: list[str]) -> list[str]:
+    nothing = torch.empty(1, 0, model.width)
+    return model.answer(nothing, student.inputs(texts, INPUT_LENGTH), ANSWER_LENGTH)
 
 
 def _exact(answers: list[str], golds: list[str]) -> float:

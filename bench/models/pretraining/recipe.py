@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.models.info import Architecture
 from bench.models.tiny_tokenizer import SIZE
 
 
-def _architecture() -> dict[str, Any]:
+def _t5() -> dict[str, Any]:
     return {
         "architectures": ["T5ForConditionalGeneration"],
         "model_type": "t5",
@@ -34,16 +36,39 @@ def _architecture() -> dict[str, Any]:
     }
 
 
+def _llama() -> dict[str, Any]:
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": SIZE,
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 1024,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        "rms_norm_eps": 1e-06,
+        "initializer_range": 0.02,
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "bos_token_id": None,
+    }
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Settings of one pretraining run.
 
     Attributes:
+        kind: architecture of the model.
         architecture: the model's ``config.json``.
         seed: of the initial weights, the texts and their order.
-        match_heads: heads of every encoder layer that at first look for copies of their own word
-            (see :func:`bench.models.pretraining.training.initial_model`); the next two look at the
-            word before and the word after.
+        match_heads: heads of every encoder layer, if there is one, that at first look for copies of
+            their own word (see :mod:`bench.models.pretraining.students.encoder_decoder`); the next
+            two look at the word before and the word after.
         match_std: standard deviation of the weights by which such a head compares words.
         neighbour_bias: what the heads for neighbours add to the score of the neighbour.
         self_bias: what the heads for copies add to the score of the very place they look from.
@@ -59,7 +84,8 @@ class Recipe:
         hold_steps: steps until the rates begin to fall.
         average_decay: of the moving average of weights, which is what is saved.
         gradient_clip: largest norm of all gradients together.
-        span_share: share of examples that are span corruption.
+        text_share: share of examples that are plain text: span corruption for an encoder-decoder,
+            language modelling for a decoder.
         first_drill_share: share of examples that are drills at first; what is left are tasks.
         last_drill_share: share of examples that are drills in the end.
         drill_steps: steps over which the share of drills falls, in a line.
@@ -67,13 +93,14 @@ class Recipe:
             judging is learned before writing it in eight ways.
         styling_steps: steps over which instructions then come in.
         styled_share: share of tasks and judgements with an instruction in the end.
-        twice_share: share of the texts for span corruption that stand there twice, so that a gap
-            can be read off the other copy: matching is learned that way first.
+        twice_share: share of the plain texts that stand there twice, so that one can be read off
+            the other: matching is learned that way first.
         noise_density: share of tokens that span corruption takes out.
         mean_span: mean number of tokens in one gap.
     """
 
-    architecture: dict[str, Any] = field(default_factory=_architecture)
+    kind: Architecture = "encoder-decoder"
+    architecture: dict[str, Any] = field(default_factory=_t5)
     seed: int = 1
     match_heads: int = 2
     match_std: float = 0.04
@@ -91,13 +118,21 @@ class Recipe:
     hold_steps: int = 6000
     average_decay: float = 0.998
     gradient_clip: float = 1.0
-    span_share: float = 0.1
+    text_share: float = 0.1
     first_drill_share: float = 0.9
-    last_drill_share: float = 0.2
-    drill_steps: int = 3000
+    last_drill_share: float = 0.25
+    drill_steps: int = 4000
     plain_steps: int = 3500
     styling_steps: int = 1500
     styled_share: float = 0.7
     twice_share: float = 0.4
     noise_density: float = 0.2
     mean_span: float = 2.5
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "tiny": Recipe(),
+    # Its embeddings start small, as all its weights.
+    "tiny-llama": Recipe(kind="decoder-only", architecture=_llama(), embedding_rate=1e-3),
+}
+"""By name of the bundled model."""

@@ -13,7 +13,8 @@ import pytest
 
 from bench.data import samples
 from bench.data.samples import SIZES, generate
-from bench.data.samples.sampling import Row, Sampler, draw, numbered, stream
+from bench.data.samples.registry import SAMPLERS
+from bench.data.samples.sampling import Row, Sampler, draw, is_training, numbered, stream
 from bench.errors import DataError, UnknownNameError
 from bench.tasks import get_task, list_tasks
 
@@ -245,3 +246,19 @@ def test_texts_are_short(task: str) -> None:
     rows = generate(task, "train", 300)
     texts = [pair.source.split() for row in rows for pair in get_task(task).to_text(row, True)]
     assert max(map(len, texts)) <= 80
+
+
+@pytest.mark.parametrize("name", ["mnli", "sst2"])
+def test_an_example_tells_by_itself_whether_it_is_for_training(name: str) -> None:
+    sampler = SAMPLERS[name]
+    for position, split in enumerate(sampler.sizes):
+        rows = generate(name, split, 200, seed=3)
+        assert {is_training(name, sampler, row) for row in rows} == {position == 0}
+
+
+def test_a_pair_is_for_training_in_either_order() -> None:
+    sampler = SAMPLERS["mnli"]
+    rows = [*generate("mnli", "train", 100), *generate("mnli", "validation_matched", 100)]
+    for row in rows:
+        turned = {**row, "premise": row["hypothesis"], "hypothesis": row["premise"]}
+        assert is_training("mnli", sampler, turned) is is_training("mnli", sampler, row)
