@@ -19,18 +19,16 @@ class BundledModel:
     """A model inside the package.
 
     Attributes:
-        folder: below ``bench/models``, with ``config.json``, perhaps weights, and the tokenizer if
-            ``words`` names no other.
+        folder: below ``bench/models``, with ``config.json``, ``model.safetensors``, and the
+            tokenizer if ``words`` names no other.
         architecture: which adapter runs it.
         note: what every caption says of it.
-        weight_seed: seed of random weights; None: the folder holds trained weights.
         words: folder of the tokenizer's files, if it is that of another model.
     """
 
     folder: str
     architecture: Architecture
     note: str
-    weight_seed: int | None
     words: str | None = None
 
     @property
@@ -44,27 +42,20 @@ class BundledModel:
         return MODELS / (self.words or self.folder)
 
     def digest(self) -> str:
-        """Digest of all files of the model and of the seed of its weights."""
+        """Digest of all files of the model."""
         files = [path for path in self.path.iterdir() if path.is_file()]
         if self.words is not None:
             files += self.words_path.glob("*token*.json")
-        parts = [(path.name, path.read_bytes()) for path in files]
-        return digest_of([*parts, ("seed", str(self.weight_seed).encode())])
+        return digest_of([(path.name, path.read_bytes()) for path in files])
 
     def load(self) -> tuple[Any, Any]:
         """The model and its tokenizer."""
-        import torch
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoTokenizer
+        from transformers.utils import logging
 
-        kind = auto_class(self.architecture)
-        words = AutoTokenizer.from_pretrained(self.words_path)
-        if self.weight_seed is None:
-            return kind.from_pretrained(self.path, use_safetensors=True), words
-        config = AutoConfig.from_pretrained(self.path)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.weight_seed)
-            module = kind.from_config(config)
-        return module, words
+        logging.disable_progress_bar()
+        module = auto_class(self.architecture).from_pretrained(self.path, use_safetensors=True)
+        return module, AutoTokenizer.from_pretrained(self.words_path)
 
 
 def auto_class(architecture: Architecture) -> Any:
@@ -80,14 +71,12 @@ BUNDLED: Mapping[str, BundledModel] = {
     "tiny": BundledModel(
         folder="tiny",
         architecture="encoder-decoder",
-        note="tiny T5 with seeded random weights",
-        weight_seed=0,
+        note="tiny T5 pretrained on the sample world",
     ),
     "tiny-llama": BundledModel(
         folder="tiny-llama",
         architecture="decoder-only",
-        note="tiny Llama with seeded random weights",
-        weight_seed=0,
+        note="tiny Llama pretrained on the sample world",
         words="tiny",
     ),
 }

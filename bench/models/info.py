@@ -20,7 +20,7 @@ class ModelInfo:
         digest: of configuration, weights and tokenizer, or the hub commit.
         architecture: which adapter runs it.
         bundled: whether it comes with the package (and is too small to be compared with papers).
-        note: what a reader must know, such as "seeded random weights", or the tokenizer if it is
+        note: what a reader must know, such as what it was pretrained on, or the tokenizer if it is
             not the model's own.
     """
 

@@ -14,6 +14,9 @@ from typing import Any
 import bench
 from bench.runs.versions import PACKAGES, installed_versions
 
+CODE = ("bench", "baselines", "dtvg")
+"""The packages, one folder each."""
+
 
 @cache
 def provenance() -> dict[str, Any]:
@@ -72,12 +75,17 @@ def _cpu() -> str:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """Commit and dirty flag of the checkout this package lies in; None outside of one."""
+    """Commit of the checkout, and whether its packages differ from that; None outside of one.
+
+    Results may lie in the checkout too, and grow while a run writes them: only code counts.
+    """
     root = Path(bench.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None, None
     try:
-        return _ask_git(root, "rev-parse", "HEAD"), bool(_ask_git(root, "status", "--porcelain"))
+        return _ask_git(root, "rev-parse", "HEAD"), bool(
+            _ask_git(root, "status", "--porcelain", "--", *CODE)
+        )
     except (OSError, subprocess.CalledProcessError):
         return None, None
 

@@ -35,13 +35,16 @@ def git(folder: Path, *words: str) -> str:
 
 
 def test_commit_and_dirty_flag(checkout: Path) -> None:
-    (checkout / "file").write_text("one")
+    (checkout / "bench" / "file.py").write_text("one = 1")
     git(checkout, "init")
-    git(checkout, "add", "file")
+    git(checkout, "add", "bench")
     git(checkout, "commit", "-m", "first")
     found = provenance()
     assert (found["git_commit"], found["git_dirty"]) == (git(checkout, "rev-parse", "HEAD"), False)
-    (checkout / "file").write_text("two")
+    (checkout / "results").mkdir()
+    (checkout / "results" / "record.json").write_text("{}")
+    assert provenance()["git_dirty"] is False
+    (checkout / "bench" / "file.py").write_text("one = 2")
     assert provenance()["git_dirty"] is True
 
 

@@ -1,5 +1,4 @@
-"""A recipe to pretrain the architecture of ``tiny`` on text and tasks of the sample world, like T5.
+"""The recipe that made the bundled models: text and tasks of the sample world, like T5's.
 
-``python -m bench.models.pretraining --out FOLDER`` runs it. It has not yet given a useful model, so
-``tiny`` comes with random weights: see ``docs/tiny-model.md``.
+``python -m bench.models.pretraining --out FOLDER`` runs it; ``docs/tiny-model.md`` describes it.
 """

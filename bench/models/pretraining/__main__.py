@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from bench.models.pretraining.recipe import RECIPES, Recipe
+from bench.models.pretraining.recipe import RECIPES
 
 
 @click.command()
@@ -16,11 +15,10 @@ from bench.models.pretraining.recipe import RECIPES, Recipe
 @click.option(
     "--model", "name", type=click.Choice(list(RECIPES)), default="tiny", show_default=True
 )
-@click.option("--steps", default=Recipe.steps, show_default=True, help="Optimiser steps.")
-@click.option("--seed", default=Recipe.seed, show_default=True, help="Of weights and texts.")
+@click.option("--steps", type=int, help="Optimiser steps, instead of those of the recipe.")
 @click.option("--every", default=1000, show_default=True, help="Steps between reports.")
 @click.option("--rows", default=64, show_default=True, help="Rows per task in a report; 0: none.")
-def main(out: Path, name: str, steps: int, seed: int, every: int, rows: int) -> None:
+def main(out: Path, name: str, steps: int | None, every: int, rows: int) -> None:
     """Pretrain a model of the sample world; write configuration, weights and tokenizer to OUT."""
     import torch
     from torch import nn
@@ -33,19 +31,19 @@ def main(out: Path, name: str, steps: int, seed: int, every: int, rows: int) -> 
 
     # A second thread gains a quarter at this size, and one alone adds in the same order everywhere.
     torch.set_num_threads(1)
-    recipe = replace(RECIPES[name], steps=steps, seed=seed)
     tiny_tokenizer.save(out)
-    student = student_of(recipe, AutoTokenizer.from_pretrained(out))
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    stages = [student_of(recipe, tokenizer) for recipe in RECIPES[name]]
     began = time.perf_counter()
 
     def report(step: int, loss: float, model: nn.Module) -> None:
-        save(model, recipe, out)
+        save(model, stages[0].recipe, out)
         click.echo(f"step {step}, {time.perf_counter() - began:.0f} s, loss {loss:.3f}")
-        scores = probe(model, student, rows) if rows else {}
+        scores = probe(model, stages[0], rows) if rows else {}
         for task, score in scores.items():
             click.echo(f"  {task}: {score.steered:.0f} % instructed, {score.bare:.0f} % bare")
 
-    pretrain(student, report, every)
+    pretrain(stages, report, every, steps)
 
 
 if __name__ == "__main__":

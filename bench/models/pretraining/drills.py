@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
+from bench.data.samples.acceptability import cola
 from bench.data.samples.dossier import any_fact, any_kind, two_subjects
 from bench.data.samples.events import MODIFIERS, Event, any_event, drop, fill, other, reworded, tell
+from bench.data.samples.grammar import uncapital
 from bench.data.samples.nli import generalised
 from bench.data.samples.properties import PROPERTIES
 from bench.data.samples.registry import SAMPLERS
 from bench.data.samples.sampling import Row, is_training
+from bench.data.samples.senses import SENSES, placed
 from bench.data.samples.sentiment import judged
 from bench.models.pretraining.lexicon import OPINIONS, Entry, entry
 from bench.models.pretraining.steering import MAYBE, NO, PLAIN, YES, any_style
@@ -24,14 +27,15 @@ Judgement = tuple[str, int]
 """A text, and yes, no or maybe."""
 
 
-def drill(rng: Random, styled: float) -> Entry:
+def drill(rng: Random, styled: float, weights: Mapping[str, float]) -> Entry:
     """One exercise and its answer.
 
     Args:
         rng: decides on everything.
         styled: share of judgements with an instruction how to write them.
+        weights: how often each kind comes, relative to the others.
     """
-    kind = rng.choices(tuple(_SHARES), tuple(_SHARES.values()))[0]
+    kind = rng.choices(tuple(weights), tuple(weights.values()))[0]
     if kind in _JUDGEMENTS:
         text, meaning = _JUDGEMENTS[kind](rng)
         instruction, words = any_style(rng) if rng.random() < styled else ("", PLAIN)
@@ -84,6 +88,8 @@ def _same(rng: Random) -> Judgement:
     return f"sentence1: {first} sentence2: {second}", YES if same else NO
 
 
+LINKS = (", and", ", but", ", while")
+
 _SMALL = frozenset(("a", "an", "was", "were", "by", "on", "in", "at", "the"))
 
 
@@ -127,6 +133,18 @@ def _about(rng: Random) -> Entry:
     return f"about {text}", f"{subject} {fact.property.name}"
 
 
+def _about_both(rng: Random) -> Entry:
+    """Of whom and of what does a sentence of two clauses speak?"""
+    kind = any_kind(rng)
+    subjects = two_subjects(rng, kind)
+    names = " ".join(subjects).split()
+    facts = [any_fact(rng, kind, each, rng.choice(PROPERTIES[kind]), *names) for each in subjects]
+    first, second = (fact.told(rng).rstrip(".") for fact in facts)
+    answer = ", ".join(f"{fact.subject} {fact.property.name}" for fact in facts)
+    link = rng.choice(LINKS)
+    return f"about sentence: {first}{link} {uncapital(second)}.", answer
+
+
 def _answered(rng: Random) -> Judgement:
     """Does a fact answer the question?"""
     kind = any_kind(rng)
@@ -151,6 +169,38 @@ def _claimed(rng: Random) -> Judgement:
     return f"question: {asked.doubted()} passage: {fact.told(rng)}", meaning
 
 
+def _claimed_of_two(rng: Random) -> Judgement:
+    """Is it so, by one of two facts of different subjects?"""
+    kind = any_kind(rng)
+    one, two = two_subjects(rng, kind)
+    names = (*one.split(), *two.split())
+    fact = any_fact(rng, kind, one, rng.choice(PROPERTIES[kind]), *names)
+    rival = any_fact(rng, kind, two, fact.property, fact.value, *names)
+    meaning = rng.choice((YES, NO))
+    asked = fact if meaning == YES else replace(fact, value=rival.value)
+    passage = " ".join(each.told(rng) for each in rng.sample((fact, rival), 2))
+    return f"question: {asked.doubted()} passage: {passage}", meaning
+
+
+def _acceptable(rng: Random) -> Judgement:
+    """Is the sentence one of the language?"""
+    meaning = rng.choice((YES, NO))
+    while True:
+        (row,) = cola(rng)
+        if row["label"] == (meaning == YES) and is_training("cola", SAMPLERS["cola"], row):
+            return f"sentence: {row['sentence']}", meaning
+
+
+def _sense(rng: Random) -> Entry:
+    """What stands for the sense that a word has here: always the same sentence with it."""
+    word = rng.choice(tuple(SENSES))
+    sense = rng.choice(SENSES[word])
+    model = min(sense, key=lambda context: ("{n}" in context, context))
+    here = placed(rng, rng.choice(sense)).replace("*", "")
+    answer = model.replace("*", "").format(n="someone")
+    return f"sense sentence: {here} word: {word}", answer
+
+
 def _felt(rng: Random) -> Judgement:
     """Praise or blame, in a few words?"""
     good = rng.random() < 0.5
@@ -166,24 +216,16 @@ _QUESTIONS: Mapping[str, Callable[[Random], Entry]] = {
     "word": entry,
     "different": _different,
     "about": _about,
+    "about both": _about_both,
     "find": _find,
+    "sense": _sense,
 }
 _JUDGEMENTS: Mapping[str, Callable[[Random], Judgement]] = {
     "clauses": _clauses,
     "same": _same,
     "answered": _answered,
     "claimed": _claimed,
+    "claimed of two": _claimed_of_two,
+    "acceptable": _acceptable,
     "felt": _felt,
 }
-_SHARES: Mapping[str, int] = {
-    "word": 14,
-    "different": 12,
-    "about": 8,
-    "find": 17,
-    "clauses": 17,
-    "same": 9,
-    "answered": 11,
-    "claimed": 6,
-    "felt": 6,
-}
-"""Share of each kind of drill in percent."""

@@ -16,19 +16,6 @@ from bench.models.tiny_tokenizer import COMMON_WORDS
 from bench.seeding import derive_seed
 from bench.tasks import Task, TextPair, get_task
 
-WEIGHTS: Mapping[str, float] = {
-    **{"mnli": 4.0, "qnli": 2.0, "qqp": 2.0, "sst2": 1.0, "squad": 3.0, "record": 1.0},
-    **{"rte": 1.5, "mrpc": 1.5, "stsb": 1.5, "cola": 0.7},
-    **{"boolq": 1.5, "cb": 0.7, "wic": 0.7, "multirc": 0.5, "wsc.fixed": 0.3},
-    **dict.fromkeys(("e2e", "common_gen", "web_nlg"), 0.3),
-}
-"""How often each task comes, relative to the others.
-
-As in T5's own mixture they are GLUE, SuperGLUE and SQuAD (Raffel et al. 2020, section 3.5), and a
-little generation; nq, hotpotqa, searchqa, newsqa, winogrande, yelp_polarity, scitail and paws are
-met as targets only.
-"""
-
 FILLER_SHARE = 0.25
 """Share of task inputs with random words around their instruction, as an untuned prompt has."""
 
@@ -91,13 +78,15 @@ class Mixture:
 
     Args:
         seed: of everything that is drawn; not the seed of the bundled samples (0).
+        weights: how often each task comes, relative to the others.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, weights: Mapping[str, float]) -> None:
+        self._names, self._weights = tuple(weights), tuple(weights.values())
         self._rng = Random(derive_seed("mixture", seed))
         rows = derive_seed("mixture rows", seed)
         self._plain = sentences(rows)
-        self._tasks = {name: get_task(name) for name in WEIGHTS}
+        self._tasks = {name: get_task(name) for name in self._names}
         self._texts = {name: iter(TaskTexts(task, rows)) for name, task in self._tasks.items()}
 
     def text(self) -> str:
@@ -125,4 +114,4 @@ class Mixture:
         return " ".join([*words[:at], *([instruction] if instruction else []), *words[at:]])
 
     def _task(self) -> str:
-        return self._rng.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]
+        return self._rng.choices(self._names, self._weights)[0]

@@ -3,11 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.models.info import Architecture
 from bench.models.tiny_tokenizer import SIZE
+
+TASK_WEIGHTS: Mapping[str, float] = {
+    **{"mnli": 4.0, "qnli": 2.0, "qqp": 2.0, "sst2": 1.0, "squad": 3.0, "record": 1.0},
+    **{"rte": 1.5, "mrpc": 1.5, "stsb": 1.5, "cola": 0.7},
+    **{"boolq": 1.5, "cb": 0.7, "wic": 0.7, "multirc": 0.5, "wsc.fixed": 0.3},
+    **dict.fromkeys(("e2e", "common_gen", "web_nlg"), 0.3),
+}
+"""How often each task comes, relative to the others.
+
+As in T5's own mixture they are GLUE, SuperGLUE and SQuAD (Raffel et al. 2020, section 3.5), and a
+little generation; nq, hotpotqa, searchqa, newsqa, winogrande, yelp_polarity, scitail and paws are
+met as targets only.
+"""
+
+DRILL_WEIGHTS: Mapping[str, float] = {
+    **{"word": 14, "different": 12, "about": 8, "find": 17, "clauses": 17, "same": 9},
+    **{"answered": 11, "claimed": 6, "felt": 6},
+}
+"""How often each drill comes, relative to the others."""
+
+LATE_TASK_WEIGHTS = {
+    **TASK_WEIGHTS,
+    **{"qnli": 4.0, "cola": 3.0, "boolq": 3.5, "wic": 3.0, "multirc": 1.5, "wsc.fixed": 0.5},
+}
+LATE_DRILL_WEIGHTS = {
+    **{"word": 4, "different": 5, "about": 5, "find": 10, "clauses": 8, "same": 4},
+    **{"answered": 12, "claimed": 4, "felt": 3},
+    **{"about both": 10, "claimed of two": 12, "acceptable": 14, "sense": 12},
+}
+"""In the second stage: most for what the first leaves at chance."""
+
+LAST_TASK_WEIGHTS = {
+    **TASK_WEIGHTS,
+    **{"qnli": 4.0, "boolq": 5.0, "wic": 4.0, "multirc": 1.0},
+}
+LAST_DRILL_WEIGHTS = {
+    **{"word": 4, "different": 5, "about": 3, "find": 20, "clauses": 6, "same": 4},
+    **{"answered": 10, "claimed": 4, "felt": 3},
+    **{"about both": 6, "claimed of two": 18, "sense": 7},
+}
+"""In the third stage: for what the second began to learn."""
 
 
 def _t5() -> dict[str, Any]:
@@ -60,7 +101,7 @@ def _llama() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one pretraining run.
+    """Settings of a pretraining, or of one stage of it.
 
     Attributes:
         kind: architecture of the model.
@@ -72,6 +113,8 @@ class Recipe:
         match_std: standard deviation of the weights by which such a head compares words.
         neighbour_bias: what the heads for neighbours add to the score of the neighbour.
         self_bias: what the heads for copies add to the score of the very place they look from.
+        task_weights: how often each task comes, relative to the others.
+        drill_weights: how often each drill comes, relative to the others.
         steps: optimiser steps.
         batch_size: examples per step.
         chunk: batches that are drawn together and sorted by length, so that little is padding.
@@ -106,7 +149,9 @@ class Recipe:
     match_std: float = 0.04
     neighbour_bias: float = 4.0
     self_bias: float = -6.0
-    steps: int = 16000
+    task_weights: Mapping[str, float] = field(default_factory=lambda: TASK_WEIGHTS)
+    drill_weights: Mapping[str, float] = field(default_factory=lambda: DRILL_WEIGHTS)
+    steps: int = 15000
     batch_size: int = 64
     chunk: int = 32
     short_target: int = 8
@@ -130,9 +175,41 @@ class Recipe:
     mean_span: float = 2.5
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "tiny": Recipe(),
-    # Its embeddings start small, as all its weights.
-    "tiny-llama": Recipe(kind="decoder-only", architecture=_llama(), embedding_rate=1e-3),
+def _next(
+    before: Recipe,
+    tasks: Mapping[str, float],
+    drills: Mapping[str, float],
+    steps: int,
+    hold_steps: int,
+) -> Recipe:
+    """A later stage: other texts, lower rates, and more of what is hard."""
+    return replace(
+        before,
+        seed=before.seed + 1,
+        task_weights=tasks,
+        drill_weights=drills,
+        steps=steps,
+        learning_rate=6e-4,
+        embedding_rate=min(before.embedding_rate, 1.8e-3),
+        hold_steps=hold_steps,
+        first_drill_share=0.35,
+        last_drill_share=0.35,
+        plain_steps=0,
+        styling_steps=1,
+    )
+
+
+def _stages(first: Recipe) -> tuple[Recipe, ...]:
+    second = _next(first, LATE_TASK_WEIGHTS, LATE_DRILL_WEIGHTS, 4500, 1000)
+    return first, second, _next(second, LAST_TASK_WEIGHTS, LAST_DRILL_WEIGHTS, 3500, 1500)
+
+
+_TINY = Recipe()
+# Its embeddings start small, as all its weights.
+_LLAMA = Recipe(kind="decoder-only", architecture=_llama(), embedding_rate=1e-3)
+
+RECIPES: Mapping[str, tuple[Recipe, ...]] = {
+    "tiny": _stages(_TINY),
+    "tiny-llama": _stages(_LLAMA),
 }
-"""By name of the bundled model."""
+"""Stages by name of the bundled model; each starts from the averaged weights of the one before."""

@@ -5,40 +5,63 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from bench.models.pretraining.batches import batches
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.students import Student
+from bench.protocol import Batch
 
 Report = Callable[[int, float, nn.Module], None]
 """Told the step, the mean loss since the last report, and the model."""
 
+AHEAD = 64
+"""Batches that are made before they are needed: two chunks of the recipe."""
 
-def pretrain(student: Student, report: Report, every: int = 500) -> nn.Module:
-    """Train the model of a recipe from random weights; returns the average of its last weights.
+
+def pretrain(
+    stages: Sequence[Student], report: Report, every: int = 500, steps: int | None = None
+) -> nn.Module:
+    """Train a model from random weights; returns the average of its last weights.
 
     The average of weights does what a rate that decays to zero would do, but at any time: the first
-    ``n`` steps of a run are a run of ``n`` steps.
+    ``n`` steps of a run are a run of ``n`` steps. Each stage starts from the average that the one
+    before leaves.
 
     Args:
-        student: recipe, tokenizer and architecture.
-        report: called after every ``every`` steps and after the last.
+        stages: recipe, tokenizer and architecture of each.
+        report: called after every ``every`` steps of a stage and after its last, with the steps of
+            all stages so far.
         every: steps between reports.
+        steps: of all stages together; None: as many as the recipes say.
     """
+    average = stages[0].initial_model()
+    done = 0
+    for student in stages:
+        count = student.recipe.steps if steps is None else min(steps - done, student.recipe.steps)
+        average = _stage(student, average, count, done, report, every)
+        done += count
+    return average
+
+
+def _stage(
+    student: Student, model: nn.Module, steps: int, before: int, report: Report, every: int
+) -> nn.Module:
+    """Train a model on, and return the average of its weights."""
     recipe = student.recipe
-    model = student.initial_model()
     average = copy.deepcopy(model).requires_grad_(False).eval()
+    model.requires_grad_(True).train()
     optimiser = _optimiser(model, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: rate(done, recipe))
     total, since = 0.0, 0
-    for step, batch in enumerate(islice(batches(student), recipe.steps), start=1):
+    for step, batch in enumerate(islice(_ahead(student), steps), start=1):
         loss = student.loss(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
@@ -47,10 +70,27 @@ def pretrain(student: Student, report: Report, every: int = 500) -> nn.Module:
         optimiser.zero_grad()
         _follow(average, model, min(recipe.average_decay, step / (step + 9)))
         total += loss.item()
-        if step % every == 0 or step == recipe.steps:
-            report(step, total / (step - since), average)
+        if step % every == 0 or step == steps:
+            report(before + step, total / (step - since), average)
             total, since = 0.0, step
     return average
+
+
+class _Batches(IterableDataset[Batch]):
+    """The batches of a student, for a process that makes them ahead of time."""
+
+    def __init__(self, student: Student) -> None:
+        self._student = student
+
+    def __iter__(self) -> Iterator[Batch]:
+        return batches(self._student)
+
+
+def _ahead(student: Student) -> Iterator[Batch]:
+    """Batches from a process of their own: to write the texts takes a quarter of the time."""
+    return iter(
+        DataLoader(_Batches(student), batch_size=None, num_workers=1, prefetch_factor=AHEAD)
+    )
 
 
 @torch.no_grad()
