@@ -9,6 +9,7 @@ from typing import Any
 from bench.runs.cells import Cell
 from bench.runs.estimate.budget import ORDER, blocks, in_order, pick
 from bench.runs.estimate.estimate import Amount, Estimator, Total, trainings_to_do
+from bench.runs.estimate.preparing import make_estimator
 from bench.runs.estimate.schedule import makespan
 from bench.runs.grid import Grid
 
@@ -45,8 +46,6 @@ def answer(
     }
     if not cells:
         return values
-    from bench.runs.estimate.preparing import make_estimator
-
     estimator = make_estimator(grid, workers, say, anew, records)
     read, costs = estimator.workload.rows_read(), estimator.costs
     values["rows_read"] = {"read": read.read, "all": read.all}
@@ -81,8 +80,15 @@ def _picked(
     }
 
 
-def _cell(cell: Cell) -> dict[str, str]:
-    return {"cell": cell.training.describe(), "digest": cell.digest}
+def _cell(cell: Cell) -> dict[str, Any]:
+    training = cell.training
+    return {
+        "digest": cell.digest,
+        "seed": training.seed,
+        "shots": training.shots,
+        "method": training.method.label,
+        "task": training.task,
+    }
 
 
 def _total(total: Total, share: float | None) -> dict[str, Any]:
@@ -193,20 +199,30 @@ def _picked_lines(values: dict[str, Any]) -> list[str]:
         lines.append(f"time: {_time(picked['estimate'])}")
     for title, cells in (("in:", found), ("out:", left)):
         if cells:
-            lines += [title, *(f"  {cell['cell']}" for cell in cells)]
+            lines += [title, *_rows(cells)]
     if picked["commands"]:
         lines += ["to run what is in:", *(f"  {command}" for command in picked["commands"])]
     return lines
+
+
+def _rows(cells: Sequence[dict[str, Any]]) -> list[str]:
+    """One line for the tasks of a method, by seed and shots."""
+    rows: dict[str, list[str]] = {}
+    for cell in cells:
+        shots = "full data" if cell["shots"] is None else f"{cell['shots']} shots"
+        name = f"seed {cell['seed']}, {shots}, {cell['method']}"
+        rows.setdefault(name, []).append(cell["task"])
+    return [f"  {name}: {', '.join(tasks)}" for name, tasks in rows.items()]
 
 
 def duration(seconds: float) -> str:
     """Seconds in two units at most, such as ``3 h 5 min``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours:,} h {minutes} min"
 
 

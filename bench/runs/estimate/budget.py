@@ -15,7 +15,7 @@ ORDER = "whole seeds first; in a seed by shots, then by method, then by task, as
 """In which cells are taken."""
 
 _PARTS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION = re.compile("".join(rf"(?:{_NUMBER}{unit})?" for unit in _PARTS))
 
 

@@ -27,12 +27,11 @@ from bench.runs.estimate.costs import (
     step_features,
     training_kind,
 )
-from bench.runs.estimate.observed import hardware_of, hardware_text
 from bench.runs.estimate.sizes import CARD_LISTS, RECORD_LISTS, FileSize, Sizes, file_size
+from bench.runs.estimate.timings import hardware_text, this_hardware
 from bench.runs.estimate.workload import SampledExamples, Workload
 from bench.runs.progress import Display
 from bench.runs.prompts import PromptStore
-from bench.runs.provenance import provenance
 from bench.runs.results import ResultFolder
 from bench.runs.workshop import Workshop
 from bench.training.listeners import EvaluationEvent, Listener, TrainingInfo
@@ -131,7 +130,7 @@ def calibrate(
     seconds = time.perf_counter() - began
     tests = Lines(found.tests)
     more = [each.seconds - tests.seconds(each.kind, each.features) for each in found.validations]
-    hardware = hardware_text(hardware_of(provenance()["hardware"]))
+    hardware = hardware_text(this_hardware())
     return Costs(
         steps=Lines(found.steps),
         evaluations=tests,

@@ -19,10 +19,10 @@ from bench.runs.cells import Training
 from bench.runs.estimate.calibration import calibrate
 from bench.runs.estimate.costs import Costs, evaluation_kind, training_kind
 from bench.runs.estimate.estimate import Estimator, trainings_to_do
-from bench.runs.estimate.observed import hardware_of, observed_costs
+from bench.runs.estimate.observed import observed_costs
+from bench.runs.estimate.timings import this_hardware
 from bench.runs.estimate.workload import SampledExamples, Workload
 from bench.runs.grid import Grid
-from bench.runs.provenance import provenance
 from bench.runs.results import ResultFolder
 from bench.runs.workers import THREADS, worker_environment
 
@@ -54,11 +54,15 @@ def make_estimator(
     """
     config = grid.config
     device = config.torch_device()
-    if device.startswith("cuda"):  # More workers than GPUs would only wait for each other.
-        workers = min(workers, torch.cuda.device_count())
+    gpus = torch.cuda.device_count() if device.startswith("cuda") else workers
+    notes: tuple[str, ...] = ()
+    if workers > gpus:
+        notes = (
+            f"{workers} workers share {gpus} GPU: counted as {gpus}, they wait for each other",
+        )
+        workers = gpus
     with _threads_of(workers):
         began = time.perf_counter()
-        start = time.process_time()  # Of imports and planning, which every run begins with.
         encoder = load_encoder(config.model, config.tokenizer)
         examples = SampledExamples(
             open_source(config.data), encoder, grid.plan.cells[0].training.setting
@@ -66,7 +70,7 @@ def make_estimator(
         workload = Workload(examples)
         say(f"reading rows for {len(grid.work.cells)} cells")
         trainings = _read(grid, workload)
-        start += time.perf_counter() - began
+        start = time.perf_counter() - began
         costs = None
         if records is not None or not anew:
             costs = _observed(grid, workload, trainings, records, start)
@@ -76,6 +80,7 @@ def make_estimator(
             start += time.perf_counter() - began
             store = grid.folder.prompts
             costs = calibrate(config, trainings, workload, model, store, start, say)
+    costs = replace(costs, notes=(*costs.notes, *notes))
     return Estimator(grid, workload, costs, workers)
 
 
@@ -107,7 +112,7 @@ def _observed(
     if records is not None:
         place, hardware = ResultFolder(records), None
     else:
-        place, hardware = grid.folder, hardware_of(provenance()["hardware"])
+        place, hardware = grid.folder, this_hardware()
     costs = observed_costs(place, grid.plan, workload, hardware)
     if costs is None:
         if records is None:
