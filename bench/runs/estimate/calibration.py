@@ -189,7 +189,7 @@ class _Bench:
             most=most,
             whole_groups=False,
         )
-        self._small = Workload(examples)
+        self._small = Workload(examples, scaled=False)
         self._folder = folder
         self._watch = Stopwatch()
         self._workshop = Workshop(

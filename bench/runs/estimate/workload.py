@@ -98,10 +98,12 @@ class Workload:
 
     Args:
         examples: the rows, or some of each split.
+        scaled: whether some rows stand for the whole split, or for themselves alone.
     """
 
-    def __init__(self, examples: SampledExamples) -> None:
+    def __init__(self, examples: SampledExamples, scaled: bool = True) -> None:
         self.examples = examples
+        self._scaled = scaled
         self._splits: dict[tuple[str, str], Lengths] = {}
         self._few: dict[tuple[str, int, int], Lengths] = {}
         self._trainings: dict[str, TrainingLoad] = {}
@@ -187,7 +189,8 @@ class Workload:
                 encoded = self.examples.training(task, None, 0).encoded
             else:
                 encoded = self.examples.evaluation(task, split)
-            self._splits[key] = _lengths(encoded, self.examples.share(task, split))
+            share = self.examples.share(task, split) if self._scaled else 1.0
+            self._splits[key] = _lengths(encoded, share)
         return self._splits[key]
 
     def _shots(self, task: str, shots: int, seed: int) -> Lengths:

@@ -130,7 +130,7 @@ def test_what_fits_by_hand(seconds: float, cells: int, grid: Grid) -> None:
     assert picked(grid, seconds) == everything[:cells]
 
 
-@given(st.floats(0, 300), st.floats(0, 300), st.integers(1, 4))
+@given(one=st.floats(0, 300), two=st.floats(0, 300), workers=st.integers(1, 4))
 @settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -197,10 +197,11 @@ def test_what_is_there_costs_nothing(finished: Any, configure: Configure) -> Non
     config = configure(seeds=[42, 43, 44], methods=["spot"])
     grid = lay_out(config, finished.folder, "never")
     assert {t.seed for t in trainings_to_do(grid)} == {44}
-    assert estimator(grid).total(grid.work.cells).seconds == 6 * 4 + 2 * 5
+    # Six source prompts, and for two cells the prompts of PT that SPoT compares.
+    assert estimator(grid).total(grid.work.cells).seconds == 6 * 4 + 2 * 4 + 2 * 5
     again = lay_out(config, finished.folder, "always")
-    # The cells are repeated with their own prompts, the source prompts of other seeds are kept.
-    assert estimator(again).total(again.work.cells).seconds == 6 * 4 + 6 * 5
+    # The cells are repeated with their own prompts, what they start from is kept.
+    assert estimator(again).total(again.work.cells).seconds == 6 * 4 + 2 * 4 + 6 * 5
 
 
 def test_runs_do_just_what_was_picked(configure: Configure, tmp_path: Path) -> None:

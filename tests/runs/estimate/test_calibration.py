@@ -70,7 +70,8 @@ def test_known_seconds(
 def test_few_rows_and_given_prompts(
     finished: Any, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seconds per batch hold for more batches than were timed; given prompts need no training."""
+    """Seconds per batch hold for more batches than were timed; given prompts are not
+    trained, unlike the target's own."""
     mnli = next(t for t in finished.grid.plan.trainings.values() if t.task == "mnli")
     config = configure(
         "training.evaluation_batch_size=3",
@@ -81,17 +82,18 @@ def test_few_rows_and_given_prompts(
         source_prompts={"mnli": mnli.digest},
     )
     place = ResultFolder(tmp_path / "out", finished.folder.prompts.folder)
-    grid = lay_out(config, place, "always")
+    grid = lay_out(config, place, "never")
     Clock(monkeypatch)
     made = make_estimator(grid, 1, lambda line: None, anew=True)
     rows = made.total(grid.work.cells).rows
-    assert list(rows) == ["spot"]
+    assert list(rows) == ["target prompts", "spot"]
     (cell,) = grid.work.cells
     validation, test = made.workload.validation(cell.training), made.workload.test(cell.training)
     assert validation.batches == test.batches == 4  # Ten rows each, in threes.
     # Two batches were timed to take 4 s, as the few rows are those of a training batch.
     each = ANSWERS / 2
-    assert rows["spot"].seconds == pytest.approx(4 * STEP + (2 * 4 + 4) * each)
+    assert rows["target prompts"].seconds == pytest.approx(4 * STEP + 2 * 4 * each)
+    assert rows["spot"].seconds == pytest.approx(4 * STEP + 2 * 4 * each + 4 * each)
 
 
 def test_who_stands_for_a_kind(configure: Configure, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bench.runs.jobs import SourceStageJob, TargetJob
 
 
 @pytest.fixture(scope="module")
-def model(finished: Any) -> Any:
+def lm(finished: Any) -> Any:
     return load(finished.grid.config.model)
 
 
@@ -26,18 +26,18 @@ def workload(grid: Grid, model: Any, most: int = 3000) -> Workload:
     return Workload(SampledExamples(open_source(grid.config.data), model.encoder, setting, most))
 
 
-def test_every_training_of_a_grid(finished: Any, model: Any) -> None:
+def test_every_training_of_a_grid(finished: Any, lm: Any) -> None:
     """Steps and evaluations as done; tokens and positions as in the batches it had."""
     grid = finished.grid
-    work, store = workload(grid, model), grid.folder.prompts
-    examples = Examples(open_source(grid.config.data), model.encoder, grid.config.data_seed, 48)
+    work, store = workload(grid, lm), grid.folder.prompts
+    examples = Examples(open_source(grid.config.data), lm.encoder, grid.config.data_seed, 48)
     stages = 0
     for training in grid.plan.trainings.values():
         load = work.training(training)
         result = store.load(training.digest).card.result
         assert (load.steps, load.evaluations) == (result["steps"], len(result["curve"]))
         make = SourceStageJob if training.is_source_stage else TargetJob
-        job = make(training, model, examples, lambda required: store.load(required.digest))
+        job = make(training, lm, examples, lambda required: store.load(required.digest))
         batches = [job.stream.batch(step) for step in range(1, load.steps + 1)]
         tokens = [b.mask.sum() + (b.labels != IGNORED_LABEL).sum() for b in batches]
         assert load.tokens == int(torch.stack(tokens).sum())
@@ -50,8 +50,8 @@ def test_every_training_of_a_grid(finished: Any, model: Any) -> None:
     assert stages == 2
 
 
-def test_every_cell_of_a_grid(finished: Any, model: Any) -> None:
-    work = workload(finished.grid, model)
+def test_every_cell_of_a_grid(finished: Any, lm: Any) -> None:
+    work = workload(finished.grid, lm)
     for cell in finished.grid.plan.cells:
         record = finished.folder.find(cell)
         load = work.test(cell.training)
@@ -59,8 +59,8 @@ def test_every_cell_of_a_grid(finished: Any, model: Any) -> None:
         assert load.answer_steps == load.batches * 20
 
 
-def test_large_splits_are_read_in_part(finished: Any, model: Any) -> None:
-    whole, part = workload(finished.grid, model), workload(finished.grid, model, most=7)
+def test_large_splits_are_read_in_part(finished: Any, lm: Any) -> None:
+    whole, part = workload(finished.grid, lm), workload(finished.grid, lm, most=7)
     training = next(t for t in finished.grid.plan.trainings.values() if t.task == "mnli")
     full, less = whole.training(training), part.training(training)
     assert part.rows_read() == RowsRead(7, 30)
