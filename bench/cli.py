@@ -16,6 +16,7 @@ from bench.commands.export import export
 from bench.commands.floors import floors
 from bench.commands.freeze import freeze
 from bench.commands.listing import list_
+from bench.commands.plan import plan
 from bench.commands.plot import plot
 from bench.commands.prompts import prompts
 from bench.commands.report import report
@@ -49,6 +50,7 @@ cli.add_command(export)
 cli.add_command(floors)
 cli.add_command(freeze)
 cli.add_command(list_)
+cli.add_command(plan)
 cli.add_command(plot)
 cli.add_command(prompts)
 cli.add_command(report)

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.commands.names import (
-    complete_loggers,
-    complete_methods,
-    complete_suites,
-    complete_tasks,
-    plugin_option,
-)
+from bench.commands.grid_options import grid_options, overwrite_of, repetitions_of
+from bench.commands.names import complete_loggers
 from bench.commands.output import warn
 from bench.errors import ConfigError
 
@@ -24,95 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--suite",
-    "suites",
-    multiple=True,
-    shell_complete=complete_suites,
-    help="Suite to run; may be repeated.",
-)
-@click.option(
-    "--task",
-    "tasks",
-    multiple=True,
-    shell_complete=complete_tasks,
-    help="Task to run; may be repeated.",
-)
-@click.option(
-    "--method",
-    "methods",
-    multiple=True,
-    shell_complete=complete_methods,
-    help="Method, as NAME or NAME:KEY=VALUE,... for a variant; may be repeated.",
-)
-@click.option(
-    "--shots",
-    "shots",
-    multiple=True,
-    help="Training examples in total per task, or 'full'; may be repeated or a comma list.",
-)
-@click.option("--seeds", help="Comma list of seeds, such as 42,43,44.")
-@click.option(
-    "--model",
-    help="Bundled name (see 'bench list models'), folder, or hub id such as google-t5/t5-base.",
-)
-@click.option("--tokenizer", help="Folder or hub id of another tokenizer than the model's own.")
-@click.option("--data", help="'bundled', 'hub', or a folder with <task>/<split>.parquet.")
-@click.option("--preset", default="smoke", show_default=True, help="'smoke' or 'paper'.")
-@click.option(
-    "--config", "file", type=click.Path(path_type=Path), help="YAML file over the preset."
-)
-@click.option("--set", "items", multiple=True, help="KEY=VALUE, such as training.steps=100.")
-@click.option(
-    "--from",
-    "bundle",
-    type=click.Path(path_type=Path),
-    help="Repeat the runs of a file that bench freeze wrote, in place of all options above but "
-    "--model, --tokenizer and --data, which may say where these lie here.",
-)
-@plugin_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("out"),
-    show_default=True,
-    help="Result folder; a run continues what it finds there.",
-)
-@click.option(
-    "--prompts",
-    type=click.Path(path_type=Path),
-    help="Prompt store to share between result folders (default: OUT/prompts).",
-)
-@click.option(
-    "--source-prompt",
-    "source_prompts",
-    multiple=True,
-    help="TASK=DIGEST: use this prompt of the store instead of training it; may be repeated.",
-)
-@click.option(
-    "--overwrite",
-    default="never",
-    show_default=True,
-    type=click.Choice(["never", "failed", "always"]),
-    help="Which cells that have a record are run again.",
-)
-@click.option(
-    "--retry-failed", is_flag=True, help="Run failed cells again: the same as --overwrite failed."
-)
-@click.option(
-    "--executor",
-    type=click.Choice(["local"]),
-    default="local",
-    show_default=True,
-    help="Where cells are worked on: local, in processes of this machine.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that share the work; cores and GPUs are divided among them.",
-)
+@grid_options
 @click.option("--dry-run", is_flag=True, help="Print every cell and what it needs; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
@@ -130,15 +37,9 @@ if TYPE_CHECKING:
 def run(
     context: click.Context,
     /,
-    file: Path | None,
-    preset: str,
-    items: tuple[str, ...],
     bundle: Path | None,
     out: Path,
     prompts: Path | None,
-    overwrite: Any,
-    retry_failed: bool,
-    executor: str,
     workers: int,
     dry_run: bool,
     as_json: bool,
@@ -147,16 +48,16 @@ def run(
     quiet: bool,
     verbose: bool,
     debug: bool,
-    **options: Any,
+    **_: Any,
 ) -> None:
     """Train and score every cell of a grid, then print its table.
 
     Finished cells are never trained again; a killed run continues when the same command is given.
     """
-    from bench.config import dump_config, load_config
+    from bench.config import dump_config
     from bench.registry import METHODS
     from bench.reports import load_results, render_tables
-    from bench.runs.bundle import Repetition, compare, read_bundle, repetitions
+    from bench.runs.bundle import compare
     from bench.runs.grid import execute, lay_out
     from bench.runs.loggers import make_loggers, require_loggers
     from bench.runs.overview import overview, render_overview
@@ -166,17 +67,9 @@ def run(
 
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other: give one of them")
-    if retry_failed:
-        if overwrite == "always":
-            raise ConfigError("--retry-failed and --overwrite always exclude each other")
-        overwrite = "failed"
+    overwrite = overwrite_of(context)
     require_loggers(loggers)
-    values = _run_options(options)
-    if bundle is None:
-        repeated = [Repetition(load_config(preset, file, values, items), ())]
-    else:
-        _refuse_beside_bundle(context)
-        repeated = repetitions(read_bundle(bundle), values)
+    repeated = repetitions_of(context)
     if print_config:
         click.echo("---\n".join(dump_config(each.config) for each in repeated))
         return
@@ -219,50 +112,3 @@ def run(
     click.echo(render_tables(results.only(wanted), "markdown", method_order=tuple(METHODS)))
     if failed:
         sys.exit(1)
-
-
-def _run_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Given options as configuration values; naming tasks or suites replaces the preset's."""
-    values: dict[str, Any] = {
-        key: options[key] for key in ("model", "tokenizer", "data") if options[key] is not None
-    }
-    if options["suites"] or options["tasks"]:
-        values["suites"], values["tasks"] = list(options["suites"]), list(options["tasks"])
-    if options["methods"]:
-        values["methods"] = list(options["methods"])
-    if options["shots"]:
-        values["shots"] = [_number(word) for text in options["shots"] for word in text.split(",")]
-    if options["source_prompts"]:
-        values["source_prompts"] = dict(map(_pair, options["source_prompts"]))
-    if options["seeds"] is not None:
-        values["seeds"] = [_number(word) for word in options["seeds"].split(",")]
-    return values
-
-
-def _refuse_beside_bundle(context: click.Context) -> None:
-    """The options that say what to run have no place beside ``--from``."""
-    for name in (
-        *("suites", "tasks", "methods", "shots", "seeds"),
-        *("preset", "file", "items", "source_prompts"),
-    ):
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            parameter = next(p for p in context.command.params if p.name == name)
-            raise ConfigError(
-                f"{parameter.opts[0]} has no place beside --from, which says what to run: "
-                "leave one of them out"
-            )
-
-
-def _pair(item: str) -> tuple[str, str]:
-    task, equals, digest = item.partition("=")
-    if not equals:
-        raise ConfigError(f"--source-prompt {item}: expected TASK=DIGEST")
-    return task, digest
-
-
-def _number(word: str) -> int | str:
-    """An integer where the word is one; else the word, for the configuration to judge."""
-    try:
-        return int(word)
-    except ValueError:
-        return word.strip()

@@ -66,7 +66,7 @@ def remaining_work(plan: Plan, folder: ResultFolder, overwrite: Overwrite) -> Wo
     trained: set[str] = set()
     prompts = []
     for cell in cells:  # In the order of the run: a cell's own prompt may serve later ones.
-        for training in _requirements(cell.training):
+        for training in requirements(cell.training):
             digest = training.digest
             if digest not in trained and (digest in repeated or not folder.prompts.has(digest)):
                 prompts.append(training)
@@ -165,7 +165,7 @@ class Runner:
         """Prompts and cells, each after what it needs."""
         units: dict[str, Training | Cell] = {}
         for cell in self._work.cells:
-            for training in _requirements(cell.training):
+            for training in requirements(cell.training):
                 units.setdefault(training.digest, training)
             units[cell.digest] = cell
         return list(units.values())
@@ -314,9 +314,9 @@ class Runner:
         return error
 
 
-def _requirements(training: Training) -> Iterator[Training]:
+def requirements(training: Training) -> Iterator[Training]:
     """All trainings below one, deepest first; given prompts are there already."""
     for required in training.requires:
         if isinstance(required, Training):
-            yield from _requirements(required)
+            yield from requirements(required)
             yield required
