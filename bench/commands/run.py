@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.commands.executors import executor_options, take_executor
 from bench.commands.names import (
     complete_loggers,
     complete_methods,
@@ -99,20 +100,7 @@ if TYPE_CHECKING:
 @click.option(
     "--retry-failed", is_flag=True, help="Run failed cells again: the same as --overwrite failed."
 )
-@click.option(
-    "--executor",
-    type=click.Choice(["local"]),
-    default="local",
-    show_default=True,
-    help="Where cells are worked on: local, in processes of this machine.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that share the work; cores and GPUs are divided among them.",
-)
+@executor_options
 @click.option("--dry-run", is_flag=True, help="Print every cell and what it needs; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
@@ -138,8 +126,6 @@ def run(
     prompts: Path | None,
     overwrite: Any,
     retry_failed: bool,
-    executor: str,
-    workers: int,
     dry_run: bool,
     as_json: bool,
     print_config: bool,
@@ -157,11 +143,10 @@ def run(
     from bench.registry import METHODS
     from bench.reports import load_results, render_tables
     from bench.runs.bundle import Repetition, compare, read_bundle, repetitions
-    from bench.runs.grid import execute, lay_out
-    from bench.runs.loggers import make_loggers, require_loggers
+    from bench.runs.grid import lay_out
+    from bench.runs.loggers import require_loggers
     from bench.runs.overview import overview, render_overview
     from bench.runs.results import ResultFolder
-    from bench.runs.workers import run_workers
     from bench.training.stopping import Stop
 
     if quiet and verbose:
@@ -171,6 +156,7 @@ def run(
             raise ConfigError("--retry-failed and --overwrite always exclude each other")
         overwrite = "failed"
     require_loggers(loggers)
+    executor = take_executor(context, options)
     values = _run_options(options)
     if bundle is None:
         repeated = [Repetition(load_config(preset, file, values, items), ())]
@@ -193,7 +179,6 @@ def run(
         plain = views[0] if len(views) == 1 else views
         click.echo(json.dumps(plain, indent=1) if as_json else "\n\n".join(texts))
         return
-    listeners = make_loggers(loggers, folder.logs) if workers == 1 else []
     verbosity: Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
     finished, failed = 0, 0
     stop = Stop()
@@ -201,10 +186,7 @@ def run(
         if number:  # Those before may have done some of its cells.
             grid = lay_out(repeated[number].config, folder, overwrite)
         with stop.on_signals():
-            if workers > 1:
-                outcome = run_workers(grid, workers, stop, loggers, verbosity, debug)
-            else:
-                outcome = execute(grid, debug, listeners, verbosity, stop)
+            outcome = executor.run(grid, stop, loggers, verbosity, debug)
         finished, failed = finished + len(outcome.finished), failed + len(outcome.failed)
     wanted = {cell.digest for grid in grids for cell in grid.plan.cells}
     results = load_results(out)
