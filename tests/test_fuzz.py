@@ -30,7 +30,7 @@ from bench.runs.prompts import PromptCard, PromptStore
 from bench.runs.results import ResultFolder
 from bench.training.checkpoints import Checkpoint, CheckpointFile, Progress
 
-MUTATIONS = int(os.environ.get("BENCH_FUZZ", "150"))
+MUTATIONS = int(os.environ.get("BENCH_FUZZ", "100"))
 SEED = int(os.environ.get("BENCH_FUZZ_SEED", "0"))
 
 ROOT = Path(__file__).parent
@@ -99,9 +99,9 @@ def mutate_values(values: Any, draw: random.Random) -> Any:
         elif kind == 2 and isinstance(place, dict):
             place[
                 draw.choice(["surprise", "", "a b", key + "s" if isinstance(key, str) else 1])
-            ] = draw.choice(VALUES)
+            ] = copy.deepcopy(draw.choice(VALUES))
         else:
-            place[key] = draw.choice(VALUES)
+            place[key] = copy.deepcopy(draw.choice(VALUES))
     return changed
 
 

@@ -17,7 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,14 +113,21 @@ class Claims:
                 "and has space"
             ) from error
         if not known:
-            self._write(digest, Note(what, socket.gethostname(), os.getpid(), now()))
+            try:
+                self._write(digest, Note(what, socket.gethostname(), os.getpid(), now()))
+            except BaseException:
+                self.give_back(digest)
+                raise
         return True
 
     def give_back(self, digest: str) -> None:
         """Undo one :meth:`take`."""
         lease = self._of(digest)
         if lease.lock_counter == 1:
-            self._note(digest).unlink(missing_ok=True)
+            with suppress(
+                OSError
+            ):  # Of a folder that became read-only; the next owner's replaces it.
+                self._note(digest).unlink(missing_ok=True)
         lease.release()
         if not lease.is_locked:
             del self._leases[digest]
