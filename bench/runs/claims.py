@@ -160,7 +160,8 @@ class Claims:
         """Note how far a unit that this process holds has come."""
         note = self.note(digest)
         if note is not None and digest in self._leases:
-            self._write(digest, Note(note.what, note.host, note.pid, note.since, step, total))
+            with suppress(OutputError):  # The next checkpoint tells of it, and what to do.
+                self._write(digest, Note(note.what, note.host, note.pid, note.since, step, total))
 
     def all(self) -> list[str]:
         """The digests of all units with a claim, a dead owner's too."""

@@ -98,10 +98,10 @@ def run_on_ray(
         gpus = _gpus(ray, share, grid.config.device, display)
         order = make_order(grid, loggers, verbosity, debug)
         remote = ray.remote(num_cpus=share.cpus, num_gpus=gpus, max_retries=RETRIES)(do_unit)
-        names: dict[Any, str] = {}
-        for unit in make_graph(grid):
-            refs = list(names)
-            names[remote.remote(order, unit.words, *(refs[i] for i in unit.needs))] = unit.name
+        units, refs = make_graph(grid), list[Any]()
+        for unit in units:
+            refs.append(remote.remote(order, unit.words, *(refs[need] for need in unit.needs)))
+        names = {ref: unit.name for ref, unit in zip(refs, units, strict=True)}
         _follow(ray, names, display, stop)
     return written(work, folder)
 
@@ -122,6 +122,8 @@ def _follow(ray: Any, names: dict[Any, str], display: Display, stop: Stop) -> No
             done, waiting = ray.wait(waiting, num_returns=1, timeout=POLL)
             for ref in done:
                 report = _report(ray, ref)
+                if not isinstance(report, str) and report["stopped"]:
+                    report = "it was stopped there"
                 if isinstance(report, str):
                     lost[names[ref]] = report
                     display.finish(names[ref], f"lost: {report}", failed=True)
