@@ -112,13 +112,13 @@ def test_cells_are_repeated_once(configure: Any, folder: Path, finished: Any) ->
     grid = lay_out(
         configure(tasks=["cb"], methods=["dtvg", "pt"], seeds=[42]), ResultFolder(folder), "always"
     )
-    place = grid.folder
+    place, cells = grid.folder, grid.plan.cells
 
     def stamps() -> dict[str, str | None]:
         prompts = {c.training.digest: place.prompts.stamp(c.training.digest) for c in cells}
         return {**prompts, **{cell.digest: place.stamp(cell) for cell in cells}}
 
-    cells, before = grid.plan.cells, stamps()
+    before = stamps()
     # DTVG starts from the prompt of the cell of PT, which is therefore trained first.
     assert [len(report["lines"]) for report in do_all(grid)] == [1, 1, 1]
     between = stamps()
