@@ -29,6 +29,8 @@ PROTOCOL = (
 LENGTHS = frozenset({"steps", "epochs"})
 """Ways to say how long a training is; only one of them counts."""
 
+UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
+"""What reading YAML may raise: no YAML or text, a date that is none, too deep."""
 
 ARCHITECTURES = "architectures"
 """Where a preset says what is different for models of another architecture than its own model's."""
@@ -139,7 +141,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"configuration {file}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"configuration {file}: no valid YAML ({reason})") from error
     if values is None:
@@ -160,7 +162,7 @@ def parse_item(item: str) -> dict[str, Any]:
         raise ConfigError(f"--set {item}: expected key=value, such as training.steps=100")
     try:
         value: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except UNREADABLE as error:
         raise ConfigError(f"--set {item}: the value is no valid YAML") from error
     for key in reversed(path.split(".")):
         value = {key: value}

@@ -131,7 +131,7 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
             continue
         try:
             chosen[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             faults.append(f"method {text!r}: {key}: no valid YAML (given: {value!r})")
     merged = {**options, **chosen}
     faults += [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.commands.executors import workers_option
 from bench.commands.names import complete_methods, complete_suites, complete_tasks, plugin_option
 from bench.errors import ConfigError
 
@@ -94,20 +95,6 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--retry-failed",
         is_flag=True,
         help="Run failed cells again: the same as --overwrite failed.",
-    ),
-    click.option(
-        "--executor",
-        type=click.Choice(["local"]),
-        default="local",
-        show_default=True,
-        help="Where cells are worked on: local, in processes of this machine.",
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Processes that share the work; cores and GPUs are divided among them.",
     ),
 )
 
@@ -208,7 +195,8 @@ def run_command(context: click.Context, block: Sequence[str]) -> list[str]:
     words = ["bench", "run", *block]
     for path in files_in_use():
         words += ["--plugin", str(path)]
-    passed_on = {parameter.name for parameter in click.command(grid_options(_nothing)).params}
+    options = workers_option(grid_options(_nothing))
+    passed_on = {parameter.name for parameter in click.command(options).params}
     for parameter in context.command.params:
         name = parameter.name or ""
         source = context.get_parameter_source(name)

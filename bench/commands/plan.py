@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.commands.executors import workers_option
 from bench.commands.grid_options import (
     grid_options,
     overwrite_of,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @grid_options
+@workers_option
 @click.option(
     "--budget",
     help="Time such as 8h, 30m, 90s or 1h30m: say which cells fit, and how to run just these. "

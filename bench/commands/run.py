@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.commands.executors import executor_of, executor_options
 from bench.commands.grid_options import grid_options, overwrite_of, repetitions_of
 from bench.commands.names import complete_loggers
 from bench.commands.output import warn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @grid_options
+@executor_options
 @click.option("--dry-run", is_flag=True, help="Print every cell and what it needs; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
@@ -40,7 +42,6 @@ def run(
     bundle: Path | None,
     out: Path,
     prompts: Path | None,
-    workers: int,
     dry_run: bool,
     as_json: bool,
     print_config: bool,
@@ -58,17 +59,17 @@ def run(
     from bench.registry import METHODS
     from bench.reports import load_results, render_tables
     from bench.runs.bundle import compare
-    from bench.runs.grid import execute, lay_out
-    from bench.runs.loggers import make_loggers, require_loggers
+    from bench.runs.grid import lay_out
+    from bench.runs.loggers import require_loggers
     from bench.runs.overview import overview, render_overview
     from bench.runs.results import ResultFolder
-    from bench.runs.workers import run_workers
     from bench.training.stopping import Stop
 
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other: give one of them")
     overwrite = overwrite_of(context)
     require_loggers(loggers)
+    executor = executor_of(context)
     repeated = repetitions_of(context)
     if print_config:
         click.echo("---\n".join(dump_config(each.config) for each in repeated))
@@ -86,7 +87,6 @@ def run(
         plain = views[0] if len(views) == 1 else views
         click.echo(json.dumps(plain, indent=1) if as_json else "\n\n".join(texts))
         return
-    listeners = make_loggers(loggers, folder.logs) if workers == 1 else []
     verbosity: Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
     finished, failed = 0, 0
     stop = Stop()
@@ -94,10 +94,7 @@ def run(
         if number:  # Those before may have done some of its cells.
             grid = lay_out(repeated[number].config, folder, overwrite)
         with stop.on_signals():
-            if workers > 1:
-                outcome = run_workers(grid, workers, stop, loggers, verbosity, debug)
-            else:
-                outcome = execute(grid, debug, listeners, verbosity, stop)
+            outcome = executor.run(grid, stop, loggers, verbosity, debug)
         finished, failed = finished + len(outcome.finished), failed + len(outcome.failed)
     wanted = {cell.digest for grid in grids for cell in grid.plan.cells}
     results = load_results(out)

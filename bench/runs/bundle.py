@@ -261,7 +261,7 @@ def _read(path: Path, kind: Any, advice: str) -> Any:
         fault = error.errors(include_url=False)[0]
         place = ".".join(map(str, fault["loc"])) or "content"
         raise RecordError(f"{path}: {place}: {fault['msg']}; {advice}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is damaged: no valid YAML; {advice}") from error
 
 

@@ -17,7 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,14 +113,21 @@ class Claims:
                 "and has space"
             ) from error
         if not known:
-            self._write(digest, Note(what, socket.gethostname(), os.getpid(), now()))
+            try:
+                self._write(digest, Note(what, socket.gethostname(), os.getpid(), now()))
+            except BaseException:
+                self.give_back(digest)
+                raise
         return True
 
     def give_back(self, digest: str) -> None:
         """Undo one :meth:`take`."""
         lease = self._of(digest)
         if lease.lock_counter == 1:
-            self._note(digest).unlink(missing_ok=True)
+            with suppress(
+                OSError
+            ):  # Of a folder that became read-only; the next owner's replaces it.
+                self._note(digest).unlink(missing_ok=True)
         lease.release()
         if not lease.is_locked:
             del self._leases[digest]
@@ -153,7 +160,8 @@ class Claims:
         """Note how far a unit that this process holds has come."""
         note = self.note(digest)
         if note is not None and digest in self._leases:
-            self._write(digest, Note(note.what, note.host, note.pid, note.since, step, total))
+            with suppress(OutputError):  # The next checkpoint tells of it, and what to do.
+                self._write(digest, Note(note.what, note.host, note.pid, note.since, step, total))
 
     def all(self) -> list[str]:
         """The digests of all units with a claim, a dead owner's too."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from bench.config import RunConfig
 from bench.data import open_source
+from bench.models.base import FrozenLM
 from bench.models.loading import describe, load
 from bench.runs.bundle import note_run
 from bench.runs.examples import Examples
 from bench.runs.given import find_given, require_starts
 from bench.runs.local import Outcome, Runner, Work, prepare, remaining_work
 from bench.runs.plan import Plan, make_plan
-from bench.runs.progress import EvaluationLines, Verbosity, make_display
+from bench.runs.progress import Display, EvaluationLines, Verbosity, make_display
 from bench.runs.results import Overwrite, ResultFolder
 from bench.runs.workshop import Workshop
 from bench.training.listeners import Listener
@@ -42,11 +44,34 @@ class Grid:
     work: Work
 
 
+@dataclass(frozen=True)
+class Equipment:
+    """What a process needs for the cells of a grid, loaded once.
+
+    Attributes:
+        model: the frozen language model.
+        examples: the rows, encoded for it when they are first asked for.
+    """
+
+    model: FrozenLM
+    examples: Examples
+
+
 def lay_out(config: RunConfig, folder: ResultFolder, overwrite: Overwrite) -> Grid:
     """Plan a run; reads no rows and loads no weights.
 
     Raises:
         BenchError: model or data cannot be found, or a given prompt cannot be used.
+    """
+    grid = draft(config, folder, overwrite)
+    return replace(grid, work=remaining_work(grid.plan, folder, overwrite))
+
+
+def draft(config: RunConfig, folder: ResultFolder, overwrite: Overwrite = "never") -> Grid:
+    """The same without a look at the records: a grid with no work.
+
+    Raises:
+        BenchError: as :func:`lay_out`.
     """
     source = open_source(config.data)
     model = describe(config.model, config.tokenizer)
@@ -56,8 +81,28 @@ def lay_out(config: RunConfig, folder: ResultFolder, overwrite: Overwrite) -> Gr
     config = config.with_source_prompts(digests)
     plan = make_plan(config, model, source, given)
     require_starts(plan.cells)
-    work = remaining_work(plan, folder, overwrite)
-    return Grid(requested, config, plan, folder, overwrite, work)
+    return Grid(requested, config, plan, folder, overwrite, Work([], []))
+
+
+def equip(grid: Grid) -> Equipment:
+    """Load what the cells of a grid need, and note in the result folder that it is run here.
+
+    Raises:
+        BenchError: input or output cannot be used.
+    """
+    config = grid.config
+    grid.folder.check_writable()
+    model = load(config.model, config.torch_device(), config.tokenizer)
+    require_starts(grid.plan.cells, model)
+    examples = Examples(
+        open_source(config.data),
+        model.encoder,
+        config.data_seed,
+        config.input_length,
+        config.validation_rows,
+    )
+    note_run(grid)
+    return Equipment(model, examples)
 
 
 def execute(
@@ -83,24 +128,46 @@ def execute(
     """
     if not grid.work.cells:
         return Outcome()
-    config, folder = grid.config, grid.folder
-    folder.check_writable()
-    model = load(config.model, config.torch_device(), config.tokenizer)
-    require_starts(grid.work.cells, model)
-    examples = Examples(
-        open_source(config.data),
-        model.encoder,
-        config.data_seed,
-        config.input_length,
-        config.validation_rows,
-    )
-    note_run(grid)
+    equipment = equip(grid)
     with make_display(grid.work.units, verbosity=verbosity, label=label) as display:
         if verbosity == "verbose":
             listeners = (EvaluationLines(display), *listeners)
-        workshop = Workshop(
-            model, examples, folder.prompts, folder.checkpoint, display, listeners, stop
-        )
         display.say(f"preparing data of {len(grid.config.task_names())} tasks")
-        prepare(grid.work, workshop)
-        return Runner(grid.work, workshop, folder, display, debug).run()
+        return do_work(grid, equipment, display, debug, listeners, stop)
+
+
+def do_work(
+    grid: Grid,
+    equipment: Equipment,
+    display: Display,
+    debug: bool = False,
+    listeners: Sequence[Listener] = (),
+    stop: Stop | None = None,
+    faults: Mapping[str, str] = MappingProxyType({}),
+) -> Outcome:
+    """Do the work of a grid with what was loaded for it.
+
+    Args:
+        grid: what to do.
+        equipment: from :func:`equip`.
+        display: told about progress.
+        debug: as :func:`execute`.
+        listeners: the same.
+        stop: the same.
+        faults: as :class:`~bench.runs.local.Runner`.
+
+    Raises:
+        BenchError: as :func:`execute`.
+    """
+    folder = grid.folder
+    workshop = Workshop(
+        equipment.model,
+        equipment.examples,
+        folder.prompts,
+        folder.checkpoint,
+        display,
+        listeners,
+        stop,
+    )
+    prepare(grid.work, workshop)
+    return Runner(grid.work, workshop, folder, display, debug, faults).run()

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bench.data import EncodedExamples
 from bench.errors import BenchError
@@ -22,10 +23,17 @@ from bench.training.loop import DivergedError
 
 @dataclass
 class Outcome:
-    """What a run did: cells it finished, cells that failed now, here or in another process."""
+    """What a run did.
+
+    Attributes:
+        finished: cells.
+        failed: cells that failed now, here or in another process.
+        faults: why prompts that others start from could not be trained, by digest.
+    """
 
     finished: list[Cell] = field(default_factory=list)
     failed: list[Cell] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,15 @@ def remaining_work(plan: Plan, folder: ResultFolder, overwrite: Overwrite) -> Wo
     return Work(cells, prompts, stamps, {digest: s for digest, s in known if s is not None})
 
 
+def written(work: Work, folder: ResultFolder) -> Outcome:
+    """What became of work that other processes did, by the records that they wrote."""
+    found = [(cell, folder.find(cell)) for cell in work.cells]
+    return Outcome(
+        finished=[cell for cell, record in found if record and record.status == "finished"],
+        failed=[cell for cell, record in found if record and record.status == "failed"],
+    )
+
+
 def prepare(work: Work, workshop: Workshop) -> None:
     """Read and encode all rows the work needs, so that unusable ones show before any training.
 
@@ -122,6 +139,7 @@ class Runner:
         folder: takes the records.
         display: told about progress.
         debug: whether to show the tracebacks of failed cells.
+        faults: why prompts failed that another process tried, by digest; not tried again.
     """
 
     def __init__(
@@ -131,6 +149,7 @@ class Runner:
         folder: ResultFolder,
         display: Display,
         debug: bool = False,
+        faults: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._work = work
         self._workshop = workshop
@@ -139,7 +158,9 @@ class Runner:
         self._display = display
         self._debug = debug
         self._outcome = Outcome()
-        self._faults: dict[str, Exception] = {}
+        self._faults: dict[str, Exception] = {
+            digest: RequiredPromptError(fault) for digest, fault in faults.items()
+        }
         self._counted = {prompt.digest for prompt in work.prompts}
         self._renewed = dict(work.renewed)
 
@@ -159,6 +180,7 @@ class Runner:
                 told = True
                 time.sleep(POLL)
             waiting = left
+        self._outcome.faults = {digest: str(fault) for digest, fault in self._faults.items()}
         return self._outcome
 
     def _units(self) -> list[Training | Cell]:
@@ -168,6 +190,8 @@ class Runner:
             for training in requirements(cell.training):
                 units.setdefault(training.digest, training)
             units[cell.digest] = cell
+        for training in self._work.prompts:  # Those that none of the cells needs.
+            units.setdefault(training.digest, training)
         return list(units.values())
 
     def _settle(self, unit: Training | Cell) -> bool:

@@ -10,15 +10,16 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors
 import safetensors.torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from bench.config import DIGEST_PREFIX
-from bench.errors import PromptError
+from bench.errors import PromptError, one_line
 from bench.files import UNSEALED, atomic_write, seal_holds, sealed
 from bench.runs.claims import Claims
 
@@ -61,6 +62,8 @@ class PromptCard:
     imported: bool = False
     sha256: str = ""
     seal: str = field(default="", compare=False)
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -122,13 +125,22 @@ class PromptStore:
         try:
             card = _read_card(self._card(digest))
             data = path.read_bytes()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise PromptError(
                 f"prompt {self._card(digest)}: cannot be read ({error}); train or import it anew"
             ) from error
         if hashlib.sha256(data).hexdigest() != card.sha256:
             raise PromptError(f"prompt {path}: damaged (digest differs); train or import it anew")
-        return StoredPrompt(card, safetensors.torch.load(data))
+        try:
+            tensors = safetensors.torch.load(data)
+        except Exception as error:  # What a damaged header leads to is left open by the library.
+            raise PromptError(
+                f"prompt {path}: no valid safetensors file ({one_line(error)[:100]}); train or "
+                "import it anew"
+            ) from error
+        if card.form == "prompt" and (MERGED not in tensors or tensors[MERGED].ndim != 2):
+            raise PromptError(f"prompt {path}: there is no matrix in it; train or import it anew")
+        return StoredPrompt(card, tensors)
 
     def find(self, prefix: str) -> str:
         """The full digest of the one stored prompt whose digest begins so.
@@ -161,7 +173,7 @@ class PromptStore:
         for path in sorted(self.folder.glob("*.json")):
             try:
                 cards.append(_read_card(path))
-            except (OSError, ValueError, TypeError) as error:
+            except (OSError, ValueError) as error:
                 warnings.append(f"{path} is no card of a prompt: {error} (file kept, ignored)")
         return cards, warnings
 
@@ -177,10 +189,20 @@ class PromptStore:
         return self.folder / f"{digest}.safetensors"
 
 
+@cache
+def _adapter() -> TypeAdapter[PromptCard]:
+    return TypeAdapter(PromptCard)
+
+
 def _read_card(path: Path) -> PromptCard:
-    """A card; OSError, ValueError or TypeError if it cannot be read or is damaged."""
+    """A card; OSError or ValueError if it cannot be read or is damaged."""
     data = path.read_bytes()
-    card = PromptCard(**json.loads(data))
+    try:
+        card = _adapter().validate_json(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise ValueError(f"{place}: {fault['msg']}" if place else fault["msg"]) from error
     if not seal_holds(data):
         raise ValueError("it was changed after it was written")
     return card

@@ -24,7 +24,7 @@ from bench.errors import BenchError, StopRequested
 from bench.plugins import files_in_use, use_files
 from bench.runs.claims import POLL
 from bench.runs.doctor import usable_cores
-from bench.runs.local import Outcome, Work
+from bench.runs.local import Outcome, Work, written
 from bench.runs.results import ResultFolder
 from bench.training.stopping import Stop
 
@@ -125,11 +125,7 @@ def run_workers(
             crew.work(stop)
     finally:
         crew.end()
-    found = [(cell, folder.find(cell)) for cell in work.cells]
-    return Outcome(
-        finished=[cell for cell, record in found if record and record.status == "finished"],
-        failed=[cell for cell, record in found if record and record.status == "failed"],
-    )
+    return written(work, folder)
 
 
 class Crew:
@@ -207,7 +203,7 @@ class Crew:
 
 def work(order: Order, index: int, parent: int, messages: Connection) -> None:
     """What a worker does, in a process of its own."""
-    from bench.runs.grid import execute, lay_out
+    from bench.runs.grid import draft, execute
     from bench.runs.loggers import make_loggers
 
     stop = Stop()
@@ -216,7 +212,7 @@ def work(order: Order, index: int, parent: int, messages: Connection) -> None:
         with stop.on_signals(again=False):
             use_files(order.plugins)
             folder = ResultFolder(order.out, order.prompts)
-            grid = lay_out(order.config, folder, "never")
+            grid = draft(order.config, folder)
             left = Work(
                 [cell for cell in grid.plan.cells if cell.digest in order.cells],
                 [t for digest, t in grid.plan.trainings.items() if digest in order.trainings],

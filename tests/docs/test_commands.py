@@ -32,7 +32,10 @@ from bench.models.catalog import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
 
-REASONS = ("installs packages", "needs the hub", "needs a GPU", "takes an hour", "development tool")
+REASONS = (
+    *("installs packages", "needs the hub", "needs a GPU", "needs a Ray cluster"),
+    *("takes an hour", "development tool"),
+)
 """Why a block may be left out."""
 
 _FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*).*")

@@ -8,13 +8,11 @@ the records are those of an undisturbed run, no file is half-written, and no uni
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from bench.records import Record, read_records
 from bench.runs.results import ResultFolder
 from bench.runs.status import status
 from bench.runs.verify import verify
@@ -33,23 +30,9 @@ LONGEST = float(os.environ.get("BENCH_KILL_SECONDS", "30"))
 SEED = int(os.environ.get("BENCH_KILL_SEED", "0"))
 
 TASKS = ("cb", "rte", "wic", "boolq")
-SHORT = ("steps=40", "evaluate_every=5", "warmup_steps=2", "batch_size=4")
-SETTINGS = [
-    f"{stage}.{item}"
-    for stage in ("training", "source_training")
-    for item in (*SHORT, "epochs=null")
-] + ["validation_rows=16", "prompt_length=8"]
 CELLS = 5 * len(TASKS) * 2
 
 _ENDED = re.compile(r"\d+ s\] (?P<unit>.*?): (?:test|validation) ")
-
-
-def command(out: Path, workers: int) -> list[str]:
-    words = [sys.executable, "-m", "bench.cli", "run", "--shots", "4", "--seeds", "42,43"]
-    for name, values in (("--task", TASKS), ("--set", SETTINGS)):
-        for value in values:
-            words += [name, value]
-    return [*words, "--out", str(out), "--workers", str(workers)]
 
 
 def processes(leader: int) -> list[int]:
@@ -60,23 +43,14 @@ def processes(leader: int) -> list[int]:
     return []
 
 
-def comparable(record: Record) -> dict[str, Any]:
-    values = dataclasses.asdict(record)
-    for name in ("command", "git_commit", "git_dirty", "hardware"):
-        del values["provenance"][name]
-    del values["timing"], values["seal"]
-    return values
-
-
-def records(out: Path) -> dict[str, dict[str, Any]]:
-    found, warnings = read_records(out / "records")
-    assert warnings == []
-    return {record.digest: comparable(record) for record in found}
-
-
 @pytest.mark.skipif(KILLS == 0, reason="takes hours: set BENCH_KILLS to the number of kills")
-def test_a_grid_that_is_killed_again_and_again(tmp_path: Path) -> None:
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+def test_a_grid_that_is_killed_again_and_again(
+    tmp_path: Path, environment: dict[str, str], command: Any, records: Any
+) -> None:
+    def words(out: Path, workers: int) -> list[str]:
+        words: list[str] = command(TASKS, "42,43", out, "--workers", str(workers))
+        return words
+
     out, log = tmp_path / "out", tmp_path / "log"
     draw = random.Random(SEED)
     killed: Counter[str] = Counter()
@@ -84,7 +58,7 @@ def test_a_grid_that_is_killed_again_and_again(tmp_path: Path) -> None:
 
         def start() -> subprocess.Popen[bytes]:
             return subprocess.Popen(
-                command(out, 2), cwd=ROOT, env=one_thread, stdout=subprocess.DEVNULL, stderr=said
+                words(out, 2), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=said
             )
 
         driver = start()
@@ -103,7 +77,7 @@ def test_a_grid_that_is_killed_again_and_again(tmp_path: Path) -> None:
     print(f"killed: {dict(killed)}")
 
     subprocess.run(
-        command(tmp_path / "undisturbed", 1), cwd=ROOT, env=one_thread, check=True, timeout=7200
+        words(tmp_path / "undisturbed", 1), cwd=ROOT, env=environment, check=True, timeout=7200
     )
     found = records(out)
     assert len(found) == CELLS
@@ -114,7 +88,7 @@ def test_a_grid_that_is_killed_again_and_again(tmp_path: Path) -> None:
     assert {unit: count for unit, count in ends.items() if count > 1} == {}
     # Once more: what killed processes left is cleared away, and nothing is trained.
     before = log.stat().st_size
-    again = subprocess.run(command(out, 1), cwd=ROOT, env=one_thread, capture_output=True)
+    again = subprocess.run(words(out, 1), cwd=ROOT, env=environment, capture_output=True)
     assert again.returncode == 0
     assert f"0 cells finished, {CELLS} found done" in again.stderr.decode()
     assert log.stat().st_size == before
