@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The cores are taken by the other test processes; read by torch here and in subprocesses.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 if TYPE_CHECKING:
     from bench.predictions import Predictions
