@@ -27,7 +27,7 @@ from bench.runs.grid import execute, lay_out
 from bench.runs.prompts import PromptStore
 from bench.runs.results import ResultFolder
 
-TASK, LENGTH, ROWS = "rte", 6, 12
+TASK, LENGTH, ROWS = "squad", 6, 12
 
 
 @pytest.fixture

@@ -54,7 +54,9 @@ def test_plan_takes_the_options_of_run() -> None:
     of_plan = {p.name: p.to_info_dict() for p in plan.params}
     of_run = {p.name: p.to_info_dict() for p in run.params}
     only_run = of_run.keys() - of_plan.keys()
-    assert only_run == {"dry_run", "loggers", "quiet", "verbose", "print_config"}
+    of_executors = {"executor", "address", "cpus_per_cell", "gpus_per_cell"}
+    display = {"loggers", "quiet", "verbose"}
+    assert only_run == {"dry_run", "print_config"} | display | of_executors
     assert of_plan.keys() - of_run.keys() == {"budget", "anew", "records"}
     shared = of_plan.keys() & of_run.keys() - {"as_json"}
     assert {name: of_plan[name] for name in shared} == {name: of_run[name] for name in shared}
