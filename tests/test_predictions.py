@@ -171,6 +171,8 @@ GOOD = '{"row":7,"prediction":"1","references":["1"],"correct":true}'
         (gzipped(GOOD)[:20] + b"\xff" * 20, "is damaged"),
         (gzipped(GOOD), "digest is another"),
     ],
+    # The bytes of a gzip file hold the time, and names of tests must agree between processes.
+    ids=["missing", "empty", "no gzip", "cut", "overwritten", "replaced"],
 )
 def test_a_damaged_file_is_named(
     data: bytes | None, fault: str, record: Record, tmp_path: Path
