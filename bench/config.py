@@ -152,10 +152,21 @@ class RunConfig:
         return _changed(settings, options.few_shot_training, f"{place}.few_shot_training")
 
     def stage_training(self, method: str) -> TrainingSettings:
-        """How a method's multi-task source stage is trained."""
+        """How a method's multi-task source stage is trained; its rows are drawn at random.
+
+        Raises:
+            ConfigError: its own changes do not fit.
+        """
         name = method.partition(":")[0]
         changes = self._options(name).source_training
-        return _changed(self.source_training, changes, f"method_options.{name}.source_training")
+        place = f"method_options.{name}.source_training"
+        if changes.get("batching", "random") != "random":
+            raise ConfigError(
+                f"{place}.batching: a source stage draws its rows with replacement, so there are "
+                "no epochs to put into buckets; leave it out"
+            )
+        # Source prompts may be trained with buckets: what is said of them all includes these.
+        return _changed(replace(self.source_training, batching="random"), changes, place)
 
     def with_source_prompts(self, digests: Mapping[str, str]) -> RunConfig:
         """The same run with full digests of the given source prompts, which ``preset`` then tells.

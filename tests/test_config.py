@@ -218,6 +218,16 @@ def test_source_training_with_steps_does_not_inherit_epochs() -> None:
     assert (config.source_training.steps, config.source_training.epochs) == (own, None)
 
 
+def test_source_prompts_take_over_buckets_but_no_source_stage_does() -> None:
+    """A stage draws its rows with replacement, so its record must not say otherwise."""
+    config = load_config(items=["training.batching=bucketed"])
+    assert config.target_training("dtvg").batching == "bucketed"
+    assert config.source_training.batching == "bucketed"
+    assert config.stage_training("mpt").batching == "random"
+    assert config.preset == "smoke with training.batching=bucketed"
+    assert load_config("paper").training.batching == "random"
+
+
 def test_changes_of_single_methods() -> None:
     config = load_config(
         items=[
@@ -293,6 +303,11 @@ def test_five_faults_of_five_kinds_are_all_named(write: Write) -> None:
             "method_options.pt.training: set exactly one of steps and epochs",
         ),
         (["training.beams=0"], "training.beams: input should be greater than or equal to 1"),
+        (["training.batching=sorted"], "training.batching: input should be 'random' or 'bucketed'"),
+        (
+            ["method_options.mpt.source_training.batching=bucketed"],
+            "method_options.mpt.source_training.batching: a source stage draws its rows with",
+        ),
         (["training.gradient_clip=.inf"], "training.gradient_clip: input should be a finite"),
         (["input_length=2"], "input_length: input should be greater than or equal to 8"),
         (["sources=[cb,cb]"], "sources: a task is named twice (given: cb, cb)"),

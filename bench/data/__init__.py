@@ -1,6 +1,7 @@
 """Where examples come from: hub, local folder or bundled samples; splits; few-shot; encoding."""
 
 from bench.data.batches import (
+    BucketedSampler,
     Example,
     MixtureSampler,
     batch_indices,
@@ -19,6 +20,7 @@ from bench.data.splits import DATA_SEED, TaskRows, load_splits
 __all__ = [
     "DATA_SEED",
     "OFFICIAL_ROW",
+    "BucketedSampler",
     "DataSource",
     "EncodedExamples",
     "Example",

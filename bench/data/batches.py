@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from bench.data.encoding import EncodedExamples
 
 
+MEGABATCH = 50
+"""Most batches whose rows are sorted by length together, as in transformers."""
+
+
 class Example(TypedDict):
     """One encoded example: token ids of source and target, without padding."""
 
@@ -67,6 +71,50 @@ def batch_indices(n: int, batch_size: int, seed: int, step: int) -> list[int]:
     epoch, batch = divmod(step, steps_per_epoch(n, batch_size))
     start = batch * batch_size
     return _epoch_order(n, seed, epoch)[start : start + batch_size].tolist()
+
+
+class BucketedSampler:
+    """Rows by step so that a batch holds inputs of about one length; every row once an epoch.
+
+    As the length-grouped sampler of transformers: a random order of all rows is cut into
+    megabatches of at most :data:`MEGABATCH` batches, at least four an epoch where there are as many
+    batches; each is sorted by length and cut into batches. Unlike there, the batches of an epoch
+    come in a random order, so that lengths do not fall and rise with the steps. The rows of the
+    smaller last batch are random ones, and it stays the last. No epoch has more padding than the
+    random batches of the same seed, as these divide the same megabatches.
+
+    Args:
+        lengths: input tokens of each training example.
+        batch_size: at least one.
+        seed: of the run.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = torch.tensor(lengths, dtype=torch.long)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._batches: tuple[int, list[torch.Tensor]] | None = None
+
+    def indices(self, step: int) -> list[int]:
+        """Rows of a step, counted from 0 over all epochs; they follow from the step alone."""
+        epoch, batch = divmod(step, steps_per_epoch(len(self._lengths), self._batch_size))
+        if self._batches is None or self._batches[0] != epoch:
+            self._batches = (epoch, self._epoch(epoch))
+        return self._batches[1][batch].tolist()
+
+    def _epoch(self, epoch: int) -> list[torch.Tensor]:
+        n, size = len(self._lengths), self._batch_size
+        order = _epoch_order(n, self._seed, epoch)
+        full = n // size
+        megabatch = size * max(1, min(full // 4, MEGABATCH))
+        batches: list[torch.Tensor] = []
+        for rows in order[: full * size].split(megabatch) if full else ():
+            # Rows of one length stay in their random order.
+            by_length = self._lengths[rows].argsort(stable=True)
+            batches += rows[by_length].split(size)
+        places = torch.randperm(full, generator=generator("buckets", self._seed, epoch))
+        rest = [order[full * size :]] if full * size < n else []
+        return [batches[place] for place in places] + rest
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:

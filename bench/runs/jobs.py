@@ -70,7 +70,9 @@ class TargetJob(Job):
         self._validation = examples.evaluation(training.task, "validation")
         chosen = examples.training(training.task, training.shots, training.seed)
         self.module: PromptMethod[Any] = build_method(training, model, supply)
-        self.stream = TaskStream(chosen.encoded, settings.batch_size, training.seed, model.device)
+        self.stream = TaskStream(
+            chosen.encoded, settings.batch_size, training.seed, model.device, settings.batching
+        )
         self.rows = TrainingRows(chosen.rows, len(self._validation), chosen.few_shot)
 
     def validate(self) -> Validation:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
+
+Batching = Literal["random", "bucketed"]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -24,6 +26,9 @@ class TrainingSettings:
         patience: stop after so many evaluations without a better score; None: never.
         evaluation_batch_size: examples per batch when answers are decoded.
         beams: of the search for answers, on validation and test; 1: greedy.
+        batching: how the examples of an epoch are put into batches: at random, as in the published
+            runs, or with inputs of about one length, which saves padding. Rows of a multi-task
+            source stage are drawn with replacement, and so always at random.
     """
 
     steps: Annotated[int, Ge(1)] | None
@@ -35,6 +40,7 @@ class TrainingSettings:
     patience: Annotated[int, Ge(1)] | None
     evaluation_batch_size: Annotated[int, Ge(1)]
     beams: Annotated[int, Ge(1)] = 1
+    batching: Batching = "random"
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingSettings:

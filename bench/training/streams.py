@@ -7,29 +7,48 @@ from typing import Any
 
 import torch
 
-from bench.data import EncodedExamples, MixtureSampler, batch_indices, collate, steps_per_epoch
+from bench.data import (
+    BucketedSampler,
+    EncodedExamples,
+    MixtureSampler,
+    batch_indices,
+    collate,
+    steps_per_epoch,
+)
 from bench.protocol import Batch, SourceStage
 from bench.seeding import generator
+from bench.training.settings import Batching
 
 
 class TaskStream:
     """Batches of one task; every example exactly once an epoch, in an order of (seed, epoch).
+
+    Bucketed or not, an epoch has equally many batches of the same sizes.
 
     Args:
         examples: encoded training examples.
         batch_size: examples per batch; the last of an epoch may be smaller.
         seed: of the cell.
         device: where batches are put.
+        batching: whether rows come at random, or with others of about their length.
     """
 
     def __init__(
-        self, examples: EncodedExamples, batch_size: int, seed: int, device: torch.device
+        self,
+        examples: EncodedExamples,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        batching: Batching = "random",
     ) -> None:
         self.examples = len(examples)
         self._encoded = examples
         self._batch_size = batch_size
         self._seed = seed
         self._device = device
+        self._buckets = (
+            BucketedSampler(examples.lengths, batch_size, seed) if batching == "bucketed" else None
+        )
 
     def seen(self, steps: int) -> int:
         """Examples in the first ``steps`` batches."""
@@ -38,12 +57,17 @@ class TaskStream:
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step ``step`` (from 1)."""
-        indices = batch_indices(self.examples, self._batch_size, self._seed, step - 1)
+        if self._buckets is None:
+            indices = batch_indices(self.examples, self._batch_size, self._seed, step - 1)
+        else:
+            indices = self._buckets.indices(step - 1)
         return self._encoded.batch(indices).to(self._device)
 
 
 class MixtureStream:
     """Batches over all source tasks, drawn as the method's source stage says.
+
+    Rows are drawn with replacement, so there are no epochs, and no buckets of equal lengths.
 
     Args:
         sources: encoded training examples per source task, in the order of the sources.

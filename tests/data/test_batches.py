@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data import (
+    BucketedSampler,
     DataSource,
     Example,
     MixtureSampler,
@@ -70,6 +71,63 @@ def test_a_step_is_the_same_whatever_came_before() -> None:
     torch.manual_seed(0)
     backwards = [batch_indices(25, 4, 7, step) for step in reversed(range(20))]
     assert in_order == backwards[::-1]
+
+
+LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=300)
+
+
+@given(lengths=LENGTHS, batch_size=st.integers(1, 20), seed=st.integers(0, 9))
+def test_buckets_hold_every_row_once_an_epoch(
+    lengths: list[int], batch_size: int, seed: int
+) -> None:
+    """In batches of the same sizes as at random, so that both see as much in as many steps."""
+    sampler = BucketedSampler(lengths, batch_size, seed)
+    n = len(lengths)
+    steps = steps_per_epoch(n, batch_size)
+    for epoch in range(2):
+        batches = [sampler.indices(epoch * steps + i) for i in range(steps)]
+        assert sorted(itertools.chain(*batches)) == list(range(n))
+        at_random = [batch_indices(n, batch_size, seed, epoch * steps + i) for i in range(steps)]
+        assert list(map(len, batches)) == list(map(len, at_random))
+
+
+@given(lengths=LENGTHS, batch_size=st.integers(1, 20), steps=st.lists(st.integers(0, 60)))
+def test_a_bucketed_step_is_the_same_whatever_came_before(
+    lengths: list[int], batch_size: int, steps: list[int]
+) -> None:
+    jumping = BucketedSampler(lengths, batch_size, 7)
+    for step in steps:
+        assert jumping.indices(step) == BucketedSampler(lengths, batch_size, 7).indices(step)
+
+
+def padding(batches: list[list[int]], lengths: list[int]) -> int:
+    return sum(max(lengths[i] for i in batch) - lengths[j] for batch in batches for j in batch)
+
+
+@given(lengths=LENGTHS, batch_size=st.integers(1, 16))
+def test_buckets_never_pad_more_than_random_batches(lengths: list[int], batch_size: int) -> None:
+    steps = range(2 * steps_per_epoch(len(lengths), batch_size))
+    sampler = BucketedSampler(lengths, batch_size, 1)
+    bucketed = [sampler.indices(step) for step in steps]
+    at_random = [batch_indices(len(lengths), batch_size, 1, step) for step in steps]
+    assert padding(bucketed, lengths) <= padding(at_random, lengths)
+
+
+def test_buckets_come_in_a_random_order() -> None:
+    """Ten thousand rows of all lengths: the mean length of a batch says nothing of its step."""
+    draw = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, 400, (10_000,), generator=draw).tolist()
+    sampler = BucketedSampler(lengths, 10, 3)
+    means = torch.tensor(
+        [sum(lengths[i] for i in sampler.indices(step)) / 10 for step in range(1000)]
+    )
+    steps = torch.arange(1000.0)
+    assert means.std() > 100  # Uniform lengths have 115; those of random batches have 36.
+    # Five standard deviations of a correlation of 1,000 independent pairs, and of neighbours.
+    assert torch.corrcoef(torch.stack([means, steps]))[0, 1].abs() < 0.16
+    assert torch.corrcoef(torch.stack([means[1:], means[:-1]]))[0, 1].abs() < 0.16
+    assert sampler.indices(0) != sampler.indices(1000)
+    assert sampler.indices(0) != BucketedSampler(lengths, 10, 4).indices(0)
 
 
 def test_mixture_draws_within_each_task() -> None:

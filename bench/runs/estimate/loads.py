@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.data import batch_indices, steps_per_epoch
+from bench.data import BucketedSampler, batch_indices, steps_per_epoch
+from bench.training.settings import TrainingSettings
 
 MOST_BATCHES = 64
 """Batches that are looked at for the mean number of positions of a step."""
@@ -86,22 +87,24 @@ def positions(inputs: Sequence[int], answers: Sequence[int], prompt_length: int)
 
 
 def task_training(
-    lengths: Lengths, batch_size: int, steps: int, seed: int, prompt_length: int, every: int
+    lengths: Lengths, settings: TrainingSettings, steps: int, seed: int, prompt_length: int
 ) -> TrainingLoad:
     """A training on one task: its batches are those of :class:`bench.training.streams.TaskStream`.
 
     Args:
         lengths: of the training examples.
-        batch_size: examples per step.
+        settings: of the training.
         steps: of the whole training.
         seed: of the order of the examples.
         prompt_length: tokens of the prompt.
-        every: steps between evaluations.
     """
-    read = len(lengths.inputs)
+    read, batch_size = len(lengths.inputs), settings.batch_size
+    buckets = BucketedSampler(lengths.inputs, batch_size, seed)
     both = [i + a for i, a in zip(lengths.inputs, lengths.answers, strict=True)]
 
     def batch(step: int) -> list[int]:
+        if settings.batching == "bucketed":
+            return buckets.indices(step)
         return batch_indices(read, batch_size, seed, step)
 
     a_epoch = steps_per_epoch(read, batch_size)
@@ -115,7 +118,9 @@ def task_training(
         )
         for chosen in looked_at
     ]
-    return TrainingLoad(steps, tokens, sum(padded) / len(padded), evaluations(steps, every))
+    return TrainingLoad(
+        steps, tokens, sum(padded) / len(padded), evaluations(steps, settings.evaluate_every)
+    )
 
 
 def evaluations(steps: int, every: int) -> int:

@@ -141,9 +141,7 @@ class Workload:
             lengths = self._shots(training.task, training.shots, seed)
         steps = settings.total_steps(lengths.examples)
         length = training.setting.prompt_length
-        return task_training(
-            lengths, settings.batch_size, steps, seed, length, settings.evaluate_every
-        )
+        return task_training(lengths, settings, steps, seed, length)
 
     def _mixture(self, training: Training) -> TrainingLoad:
         """A source stage: its first batches, drawn as :class:`MixtureStream` draws them."""

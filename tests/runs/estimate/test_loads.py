@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 import pytest
@@ -20,6 +21,7 @@ from bench.runs.estimate.loads import (
     positions,
     task_training,
 )
+from bench.training.settings import Batching, TrainingSettings
 from bench.training.streams import TaskStream
 
 sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4)), min_size=1, max_size=12)
@@ -37,6 +39,18 @@ def encoded(examples: Sequence[tuple[int, int]]) -> EncodedExamples:
     return EncodedExamples(table, pad_id=0)
 
 
+def training_settings(**changes: Any) -> TrainingSettings:
+    values: dict[str, Any] = {
+        "steps": 7,
+        "epochs": None,
+        "warmup_steps": 0,
+        "gradient_clip": None,
+        "patience": None,
+        "evaluation_batch_size": 1,
+    }
+    return TrainingSettings(**{**values, **changes})
+
+
 def lengths(examples: Sequence[tuple[int, int]], share: float = 1.0) -> Lengths:
     return Lengths([inputs for inputs, _ in examples], [answers for _, answers in examples], share)
 
@@ -48,21 +62,29 @@ def test_positions_of_a_batch_by_hand() -> None:
 
 def test_a_training_by_hand() -> None:
     # All three examples in every batch: 3+5+2 input tokens and 1+1+2 answer tokens a step.
-    load = task_training(lengths([(3, 1), (5, 1), (2, 2)]), 4, 7, 42, 10, 3)
+    chosen = training_settings(batch_size=4, evaluate_every=3)
+    load = task_training(lengths([(3, 1), (5, 1), (2, 2)]), chosen, 7, 42, 10)
     assert load.steps == 7
     assert load.tokens == 7 * 14
     assert load.positions == 3 * (10 + 5 + 2)
     assert load.evaluations == 3  # After steps 3 and 6, and at the end.
 
 
-@given(sizes, st.integers(1, 5), st.integers(1, 40), st.integers(0, 3))
-@settings(max_examples=40, deadline=None)
+@given(
+    sizes,
+    st.integers(1, 5),
+    st.integers(1, 40),
+    st.integers(0, 3),
+    st.sampled_from(["random", "bucketed"]),
+)
+@settings(max_examples=60, deadline=None)
 def test_tokens_are_those_of_the_real_batches(
-    examples: list[tuple[int, int]], batch_size: int, steps: int, seed: int
+    examples: list[tuple[int, int]], batch_size: int, steps: int, seed: int, batching: Batching
 ) -> None:
-    stream = TaskStream(encoded(examples), batch_size, seed, torch.device("cpu"))
+    stream = TaskStream(encoded(examples), batch_size, seed, torch.device("cpu"), batching)
     batches = [stream.batch(step) for step in range(1, steps + 1)]
-    load = task_training(lengths(examples), batch_size, steps, seed, 6, 10)
+    chosen = training_settings(batch_size=batch_size, evaluate_every=10, batching=batching)
+    load = task_training(lengths(examples), chosen, steps, seed, 6)
     tokens = sum(int(b.mask.sum() + (b.labels != IGNORED_LABEL).sum()) for b in batches)
     assert load.tokens == tokens
     padded = [len(b) * (6 + b.input_ids.shape[1] + b.labels.shape[1]) for b in batches]
