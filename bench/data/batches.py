@@ -108,10 +108,11 @@ class BucketedSampler:
         full = n // size
         megabatch = size * max(1, min(full // 4, MEGABATCH))
         batches: list[torch.Tensor] = []
-        for rows in order[: full * size].split(megabatch) if full else ():
+        for start in range(0, full * size, megabatch):
+            rows = order[start : min(start + megabatch, full * size)]
             # Rows of one length stay in their random order.
-            by_length = self._lengths[rows].argsort(stable=True)
-            batches += rows[by_length].split(size)
+            rows = rows[self._lengths[rows].argsort(stable=True)]
+            batches += [rows[at : at + size] for at in range(0, len(rows), size)]
         places = torch.randperm(full, generator=generator("buckets", self._seed, epoch))
         rest = [order[full * size :]] if full * size < n else []
         return [batches[place] for place in places] + rest

@@ -1,0 +1,175 @@
+"""Training steps per second against PEFT under the Trainer of transformers, and by precision.
+
+A T5 of t5-small's shape with random weights, dropout on, on rows of mrpc, boolq and mnli. Each
+figure is a ratio of one epoch over the same rows in the same process, once by the clock and once by
+the processor time, which other programs on the machine disturb less. Run with
+``tox -e benchmarks``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+
+from baselines.pt import PromptTuning, PTSettings
+from bench.data import EncodedExamples, encode_examples, load_splits, open_source
+from bench.models.encoder_decoder import EncoderDecoderLM
+from bench.tasks import get_task
+from bench.training.loop import Trainer, Validation
+from bench.training.settings import Batching, TrainingSettings
+from bench.training.streams import TaskStream
+
+TASKS = ("mrpc", "boolq", "mnli")
+ROWS = 128
+"""Of each task: 24 steps an epoch."""
+BATCH = 16
+PROMPT = 100
+STEPS = len(TASKS) * ROWS // BATCH
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What an epoch took."""
+
+    wall: float
+    processor: float
+
+
+def t5_small() -> Any:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=32128,
+        d_model=512,
+        d_kv=64,
+        d_ff=2048,
+        num_layers=6,
+        num_heads=8,
+        dropout_rate=0.1,
+        decoder_start_token_id=0,
+    )
+    return T5ForConditionalGeneration(config)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(shared: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
+
+
+@pytest.fixture(scope="module")
+def examples(shared: Path, tokenizer: Any, tmp_path_factory: Any) -> EncodedExamples:
+    """The first rows of the tasks, one behind the other."""
+    encoder = EncoderDecoderLM(t5_small(), tokenizer, CPU).encoder
+    source = open_source(str(shared / "data"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        parts = []
+        for name in TASKS:
+            rows = load_splits(source, get_task(name)).train.select(range(ROWS))
+            parts.append(encode_examples(rows, get_task(name), encoder, training=True))
+        ids = [example for part in parts for example in part.examples(range(ROWS))]
+        lengths = [length for part in parts for length in part.lengths]
+    table = datasets.Dataset.from_dict(
+        {
+            "input_ids": [example["input_ids"] for example in ids],
+            "labels": [example["labels"] for example in ids],
+            "length": lengths,
+        }
+    )
+    return EncodedExamples(table, encoder.pad_id)
+
+
+def measured(run: Callable[[], object]) -> Seconds:
+    wall, processor = time.perf_counter(), time.process_time()
+    run()
+    return Seconds(time.perf_counter() - wall, time.process_time() - processor)
+
+
+def ours(
+    model: EncoderDecoderLM, examples: EncodedExamples, batching: Batching, steps: int = STEPS
+) -> Seconds:
+    """An epoch of prompt tuning by this project."""
+    settings = TrainingSettings(
+        steps=steps,
+        epochs=None,
+        batch_size=BATCH,
+        warmup_steps=2,
+        evaluate_every=steps,
+        gradient_clip=1.0,
+        patience=None,
+        evaluation_batch_size=BATCH,
+    )
+    trainer = Trainer(
+        model,
+        PromptTuning(model.initial_prompt(PROMPT, 42), PTSettings()),
+        TaskStream(examples, BATCH, 42, CPU, batching),
+        settings,
+        42,
+        lambda: Validation({"accuracy": 0.0}),
+    )
+    return measured(trainer.run)
+
+
+def peft_epoch(examples: EncodedExamples, tokenizer: Any, folder: Path) -> Seconds:
+    """The same by PEFT: one prompt before the encoder, batches at random, dynamic padding."""
+    peft = pytest.importorskip("peft", reason="the peer it is compared with, of the extra test")
+    from transformers import DataCollatorForSeq2Seq, TrainingArguments
+    from transformers import Trainer as PeerTrainer
+
+    config = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=PROMPT, num_transformer_submodules=1
+    )
+    trainer = PeerTrainer(
+        model=peft.get_peft_model(t5_small(), config),
+        args=TrainingArguments(
+            output_dir=str(folder),
+            per_device_train_batch_size=BATCH,
+            max_steps=STEPS,
+            learning_rate=0.3,
+            warmup_steps=2,
+            weight_decay=1e-5,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            use_cpu=True,
+        ),
+        train_dataset=datasets.Dataset.from_list(
+            [dict(example) for example in examples.examples(range(len(examples)))]
+        ),
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+    )
+    return measured(trainer.train)
+
+
+def told(benchmark: Any, name: str, slow: Seconds, fast: Seconds) -> None:
+    wall, processor = slow.wall / fast.wall, slow.processor / fast.processor
+    benchmark.extra_info[name] = {"wall": round(wall, 2), "processor": round(processor, 2)}
+    print(f"\n{name}: {wall:.2f} times as fast ({processor:.2f} by processor time)")
+
+
+@pytest.mark.benchmark(group="training")
+def test_prompt_tuning_against_peft(
+    examples: EncodedExamples, tokenizer: Any, tmp_path: Path, benchmark: Any
+) -> None:
+    """Aim: at least 1.3 times the examples per second, with batches by length."""
+    model = EncoderDecoderLM(t5_small(), tokenizer, CPU)
+    ours(model, examples, "random", steps=1)
+    peer = peft_epoch(examples, tokenizer, tmp_path)
+    at_random = ours(model, examples, "random")
+    bucketed = benchmark.pedantic(ours, (model, examples, "bucketed"), rounds=1)
+    told(benchmark, "random batches over PEFT", peer, at_random)
+    told(benchmark, "bucketed batches over PEFT", peer, bucketed)
+    assert len(examples) == STEPS * BATCH
