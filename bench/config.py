@@ -27,6 +27,7 @@ from bench.config_values import (
     special_architectures,
 )
 from bench.errors import ConfigError, UnknownNameError
+from bench.models.info import Precision
 from bench.registry import MethodSpec, method_entry, parse_method
 from bench.tasks import SUITES, get_suite, get_task
 from bench.training.settings import TrainingSettings
@@ -87,6 +88,7 @@ class RunConfig:
         sources: source tasks of the transfer methods, in this order.
         source_prompts: stored prompts, by source task, that are used instead of training one; each
             by its digest or the beginning of it.
+        precision: of the frozen weights, ``float32`` or ``bf16``; prompts are float32.
         device: where to run, as torch names it; ``auto`` takes a GPU if there is one.
         training: how a prompt is trained on a target.
         source_training: how the source prompts are.
@@ -110,6 +112,7 @@ class RunConfig:
     tasks: tuple[str, ...] = ()
     sources: Annotated[tuple[str, ...], Len(1)] = SUITES["sources"]
     source_prompts: dict[str, DigestPrefix] = Field(default_factory=dict)
+    precision: Precision = "float32"
     device: str = "auto"
     method_options: dict[str, MethodOptions] = Field(default_factory=dict)
 

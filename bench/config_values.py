@@ -16,6 +16,7 @@ from bench.tasks import SUITES
 PRESETS = ("smoke", "paper")
 PROTOCOL = (
     "data_seed",
+    "precision",
     "prompt_length",
     "input_length",
     "validation_rows",

@@ -57,8 +57,8 @@ class ModelOutput:
 
     Attributes:
         loss: scalar, token cross-entropy averaged over the non-padded target tokens.
-        logits: ``(B, T, V)`` scores of the target tokens.
-        hidden: ``(B, r+L, d)`` last hidden states over prompt and input.
+        logits: ``(B, T, V)`` float32, scores of the target tokens.
+        hidden: ``(B, r+L, d)`` last hidden states over prompt and input, in the model's precision.
         hidden_mask: ``(B, r+L)`` 1 where ``hidden`` is not padding.
     """
 

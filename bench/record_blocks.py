@@ -103,6 +103,7 @@ class CellBlock(_Block):
         input_length: cap on the tasks' own input lengths, in tokens; None: no cap.
         training: options of the training loop, plain values.
         requires: digests of the trainings whose prompts this one started from.
+        precision: of the frozen weights; records of older versions do not name it.
     """
 
     method: MethodBlock
@@ -118,6 +119,7 @@ class CellBlock(_Block):
     training: Mapping[str, Plain]
     code: CodeBlock
     requires: tuple[Digest, ...]
+    precision: Literal["float32", "bf16"] = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)

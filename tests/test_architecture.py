@@ -34,7 +34,7 @@ ARROWS = {
     "bench.config": BASE
     | {"bench.config_values", "bench.registry", "bench.tasks", "bench.training.settings"}
     # What a preset says may depend on the kind of the model.
-    | {"bench.models.loading"},
+    | {"bench.models.info", "bench.models.loading"},
     "bench.config_values": BASE | {"bench.tasks"},
     "bench.record_blocks": set(),
     "bench.records": BASE | {"bench.files", "bench.record_blocks"},

@@ -30,12 +30,14 @@ VALID: dict[str, Any] = json.loads(FINISHED.read_text())
 LATER = {"predictions": None, "sources": None, "seal": None}
 """Keys that records of the first days of schema 1 lack."""
 LATER_OF_TRAINING = {"micro_batch_size": None}
+LATER_OF_CELL = {"precision": "float32"}
 
 
 def complete(content: dict[str, Any]) -> dict[str, Any]:
     """A record with the keys that came later."""
     training = content["training"]
-    return LATER | content | {"training": training and LATER_OF_TRAINING | training}
+    cell = LATER_OF_CELL | content["cell"]
+    return LATER | content | {"cell": cell, "training": training and LATER_OF_TRAINING | training}
 
 
 def write_json(path: Path, content: object) -> Path:
@@ -74,7 +76,11 @@ def test_every_object_with_fixed_keys_is_closed() -> None:
         assert schema["additionalProperties"] is False
         optional = {
             name
-            for key, later in (("schema", LATER), ("best_step", LATER_OF_TRAINING))
+            for key, later in (
+                ("schema", LATER),
+                ("best_step", LATER_OF_TRAINING),
+                ("prompt_length", LATER_OF_CELL),
+            )
             for name in later
             if key in schema["properties"]
         }

@@ -9,6 +9,7 @@ import click
 
 from bench.commands.folders import folder_options
 from bench.commands.names import complete_tasks, plugin_option
+from bench.models.info import Precision
 
 
 @click.command()
@@ -16,6 +17,11 @@ from bench.commands.names import complete_tasks, plugin_option
 @click.option("--task", required=True, shell_complete=complete_tasks, help="Task to answer.")
 @click.option("--model", default="tiny", show_default=True, help="Model the prompt belongs to.")
 @click.option("--tokenizer", help="Tokenizer, as for bench run.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    help="Of the frozen weights; as the prompt was trained if not given.",
+)
 @click.option("--data", default="bundled", show_default=True, help="As for bench run.")
 @click.option("--data-seed", default=42, show_default=True, help="Of the split of the rows.")
 @click.option("--input-length", type=click.IntRange(min=8), help="Cap on input tokens.")
@@ -39,6 +45,7 @@ def evaluate(
     task: str,
     model: str,
     tokenizer: str | None,
+    precision: Precision | None,
     data: str,
     data_seed: int,
     input_length: int | None,
@@ -64,7 +71,8 @@ def evaluate(
     stored = folder.load(folder.find(digest))
     info = describe(model, tokenizer)
     require_model(stored, info)
-    frozen = load(model, device, tokenizer)
+    precision = precision or stored.card.training.get("precision", "float32")
+    frozen = load(model, device, tokenizer, precision)
     examples = Examples(open_source(data), frozen.encoder, data_seed, input_length)
     done = evaluate_prompt(stored, frozen, examples, task, split, batch_size, beams)
     toys = [place for place, toy in (("model", info.bundled), ("data", data == "bundled")) if toy]
@@ -72,6 +80,7 @@ def evaluate(
         "prompt": stored.card.digest,
         "task": task,
         "split": split,
+        "precision": precision,
         "rows": len(done.predictions),
         "bundled": toys,
         "metrics": dict(done.scores.metrics),

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from bench.commands.names import complete_suites, complete_tasks, plugin_option
+from bench.models.info import Precision
 
 
 @click.command()
@@ -15,6 +16,13 @@ from bench.commands.names import complete_suites, complete_tasks, plugin_option
 @click.option("--task", multiple=True, shell_complete=complete_tasks, help="May be repeated.")
 @click.option("--model", default="tiny", show_default=True, help="As for bench run.")
 @click.option("--tokenizer", help="As for bench run.")
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "bf16"]),
+    help="Of the frozen weights.",
+)
 @click.option("--data", default="bundled", show_default=True, help="As for bench run.")
 @click.option("--data-seed", default=42, show_default=True, help="Of the split of the rows.")
 @click.option("--input-length", type=click.IntRange(min=8), help="Cap on input tokens.")
@@ -33,6 +41,7 @@ def floors(
     task: tuple[str, ...],
     model: str,
     tokenizer: str | None,
+    precision: Precision,
     data: str,
     data_seed: int,
     input_length: int | None,
@@ -61,11 +70,17 @@ def floors(
         get_task(name)  # A wrong name is told before the model is loaded.
     info = describe(model, tokenizer)
     toys = [place for place, toy in (("model", info.bundled), ("data", data == "bundled")) if toy]
-    frozen = load(model, device, tokenizer)
+    frozen = load(model, device, tokenizer, precision)
     examples = Examples(open_source(data), frozen.encoder, data_seed, input_length)
     found = [floor(frozen, examples, name, batch_size) for name in names]
     if form == "json":
-        values = {"model": info.name, "data": data, "data_seed": data_seed, "bundled": toys}
+        values = {
+            "model": info.name,
+            "precision": precision,
+            "data": data,
+            "data_seed": data_seed,
+            "bundled": toys,
+        }
         click.echo(json.dumps({**values, "floors": [asdict(item) for item in found]}, indent=1))
         return
     click.echo(
@@ -79,6 +94,6 @@ def floors(
             disable_numparse=True,
         )
     )
-    click.echo(f"\nModel: {info.name}. Data: {data}, split seed {data_seed}.")
+    click.echo(f"\nModel: {info.name} in {precision}. Data: {data}, split seed {data_seed}.")
     if toys:
         click.echo(f"(bundled {' and '.join(toys)}: no result about the tasks)")

@@ -52,6 +52,11 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         help="Bundled name (see 'bench list models'), folder, or hub id such as google-t5/t5-base.",
     ),
     click.option("--tokenizer", help="Folder or hub id of another tokenizer than the model's own."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bf16"]),
+        help="Of the frozen weights; prompts are float32.",
+    ),
     click.option("--data", help="'bundled', 'hub', or a folder with <task>/<split>.parquet."),
     click.option("--preset", default="smoke", show_default=True, help="'smoke' or 'paper'."),
     click.option(
@@ -138,7 +143,9 @@ def overwrite_of(context: click.Context) -> Any:
 def _values(options: dict[str, Any]) -> dict[str, Any]:
     """Given options as configuration values; naming tasks or suites replaces the preset's."""
     values: dict[str, Any] = {
-        key: options[key] for key in ("model", "tokenizer", "data") if options[key] is not None
+        key: options[key]
+        for key in ("model", "tokenizer", "precision", "data")
+        if options[key] is not None
     }
     if options["suites"] or options["tasks"]:
         values["suites"], values["tasks"] = list(options["suites"]), list(options["tasks"])
@@ -157,7 +164,7 @@ def _refuse_beside_bundle(context: click.Context) -> None:
     """The options that say what to run have no place beside ``--from``."""
     for name in (
         *("suites", "tasks", "methods", "shots", "seeds"),
-        *("preset", "file", "items", "source_prompts"),
+        *("precision", "preset", "file", "items", "source_prompts"),
     ):
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             parameter = next(p for p in context.command.params if p.name == name)

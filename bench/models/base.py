@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import ConfigError, ModelError
 from bench.models.encoders import TokenEncoder
-from bench.models.info import Architecture
-from bench.protocol import Batch, ModelOutput
+from bench.models.info import Architecture, Precision
+from bench.protocol import IGNORED_LABEL, Batch, ModelOutput
 from bench.seeding import generator
 
 INITIAL_VOCABULARY = 5000
 """``P_init`` is drawn from the embeddings of the first so many token ids (published code)."""
+
+
+DTYPES: Mapping[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 class FrozenLM(abc.ABC):
@@ -31,6 +35,18 @@ class FrozenLM(abc.ABC):
         self.tokenizer = tokenizer
         self.encoder = self.encoder_type(tokenizer)
         self.device = device
+        # As the weights were read, whatever precision they are rounded to later.
+        first = self.embedding.weight.detach()[:INITIAL_VOCABULARY]
+        self._initial_vocabulary = first.to("cpu", torch.float32, copy=True)
+
+    def store_weights_in(self, precision: Precision) -> None:
+        """Round the frozen weights to a precision, in which the model then computes.
+
+        Buffers, such as the frequencies of rotary positions, keep theirs; so does ``P_init``, so
+        that prompts of both precisions start at the same place.
+        """
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.to(DTYPES[precision])
 
     @property
     def width(self) -> int:
@@ -50,20 +66,20 @@ class FrozenLM(abc.ABC):
         """``P_init`` ``(r, d)`` float32 on the CPU: embeddings of ``r`` distinct random token ids.
 
         The same for every task of one (model, seed), as task vectors are differences to it
-        (Lester et al. 2021; published code: ``permutation(5000)[:r]``).
+        (Lester et al. 2021; published code: ``permutation(5000)[:r]``). Taken from the weights in
+        float32, so it is the same for every precision.
 
         Raises:
             ConfigError: the vocabulary has fewer than ``length`` tokens.
         """
-        candidates = min(INITIAL_VOCABULARY, self.embedding.num_embeddings)
+        candidates = len(self._initial_vocabulary)
         if length > candidates:
             raise ConfigError(
                 f"prompt_length: {length} is more than the {candidates} token embeddings to "
                 "start from; choose a shorter prompt"
             )
         ids = torch.randperm(candidates, generator=generator("initial prompt", seed))[:length]
-        weight = self.embedding.weight.detach()
-        return weight[ids.to(weight.device)].float().cpu().clone()
+        return self._initial_vocabulary[ids]
 
     @property
     def positions(self) -> int | None:
@@ -147,6 +163,17 @@ def prepend(prompt: Tensor, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
         the prompt.
     """
     rows = inputs.shape[0]
-    prompt = prompt.to(inputs.dtype).expand(rows, -1, -1)
+    # Expanded first, so that the gradients of the rows are added up in the prompt's own type.
+    prompt = prompt.expand(rows, -1, -1).to(inputs.dtype)
     ones = mask.new_ones(rows, prompt.shape[1])
     return torch.cat([prompt, inputs], dim=1), torch.cat([ones, mask], dim=1)
+
+
+def token_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the target tokens that count.
+
+    Args:
+        logits: ``(B, T, V)`` float32.
+        labels: ``(B, T)``, :data:`~bench.protocol.IGNORED_LABEL` on padding.
+    """
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL)

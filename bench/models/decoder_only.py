@@ -6,11 +6,10 @@ import inspect
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import ModelError
-from bench.models.base import FrozenLM, prepend
+from bench.models.base import FrozenLM, prepend, token_cross_entropy
 from bench.models.encoders import CausalEncoder, TokenEncoder
 from bench.models.info import Architecture
 from bench.protocol import IGNORED_LABEL, Batch, ModelOutput
@@ -65,10 +64,8 @@ class DecoderOnlyLM(FrozenLM):
             output_hidden_states=True,
             **options,
         )
-        logits = output.logits[:, -length:]  # (B, T, V)
-        loss = F.cross_entropy(
-            logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED_LABEL
-        )
+        logits = output.logits[:, -length:].float()  # (B, T, V)
+        loss = token_cross_entropy(logits, batch.labels)
         return ModelOutput(loss, logits, output.hidden_states[-1][:, : read.shape[1]], mask)
 
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bench.models.base import FrozenLM, prepend
+from bench.models.base import FrozenLM, prepend, token_cross_entropy
 from bench.models.info import Architecture
 from bench.protocol import Batch, ModelOutput
 
@@ -18,8 +18,15 @@ class EncoderDecoderLM(FrozenLM):
 
     def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
         inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
-        output = self.model(inputs_embeds=inputs, attention_mask=mask, labels=batch.labels)
-        return ModelOutput(output.loss, output.logits, output.encoder_last_hidden_state, mask)
+        output = self.model(
+            inputs_embeds=inputs,
+            attention_mask=mask,
+            decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(batch.labels),  # type: ignore[operator]
+            use_cache=False,
+        )
+        logits = output.logits.float()  # (B, T, V)
+        loss = token_cross_entropy(logits, batch.labels)
+        return ModelOutput(loss, logits, output.encoder_last_hidden_state, mask)
 
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
         with self.inference():

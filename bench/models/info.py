@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Architecture = Literal["encoder-decoder", "decoder-only"]
+Precision = Literal["float32", "bf16"]
+"""In what the frozen weights are stored and used; what is trained is float32 in any case."""
 
 
 @dataclass(frozen=True)

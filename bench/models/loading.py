@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 from bench.errors import ModelError, one_line
 from bench.models.base import FrozenLM
 from bench.models.catalog import BUNDLED, auto_class
-from bench.models.info import Architecture, ModelInfo, digest_of, folder_name, is_folder_name
+from bench.models.info import (
+    Architecture,
+    ModelInfo,
+    Precision,
+    digest_of,
+    folder_name,
+    is_folder_name,
+)
 
 T = TypeVar("T")
 
@@ -93,8 +100,19 @@ def architecture_of(name: str) -> Architecture:
     return _architecture(name, _config(name, _locate(name)))
 
 
-def load(name: str, device: str = "cpu", tokenizer: str | None = None) -> FrozenLM:
+def load(
+    name: str,
+    device: str = "cpu",
+    tokenizer: str | None = None,
+    precision: Precision = "float32",
+) -> FrozenLM:
     """Load a frozen model in evaluation mode.
+
+    Args:
+        name: as for :func:`describe`.
+        device: as torch names it.
+        tokenizer: as for :func:`describe`.
+        precision: of the weights; they are read in float32 and then rounded.
 
     Raises:
         ModelError: it cannot be read, or its architecture is not supported.
@@ -111,7 +129,9 @@ def load(name: str, device: str = "cpu", tokenizer: str | None = None) -> Frozen
     else:
         module, words = _load_pretrained(name, _locate(name), tokenizer, architecture)
     adapter = DecoderOnlyLM if architecture == "decoder-only" else EncoderDecoderLM
-    return adapter(module, words, torch.device(device))
+    model = adapter(module, words, torch.device(device))
+    model.store_weights_in(precision)
+    return model
 
 
 def _load_pretrained(

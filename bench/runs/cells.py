@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from bench.models.info import ModelInfo
+from bench.models.info import ModelInfo, Precision
 from bench.record_blocks import record_file_name
 from bench.registry import MethodSpec, method_entry
 from bench.runs.code import harness_digest, method_digest
@@ -60,6 +60,7 @@ class Setting:
         prompt_length: ``r``.
         input_length: cap on input tokens, or None.
         validation_rows: most rows to validate on, or None.
+        precision: of the frozen weights.
     """
 
     model: ModelInfo
@@ -67,6 +68,7 @@ class Setting:
     prompt_length: int
     input_length: int | None
     validation_rows: int | None
+    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Training:
             "seed": self.seed,
             "hyperparameters": asdict(self.hyperparameters),
             "model": self.setting.model.digest,
+            "precision": self.setting.precision,
             "data_seed": self.setting.data_seed,
             "prompt_length": self.setting.prompt_length,
             "input_length": self.setting.input_length,

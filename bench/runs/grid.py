@@ -92,7 +92,7 @@ def equip(grid: Grid) -> Equipment:
     """
     config = grid.config
     grid.folder.check_writable()
-    model = load(config.model, config.torch_device(), config.tokenizer)
+    model = load(config.model, config.torch_device(), config.tokenizer, config.precision)
     require_starts(grid.plan.cells, model)
     examples = Examples(
         open_source(config.data),

@@ -97,6 +97,7 @@ class _Planner:
             config.prompt_length,
             config.input_length,
             config.validation_rows,
+            config.precision,
         )
         self.pt = config.method_spec("pt")
         self.trainings: dict[str, Training] = {}

@@ -167,6 +167,7 @@ def _cell_block(cell: Cell, parameters: int) -> CellBlock:
         data_seed=setting.data_seed,
         prompt_length=setting.prompt_length,
         input_length=setting.input_length,
+        precision=setting.precision,
         preset=cell.preset,
         training=asdict(training.hyperparameters),
         code=CodeBlock(**training.code),

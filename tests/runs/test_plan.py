@@ -176,6 +176,8 @@ def only(found: Plan, method: str = "dtvg", task: str = "cb") -> Training:
         ("pt", {"items": ["training.evaluation_batch_size=7"]}),
         ("pt", {"items": ["data_seed=1"]}),
         ("pt", {"items": ["prompt_length=7"]}),
+        ("pt", {"items": ["precision=bf16"]}),
+        ("pt", {"items": ["training.batching=bucketed"]}),
         ("pt", {"items": ["input_length=64"]}),
         ("pt", {"items": ["input_length=null"]}),
         ("pt", {"items": ["validation_rows=7"]}),

@@ -76,7 +76,7 @@ def make_estimator(
             costs = _observed(grid, workload, trainings, records, start)
         if costs is None:
             began = time.perf_counter()
-            model = load(config.model, device, config.tokenizer)
+            model = load(config.model, device, config.tokenizer, config.precision)
             start += time.perf_counter() - began
             store = grid.folder.prompts
             costs = calibrate(config, trainings, workload, model, store, start, say)

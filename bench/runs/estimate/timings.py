@@ -105,7 +105,9 @@ class Templates:
         if template is None or self._data.get(task) != values["data"]:
             return None
         setting = template.setting
-        if values["model"] != setting.model.digest:
+        # Cards of older versions name no precision: there was one.
+        precision = values.get("precision", "float32")
+        if (values["model"], precision) != (setting.model.digest, setting.precision):
             return None
         if (values["data_seed"], values["input_length"]) != (
             setting.data_seed,
@@ -170,6 +172,7 @@ def _values(record: Record) -> dict[str, Any]:
         "seed": cell.seed,
         "hyperparameters": dict(cell.training),
         "model": cell.model.digest,
+        "precision": cell.precision,
         "data_seed": cell.data_seed,
         "prompt_length": cell.prompt_length,
         "input_length": cell.input_length,
