@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bench.errors import ModelError
 from bench.models.base import FrozenLM, prepend
+from bench.models.decoding import greedy_loop
 from bench.models.encoders import CausalEncoder, TokenEncoder
 from bench.models.info import Architecture
 from bench.protocol import IGNORED_LABEL, Batch, ModelOutput
@@ -79,6 +80,7 @@ class DecoderOnlyLM(FrozenLM):
                 inputs_embeds=read,
                 attention_mask=mask,
                 generation_config=self._decoding(max_new_tokens=max_tokens, num_beams=beams),
+                custom_generate=greedy_loop(self.model) if beams == 1 else None,
             )
         return self.decode(ids)
 
