@@ -182,6 +182,8 @@ class TrainingBlock(_Block):
         prompt: digest of the training that gave it: its name in the prompt store.
         micro_batch_size: rows per pass, accumulated to the same batch, if memory ran out; else None
             or left out.
+        evaluation_micro_batch_size: fewest rows answered at once, if memory ran out with the
+            evaluation batch; else None or left out.
     """
 
     trainable_parameters: Count
@@ -193,6 +195,7 @@ class TrainingBlock(_Block):
     initial_digest: Digest | None
     prompt: Digest
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None
+    evaluation_micro_batch_size: Annotated[int, Field(ge=1)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.errors import ModelError
 from bench.models.base import FrozenLM, prepend, token_cross_entropy
+from bench.models.decoding import greedy_loop
 from bench.models.encoders import CausalEncoder, TokenEncoder
 from bench.models.info import Architecture
 from bench.protocol import IGNORED_LABEL, Batch, ModelOutput
@@ -76,6 +77,7 @@ class DecoderOnlyLM(FrozenLM):
                 inputs_embeds=read,
                 attention_mask=mask,
                 generation_config=self._decoding(max_new_tokens=max_tokens, num_beams=beams),
+                custom_generate=greedy_loop(self.model) if beams == 1 else None,
             )
         return self.decode(ids)
 

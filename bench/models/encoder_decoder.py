@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from bench.models.base import FrozenLM, prepend, token_cross_entropy
+from bench.models.decoding import greedy_loop
 from bench.models.info import Architecture
 from bench.protocol import Batch, ModelOutput
 
@@ -37,5 +38,6 @@ class EncoderDecoderLM(FrozenLM):
                 max_new_tokens=max_tokens,
                 do_sample=False,
                 num_beams=beams,
+                custom_generate=greedy_loop(self.model) if beams == 1 else None,
             )
         return self.decode(ids)

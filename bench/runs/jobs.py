@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.data import EncodedExamples
 from bench.errors import PromptError
 from bench.models.base import FrozenLM
 from bench.protocol import (
@@ -24,6 +25,8 @@ from bench.runs.cells import Required, Training
 from bench.runs.examples import Examples
 from bench.runs.prompts import MERGED, Form, StoredPrompt
 from bench.seeding import derive_seed
+from bench.tasks import Task
+from bench.tasks.metrics import TaskScores
 from bench.training.evaluation import PromptSource, evaluate, fixed_prompt
 from bench.training.loop import BatchStream, Validation, snapshot
 from bench.training.streams import MixtureStream, TaskStream
@@ -42,11 +45,24 @@ class TrainingRows:
 
 
 class Job(abc.ABC):
-    """What the training loop needs for one training."""
+    """What the training loop needs for one training.
+
+    Attributes:
+        module: to train.
+        stream: its batches.
+        rows: behind it.
+        evaluation_micro_batch_size: most rows answered at once on validation, if memory ran out
+            with more.
+    """
 
     module: Trainable[Any]
     stream: BatchStream
     rows: TrainingRows
+
+    def __init__(self, training: Training, model: FrozenLM) -> None:
+        self._model = model
+        self._settings = training.hyperparameters
+        self.evaluation_micro_batch_size: int | None = None
 
     @abc.abstractmethod
     def validate(self) -> Validation:
@@ -56,6 +72,13 @@ class Job(abc.ABC):
     def tensors(self) -> tuple[Form, dict[str, Tensor]]:
         """What to store of the trained module."""
 
+    def _evaluate(self, prompt: PromptSource, examples: EncodedExamples, task: Task) -> TaskScores:
+        """Scores of the answers; memory that ran out once is not asked for again."""
+        rows = self.evaluation_micro_batch_size or self._settings.evaluation_batch_size
+        done = evaluate(self._model, prompt, examples, task, rows, self._settings.beams)
+        self.evaluation_micro_batch_size = done.micro_batch_size or self.evaluation_micro_batch_size
+        return done.scores
+
 
 class TargetJob(Job):
     """A method on one target task (or PT on a source task)."""
@@ -63,21 +86,23 @@ class TargetJob(Job):
     def __init__(
         self, training: Training, model: FrozenLM, examples: Examples, supply: Supply
     ) -> None:
-        settings = training.hyperparameters
-        self._model = model
+        super().__init__(training, model)
         self._task = examples.task(training.task)
-        self._decoding = (settings.evaluation_batch_size, settings.beams)
         self._validation = examples.evaluation(training.task, "validation")
         chosen = examples.training(training.task, training.shots, training.seed)
         self.module: PromptMethod[Any] = build_method(training, model, supply)
         self.stream = TaskStream(
-            chosen.encoded, settings.batch_size, training.seed, model.device, settings.batching
+            chosen.encoded,
+            self._settings.batch_size,
+            training.seed,
+            model.device,
+            self._settings.batching,
         )
         self.rows = TrainingRows(chosen.rows, len(self._validation), chosen.few_shot)
 
     def validate(self) -> Validation:
         prompt = prompt_source(self.module, self._model)
-        scores = evaluate(self._model, prompt, self._validation, self._task, *self._decoding).scores
+        scores = self._evaluate(prompt, self._validation, self._task)
         return Validation(scores.metrics, scores.valid_label_share)
 
     def tensors(self) -> tuple[Form, dict[str, Tensor]]:
@@ -93,9 +118,7 @@ class SourceStageJob(Job):
     def __init__(
         self, training: Training, model: FrozenLM, examples: Examples, supply: Supply
     ) -> None:
-        settings = training.hyperparameters
-        self._model = model
-        self._decoding = (settings.evaluation_batch_size, settings.beams)
+        super().__init__(training, model)
         names = [required.task for required in training.requires]
         self._tasks = [examples.task(name) for name in names]
         self._validation = [examples.evaluation(name, "validation") for name in names]
@@ -113,7 +136,7 @@ class SourceStageJob(Job):
         self.stream = MixtureStream(
             [part.encoded for part in chosen],
             self.module,
-            settings.batch_size,
+            self._settings.batch_size,
             training.seed,
             model.device,
         )
@@ -125,8 +148,8 @@ class SourceStageJob(Job):
         parts = zip(self._tasks, self._validation, strict=True)
         for index, (task, examples) in enumerate(parts):
             prompt = fixed_prompt(self.module.task_prompt(index))
-            done = evaluate(self._model, prompt, examples, task, *self._decoding)
-            scores[task.name] = sum(done.scores.metrics.values()) / len(done.scores.metrics)
+            found = self._evaluate(prompt, examples, task).metrics
+            scores[task.name] = sum(found.values()) / len(found)
         return Validation(scores)
 
     def tensors(self) -> tuple[Form, dict[str, Tensor]]:

@@ -65,6 +65,8 @@ def finished(
     card = stored.card
     result = card.result
     best = next(point for point in result["curve"] if point["step"] == result["best_step"])
+    on_validation = result.get("evaluation_micro_batch_size")
+    evaluated_at_once = [rows for rows in (on_validation, test.micro_batch_size) if rows]
     timing = {**card.timing, "finished": now(), "evaluation_seconds": evaluation_seconds}
     rows = examples.evaluation(task.name, "test")
     predictions = judge(
@@ -105,6 +107,7 @@ def finished(
             prompt=card.digest,
             # Cards of older versions lack it.
             micro_batch_size=result.get("micro_batch_size"),
+            evaluation_micro_batch_size=min(evaluated_at_once, default=None),
         ),
         diagnostics=_diagnostics(result),
         timing=TimingBlock(**timing),

@@ -158,6 +158,7 @@ class Workshop:
                 "curve": result.curve,
                 "history": result.history,
                 "micro_batch_size": result.micro_batch_size,
+                "evaluation_micro_batch_size": job.evaluation_micro_batch_size,
             },
             timing={
                 "started": started,

@@ -37,9 +37,13 @@ def parts(batch: Batch, rows: int) -> Iterator[tuple[Batch, Tensor]]:
     total = tokens.sum()
     for start in range(0, len(batch), rows):
         here = slice(start, start + rows)
-        tasks = None if batch.task_ids is None else batch.task_ids[here]
-        part = Batch(batch.input_ids[here], batch.mask[here], batch.labels[here], tasks)
-        yield part, tokens[here].sum() / total
+        yield rows_of(batch, here), tokens[here].sum() / total
 
 
-__all__ = ["is_out_of_memory", "parts", "release_memory"]
+def rows_of(batch: Batch, here: slice) -> Batch:
+    """Some rows of a batch."""
+    tasks = None if batch.task_ids is None else batch.task_ids[here]
+    return Batch(batch.input_ids[here], batch.mask[here], batch.labels[here], tasks)
+
+
+__all__ = ["is_out_of_memory", "parts", "release_memory", "rows_of"]

@@ -1,4 +1,4 @@
-"""Memory that runs out in training: smaller parts, the same training."""
+"""Memory that runs out: smaller parts, the same training and the same answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 import pytest
+import torch
 
 from bench.data.samples import SIZES, generate
 from bench.models.encoder_decoder import EncoderDecoderLM
@@ -94,3 +95,59 @@ def test_a_row_that_does_not_fit_fails_its_cell_alone(
     assert record.status == "failed"
     assert "can't allocate memory" in record.error.message
     assert passes == []
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes answers to more rows than fit fail as PyTorch does."""
+    sizes: list[int] = []
+
+    def limit(rows: int) -> list[int]:
+        answer = EncoderDecoderLM.answer
+
+        def limited(self: Any, prompt: Any, batch: Any, *rest: Any) -> list[str]:
+            sizes.append(len(batch))
+            if len(batch) > rows:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            assert len(prompt) in (1, len(batch))
+            return answer(self, prompt, batch, *rest)
+
+        monkeypatch.setattr(EncoderDecoderLM, "answer", limited)
+        return sizes
+
+    return limit
+
+
+@pytest.mark.parametrize("method", ["pt", "attempt"])
+def test_answers_in_parts(
+    method: str, configure: Any, run: Any, tmp_path: Path, few_at_once: Any
+) -> None:
+    """ATTEMPT has a prompt for each row, and counts how often it is asked for one."""
+    config = configure(tasks=["cb"], methods=[method], seeds=[42])
+    whole = run(config, tmp_path / "whole")
+    sizes = few_at_once(3)
+    parted = run(config, tmp_path / "parted")
+    (one,), (two,) = whole.records.values(), parted.records.values()
+    assert (one.status, two.status) == ("finished", "finished")
+    assert one.training.evaluation_micro_batch_size is None
+    assert two.training.evaluation_micro_batch_size == 3
+    if method == "pt":  # The first evaluation finds what fits; the next asks for no more.
+        assert sizes[:6] == [10, 5, 3, 3, 3, 1]
+        assert (sizes.count(10), len(one.training.curve)) == (2, 2)  # And once on test.
+    else:
+        sources = [record.diagnostics["best"]["attention"]["sources"] for record in (one, two)]
+        assert sources[0] == pytest.approx(sources[1], abs=1e-6)
+    assert one.scores == two.scores
+    assert one.predictions == two.predictions  # With the digest of the answers.
+
+
+def test_one_row_that_cannot_be_answered_fails_its_cell(
+    configure: Any, run: Any, tmp_path: Path, few_at_once: Any
+) -> None:
+    sizes = few_at_once(0)
+    done = run(configure(tasks=["cb"], methods=["pt"], seeds=[42]), tmp_path)
+    (record,) = done.records.values()
+    assert record.status == "failed"
+    assert record.error.type == "OutOfMemoryError"
+    assert "out of memory" in record.error.message
+    assert sizes[-3:] == [3, 2, 1]

@@ -1,0 +1,101 @@
+"""Evaluation where memory runs out: the same answers, in parts that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bench.protocol import Batch
+from bench.tasks import get_task
+from bench.training.evaluation import Evaluation, evaluate, fixed_prompt
+
+
+class Echo:
+    """A model that answers with the number it reads and that of its prompt; few rows fit."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, fits: int, error: Exception) -> None:
+        self.fits = fits
+        self.error = error
+        self.sizes: list[int] = []
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        yield
+
+    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int) -> list[str]:
+        self.sizes.append(len(batch))
+        if len(batch) > self.fits:
+            raise self.error
+        own = prompt.expand(len(batch), -1, -1)[:, 0, 0].tolist()
+        read = batch.input_ids[:, 0].tolist()
+        return [f"{number} {int(mine)}" for number, mine in zip(read, own, strict=True)]
+
+
+class Numbered:
+    """Encoded examples of equal length, each of which says its number."""
+
+    def __init__(self, number: int) -> None:
+        self.lengths = [1] * number
+        self.references = [[str(i)] for i in range(number)]
+        self.groups = [None] * number
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, indices: list[int]) -> Batch:
+        ids = torch.tensor(indices).unsqueeze(1)
+        return Batch(ids, torch.ones_like(ids), ids)
+
+
+def answered(model: Echo, number: int, batch_size: int, per_row: bool) -> Evaluation:
+    asked: list[int] = []
+
+    def own(batch: Batch) -> Tensor:
+        asked.append(len(batch))
+        return 2.0 * batch.input_ids.unsqueeze(2)
+
+    prompt = own if per_row else fixed_prompt(torch.full((1, 1), 7.0))
+    examples: Any = Numbered(number)
+    frozen: Any = model
+    done = evaluate(frozen, prompt, examples, get_task("squad"), batch_size)
+    assert sum(asked) == number * per_row  # Once for each row, however often it is tried.
+    return done
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 25), st.booleans())
+def test_every_row_is_answered_with_its_prompt(
+    number: int, batch_size: int, fits: int, per_row: bool
+) -> None:
+    model = Echo(fits, torch.OutOfMemoryError("CUDA out of memory"))
+    done = answered(model, number, batch_size, per_row)
+    assert done.predictions == [f"{i} {2 * i if per_row else 7}" for i in range(number)]
+    largest = min(number, batch_size)
+    assert (done.micro_batch_size is None) == (largest <= fits)
+    if done.micro_batch_size is not None:
+        assert fits / 2 <= done.micro_batch_size <= fits
+
+
+def test_what_fitted_is_kept() -> None:
+    model = Echo(3, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    done = answered(model, 25, 10, per_row=False)
+    assert done.micro_batch_size == 3
+    assert model.sizes == [10, 5, 3, 3, 3, 1, 3, 3, 3, 1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("fits", "error"),
+    [(0, torch.OutOfMemoryError("CUDA out of memory")), (3, RuntimeError("shapes differ"))],
+)
+def test_other_errors_and_a_single_row_that_does_not_fit(fits: int, error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        answered(Echo(fits, error), 9, 9, per_row=False)
