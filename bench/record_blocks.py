@@ -180,6 +180,8 @@ class TrainingBlock(_Block):
         prompt: digest of the training that gave it: its name in the prompt store.
         micro_batch_size: rows per pass, accumulated to the same batch, if memory ran out; else None
             or left out.
+        trainings_per_pass: most trainings that shared a pass, this one among them; None or left out
+            if it had every pass to itself.
     """
 
     trainable_parameters: Count
@@ -191,6 +193,7 @@ class TrainingBlock(_Block):
     initial_digest: Digest | None
     prompt: Digest
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None
+    trainings_per_pass: Annotated[int, Field(ge=2)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,6 +105,7 @@ def finished(
             prompt=card.digest,
             # Cards of older versions lack it.
             micro_batch_size=result.get("micro_batch_size"),
+            trainings_per_pass=result.get("trainings_per_pass"),
         ),
         diagnostics=_diagnostics(result),
         timing=TimingBlock(**timing),
