@@ -184,6 +184,8 @@ class TrainingBlock(_Block):
             or left out.
         evaluation_micro_batch_size: fewest rows answered at once, if memory ran out with the
             evaluation batch; else None or left out.
+        trainings_per_pass: most trainings that shared a pass, this one among them; None or left out
+            if it had every pass to itself.
     """
 
     trainable_parameters: Count
@@ -196,6 +198,7 @@ class TrainingBlock(_Block):
     prompt: Digest
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None
     evaluation_micro_batch_size: Annotated[int, Field(ge=1)] | None = None
+    trainings_per_pass: Annotated[int, Field(ge=2)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

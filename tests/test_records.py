@@ -29,7 +29,11 @@ FAILED = GOLDEN / "mrpc-dtvg-16-44-281f9db047a1.json"
 VALID: dict[str, Any] = json.loads(FINISHED.read_text())
 LATER = {"predictions": None, "sources": None, "seal": None}
 """Keys that records of the first days of schema 1 lack."""
-LATER_OF_TRAINING = {"micro_batch_size": None, "evaluation_micro_batch_size": None}
+LATER_OF_TRAINING = {
+    "micro_batch_size": None,
+    "evaluation_micro_batch_size": None,
+    "trainings_per_pass": None,
+}
 LATER_OF_CELL = {"precision": "float32"}
 
 

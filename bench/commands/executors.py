@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _OF = {
     "workers": "local",
+    "pack": "local",
     "address": "ray",
     "cpus_per_cell": "ray",
     "gpus_per_cell": "ray",
@@ -31,6 +32,7 @@ class Executor:
 
     name: str
     workers: int
+    pack: int
     address: str | None
     cpus: int
     gpus: float | None
@@ -57,11 +59,12 @@ class Executor:
         if self.workers > 1:
             from bench.runs.workers import run_workers
 
-            return run_workers(grid, self.workers, stop, loggers, verbosity, debug)
+            return run_workers(grid, self.workers, stop, loggers, verbosity, debug, self.pack)
         from bench.runs.grid import execute
         from bench.runs.loggers import make_loggers
 
-        return execute(grid, debug, make_loggers(loggers, grid.folder.logs), verbosity, stop)
+        first, *beside = (make_loggers(loggers, grid.folder.logs) for _ in range(self.pack))
+        return execute(grid, debug, first, verbosity, stop, beside=beside)
 
 
 workers_option = click.option(
@@ -85,6 +88,13 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "cluster.",
         ),
         workers_option,
+        click.option(
+            "--pack",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Local: prompts that each process trains at once, in shared passes of the model.",
+        ),
         click.option(
             "--address",
             metavar="HOST:PORT",
@@ -125,7 +135,12 @@ def executor_of(context: click.Context) -> Executor:
                 f"{option} belongs to --executor {executor}: leave it out with --executor {name}"
             )
     return Executor(
-        name, given["workers"], given["address"], given["cpus_per_cell"], given["gpus_per_cell"]
+        name,
+        given["workers"],
+        given["pack"],
+        given["address"],
+        given["cpus_per_cell"],
+        given["gpus_per_cell"],
     )
 
 

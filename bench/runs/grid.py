@@ -13,8 +13,9 @@ from bench.models.loading import describe, load
 from bench.runs.bundle import note_run
 from bench.runs.examples import Examples
 from bench.runs.given import find_given, require_starts
-from bench.runs.local import Outcome, Runner, Work, prepare, remaining_work
+from bench.runs.local import Outcome, Runner, Work, remaining_work
 from bench.runs.plan import Plan, make_plan
+from bench.runs.preparation import prepare
 from bench.runs.progress import Display, EvaluationLines, Verbosity, make_display
 from bench.runs.results import Overwrite, ResultFolder
 from bench.runs.workshop import Workshop
@@ -112,6 +113,7 @@ def execute(
     verbosity: Verbosity = "normal",
     stop: Stop | None = None,
     label: str = "",
+    beside: Sequence[Sequence[Listener]] = (),
 ) -> Outcome:
     """Do what is left of a grid; a grid without work loads nothing.
 
@@ -122,6 +124,8 @@ def execute(
         verbosity: what to print of the progress.
         stop: asked by every training whether to stop.
         label: of this process, before each line, if it is one of several.
+        beside: listeners for each training that may share its passes with one that ``listeners``
+            hear of: so many trainings, and one more, are trained together.
 
     Raises:
         BenchError: input or output cannot be used, or a listener failed.
@@ -132,8 +136,9 @@ def execute(
     with make_display(grid.work.units, verbosity=verbosity, label=label) as display:
         if verbosity == "verbose":
             listeners = (EvaluationLines(display), *listeners)
+            beside = [(EvaluationLines(display), *each) for each in beside]
         display.say(f"preparing data of {len(grid.config.task_names())} tasks")
-        return do_work(grid, equipment, display, debug, listeners, stop)
+        return do_work(grid, equipment, display, debug, listeners, stop, beside=beside)
 
 
 def do_work(
@@ -144,6 +149,7 @@ def do_work(
     listeners: Sequence[Listener] = (),
     stop: Stop | None = None,
     faults: Mapping[str, str] = MappingProxyType({}),
+    beside: Sequence[Sequence[Listener]] = (),
 ) -> Outcome:
     """Do the work of a grid with what was loaded for it.
 
@@ -155,6 +161,7 @@ def do_work(
         listeners: the same.
         stop: the same.
         faults: as :class:`~bench.runs.local.Runner`.
+        beside: as :func:`execute`.
 
     Raises:
         BenchError: as :func:`execute`.
@@ -168,6 +175,7 @@ def do_work(
         display,
         listeners,
         stop,
+        beside,
     )
     prepare(grid.work, workshop)
     return Runner(grid.work, workshop, folder, display, debug, faults).run()

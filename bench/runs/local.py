@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 
-from bench.data import EncodedExamples
 from bench.errors import BenchError
 from bench.records import Record
 from bench.runs.cells import Cell, GivenPrompt, Training
 from bench.runs.claims import POLL, ClaimLostError
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
+from bench.runs.prompts import StoredPrompt
 from bench.runs.recording import Result
 from bench.runs.results import Overwrite, ResultFolder
 from bench.runs.workshop import Workshop
 from bench.training.loop import DivergedError
+from bench.training.packing import shares_passes
 
 
 @dataclass
@@ -93,45 +95,14 @@ def written(work: Work, folder: ResultFolder) -> Outcome:
     )
 
 
-def prepare(work: Work, workshop: Workshop) -> None:
-    """Read and encode all rows the work needs, so that unusable ones show before any training.
-
-    Raises:
-        DataError: rows, columns or labels are not what a task declares.
-        ModelError: the model has no room for the longest of them.
-    """
-    examples = workshop.examples
-    for cell in work.cells:
-        task = cell.training.task
-        _require_room(workshop, cell.training, task, examples.evaluation(task, "test"))
-    for training in [*work.prompts, *(cell.training for cell in work.cells)]:
-        if training.is_source_stage:
-            tasks = [required.task for required in training.requires]
-        else:
-            tasks = [training.task]
-        for task in tasks:
-            validation = examples.evaluation(task, "validation")
-            chosen = examples.training(task, training.shots, training.seed).encoded
-            for encoded in (validation, chosen):
-                _require_room(workshop, training, task, encoded)
-
-
-def _require_room(
-    workshop: Workshop, training: Training, task: str, encoded: EncodedExamples
-) -> None:
-    """Raise ModelError if prompt, longest input and longest answer are too long together."""
-    answer = workshop.examples.task(task).target_length
-    longest = training.setting.prompt_length + max(encoded.lengths) + answer
-    workshop.model.require_room(longest)
-
-
 class Runner:
     """Works through what is left of a plan, and shares it with other processes that do the same.
 
     Each unit (a prompt to train, a cell to finish) is done by who claims it. What another process
     has claimed, or what needs a prompt that is not there yet, is looked at again after all else;
     so the work of a process that dies is taken over, and continues from its checkpoint. A cell
-    that fails is recorded as failed and does not stop the others.
+    that fails is recorded as failed and does not stop the others. Where the workshop has room for
+    several trainings, those that are ready are trained together before their units are settled.
 
     Args:
         work: what is left to do.
@@ -163,6 +134,7 @@ class Runner:
         }
         self._counted = {prompt.digest for prompt in work.prompts}
         self._renewed = dict(work.renewed)
+        self._failed_together: set[str] = set()
 
     def run(self) -> Outcome:
         """Train and evaluate every cell.
@@ -173,7 +145,12 @@ class Runner:
         waiting = self._units()
         told = False
         while waiting:
-            left = [unit for unit in waiting if not self._settle(unit)]
+            left = []
+            for place, unit in enumerate(waiting):
+                if self._workshop.room > 1:
+                    self._train_ahead(islice(waiting, place, None))
+                if not self._settle(unit):
+                    left.append(unit)
             if len(left) == len(waiting):
                 if not told:
                     self._display.say(f"waiting for {len(left)} units of other processes")
@@ -194,11 +171,65 @@ class Runner:
             units.setdefault(training.digest, training)
         return list(units.values())
 
+    def _train_ahead(self, units: Iterable[Training | Cell]) -> None:
+        """Train the prompt of the first of these units together with those of others.
+
+        Does nothing if that prompt cannot be trained now, or no other one with it.
+        """
+        held: dict[str, Training] = {}
+
+        def ended(training: Training, outcome: StoredPrompt | Exception) -> None:
+            digest = training.digest
+            del held[digest]
+            self._store.claims.give_back(digest)
+            if isinstance(outcome, ClaimLostError):
+                return
+            if isinstance(outcome, Exception):
+                self._faults[digest] = self._tolerated(outcome)
+                self._failed_together.add(digest)
+            self._tell_prompt(training, outcome)
+            self._counted.discard(digest)  # Not to be told of again when its unit is settled.
+
+        try:
+            for unit in units:
+                training = _training(unit)
+                if training.digest not in held and self._claimed_to_train(unit):
+                    held[training.digest] = training
+                if not held or len(held) == self._workshop.room:
+                    break
+            if len(held) > 1:
+                for training in held.values():
+                    self._renew(training)
+                self._workshop.train_together(list(held.values()), ended)
+        finally:
+            for digest in held:
+                self._store.claims.give_back(digest)
+
+    def _claimed_to_train(self, unit: Training | Cell) -> bool:
+        """Claim the prompt of a unit if it is to be trained, and can be now, in shared passes."""
+        training = _training(unit)
+        digest = training.digest
+        wanted = (
+            digest not in self._faults
+            and not self._is_there(training)
+            and not training.is_source_stage
+            and shares_passes(training.method.load())
+            and self._ready(training)
+            and not any(required.digest in self._faults for required in training.requires)
+            and not (isinstance(unit, Cell) and self._record_elsewhere(unit))
+        )
+        if not wanted or not self._store.claims.take(digest, training.describe()):
+            return False
+        if self._is_there(training):  # Between the look and the claim.
+            self._store.claims.give_back(digest)
+            return False
+        return True
+
     def _settle(self, unit: Training | Cell) -> bool:
         """Do a unit if that is possible now; False: look at it again later."""
         settled = self._finish(unit) if isinstance(unit, Cell) else self._train(unit)
         if settled:
-            training = unit.training if isinstance(unit, Cell) else unit
+            training = _training(unit)
             # Who was killed between storing a prompt and this has left it.
             if self._store.has(training.digest):
                 self._folder.checkpoint(training.digest).remove()
@@ -222,18 +253,24 @@ class Runner:
             try:
                 self._renew(training)
                 self._check_requirements(training)
-                score = self._workshop.train(training).card.result["best_score"]
-                outcome, failed = f"validation {score:.1f}", False
+                outcome: StoredPrompt | Exception = self._workshop.train(training)
             except ClaimLostError:
                 return False
             except Exception as error:
-                self._faults[digest] = self._tolerated(error)
-                outcome, failed = f"failed: {error}", True
+                outcome = self._faults[digest] = self._tolerated(error)
         finally:
             self._store.claims.give_back(digest)
-        if digest in self._counted:
-            self._display.finish(f"prompt {training.describe()}", outcome, failed)
+        self._tell_prompt(training, outcome)
         return True
+
+    def _tell_prompt(self, training: Training, outcome: StoredPrompt | Exception) -> None:
+        if training.digest not in self._counted:
+            return
+        what = f"prompt {training.describe()}"
+        if isinstance(outcome, Exception):
+            self._display.finish(what, f"failed: {outcome}", failed=True)
+        else:
+            self._display.finish(what, f"validation {outcome.card.result['best_score']:.1f}")
 
     def _skip(self, training: Training) -> None:
         if training.digest in self._counted:
@@ -267,6 +304,9 @@ class Runner:
         return True
 
     def _result(self, cell: Cell) -> Result:
+        digest = cell.training.digest
+        if digest in self._failed_together and not self._store.has(digest):
+            return self._workshop.failed(cell, self._faults[digest])
         try:
             self._renew(cell.training)
             self._check_requirements(cell.training)
@@ -275,8 +315,8 @@ class Runner:
             raise
         except Exception as error:
             fault = self._tolerated(error)
-            if not self._store.has(cell.training.digest):
-                self._faults[cell.training.digest] = fault
+            if not self._store.has(digest):
+                self._faults[digest] = fault
             return self._workshop.failed(cell, fault)
 
     def _tell(self, cell: Cell, record: Record) -> None:
@@ -291,18 +331,22 @@ class Runner:
         self._display.finish(cell.training.describe(), f"test {metric} {score:.1f}")
 
     def _settled_elsewhere(self, cell: Cell) -> bool:
-        """Whether another process has written the record since the work was laid out."""
-        record = self._folder.find(cell)
+        """Whether another process has settled a cell, which then is counted."""
+        record = self._record_elsewhere(cell)
         if record is None:
             return False
-        if cell.digest in self._work.stamps:
-            kept = self._folder.stamp(cell) == self._work.stamps[cell.digest]
-            if kept:
-                return False
         self._display.skip()
         if record.status == "failed":
             self._outcome.failed.append(cell)
         return True
+
+    def _record_elsewhere(self, cell: Cell) -> Record | None:
+        """The record that another process has written since the work was laid out, if any."""
+        record = self._folder.find(cell)
+        if record is not None and cell.digest in self._work.stamps:
+            kept = self._folder.stamp(cell) == self._work.stamps[cell.digest]
+            return None if kept else record
+        return record
 
     def _is_there(self, training: Training) -> bool:
         return training.digest not in self._renewed and self._store.has(training.digest)
@@ -336,6 +380,11 @@ class Runner:
         if self._debug:
             self._display.say("".join(traceback.format_exception(error)))
         return error
+
+
+def _training(unit: Training | Cell) -> Training:
+    """What gives the prompt of a unit."""
+    return unit.training if isinstance(unit, Cell) else unit
 
 
 def requirements(training: Training) -> Iterator[Training]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -17,18 +17,29 @@ from rich.progress import (
 
 from bench.training.listeners import EvaluationEvent, Listener, TrainingInfo
 
+if TYPE_CHECKING:
+    from bench.training.loop import TrainingResult
+
 Verbosity = Literal["quiet", "normal", "verbose"]
 """Failures alone; one line per finished unit; and one line per evaluation."""
 
 
 class Display(Listener):
-    """Told what a run does; also a listener of the training loop. This one shows nothing."""
+    """Told what a run does; also a listener of the training loop. This one shows nothing.
+
+    As every listener it hears of one training after the other; :meth:`beside` gives listeners for
+    those that run at the same time.
+    """
 
     def __enter__(self) -> Display:
         return self
 
     def __exit__(self, *error: object) -> None:
         """End the display; errors pass."""
+
+    def beside(self) -> Listener:
+        """A listener for trainings that run beside those that this display hears of."""
+        return Listener()
 
     def finish(self, what: str, outcome: str, failed: bool = False) -> None:
         """One unit of the plan is done."""
@@ -71,7 +82,7 @@ class QuietDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """Two bars: all units, and the steps of the present one."""
+    """A bar for all units, and one for the steps of each training that runs."""
 
     def __init__(self, console: Console, units: int) -> None:
         self._bars = Progress(
@@ -84,7 +95,7 @@ class LiveDisplay(Display):
             console=console,
         )
         self._all = self._bars.add_task("all", total=units, score="")
-        self._one = self._bars.add_task("", total=1, score="", visible=False)
+        self._one = StepBar(self._bars)
 
     def __enter__(self) -> LiveDisplay:
         self._bars.start()
@@ -93,15 +104,17 @@ class LiveDisplay(Display):
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
 
+    def beside(self) -> Listener:
+        return StepBar(self._bars, stays=False)
+
     def on_start(self, training: TrainingInfo, step: int, total: int) -> None:
-        what = training.describe()
-        self._bars.reset(self._one, description=what, total=total, score="", visible=True)
+        self._one.on_start(training, step, total)
 
     def on_step(self, step: int, total: int) -> None:
-        self._bars.update(self._one, completed=step)
+        self._one.on_step(step, total)
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
-        self._bars.update(self._one, score=f"validation {event.score:.1f}")
+        self._one.on_evaluation(event)
 
     def skip(self) -> None:
         self._bars.advance(self._all)
@@ -112,6 +125,34 @@ class LiveDisplay(Display):
 
     def say(self, line: str) -> None:
         _print(self._bars.console, line)
+
+
+class StepBar(Listener):
+    """The steps of one training after the other.
+
+    Args:
+        bars: takes the bar.
+        stays: whether it shows the last training until the next one begins.
+    """
+
+    def __init__(self, bars: Progress, stays: bool = True) -> None:
+        self._bars = bars
+        self._stays = stays
+        self._bar = bars.add_task("", total=1, score="", visible=False)
+
+    def on_start(self, training: TrainingInfo, step: int, total: int) -> None:
+        what = training.describe()
+        self._bars.reset(self._bar, description=what, total=total, score="", visible=True)
+
+    def on_step(self, step: int, total: int) -> None:
+        self._bars.update(self._bar, completed=step)
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self._bars.update(self._bar, score=f"validation {event.score:.1f}")
+
+    def on_finish(self, result: TrainingResult | None) -> None:
+        if not self._stays:
+            self._bars.update(self._bar, visible=False)
 
 
 class PlainDisplay(Display):

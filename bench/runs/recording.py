@@ -108,6 +108,7 @@ def finished(
             # Cards of older versions lack it.
             micro_batch_size=result.get("micro_batch_size"),
             evaluation_micro_batch_size=min(evaluated_at_once, default=None),
+            trainings_per_pass=result.get("trainings_per_pass"),
         ),
         diagnostics=_diagnostics(result),
         timing=TimingBlock(**timing),

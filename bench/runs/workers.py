@@ -64,6 +64,7 @@ class Order:
         renewed: the same.
         plugins: files of plugins in use.
         loggers: by name.
+        pack: how many trainings may share their passes.
         verbosity: what to print.
         debug: whether to show the tracebacks of failed cells.
     """
@@ -77,6 +78,7 @@ class Order:
     renewed: dict[str, str]
     plugins: tuple[Path, ...]
     loggers: tuple[str, ...]
+    pack: int
     verbosity: Verbosity
     debug: bool
 
@@ -88,6 +90,7 @@ def run_workers(
     loggers: Sequence[str] = (),
     verbosity: Verbosity = "normal",
     debug: bool = False,
+    pack: int = 1,
 ) -> Outcome:
     """Do what is left of a grid in ``number`` processes.
 
@@ -98,6 +101,7 @@ def run_workers(
         loggers: names of the loggers of each worker.
         verbosity: what the workers print of their progress.
         debug: whether to show the tracebacks of failed cells.
+        pack: how many trainings of each worker may share their passes.
 
     Raises:
         WorkerError: a worker ended by an error, or workers die again and again.
@@ -116,6 +120,7 @@ def run_workers(
         dict(work.renewed),
         files_in_use(),
         tuple(loggers),
+        pack,
         verbosity,
         debug,
     )
@@ -219,13 +224,15 @@ def work(order: Order, index: int, parent: int, messages: Connection) -> None:
                 order.stamps,
                 order.renewed,
             )
+            first, *beside = (make_loggers(order.loggers, folder.logs) for _ in range(order.pack))
             execute(
                 replace(grid, work=left),
                 order.debug,
-                make_loggers(order.loggers, folder.logs),
+                first,
                 order.verbosity,
                 stop,
-                label=f"worker {index + 1}: ",
+                f"worker {index + 1}: ",
+                beside,
             )
     except BenchError as error:
         messages.send(str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from bench.errors import PromptError
 from bench.models.base import FrozenLM
@@ -21,7 +21,21 @@ from bench.training.checkpoints import CheckpointFile
 from bench.training.evaluation import evaluate
 from bench.training.listeners import Listener
 from bench.training.loop import Trainer, TrainingResult
+from bench.training.packing import train_together
 from bench.training.stopping import Stop
+
+Ended = Callable[[Training, StoredPrompt | Exception], None]
+"""Told of a training that ended, with its prompt or the error it ended by."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A training made ready: what it trains, by what, and since when."""
+
+    training: Training
+    job: Job
+    trainer: Trainer
+    started: str
 
 
 class Workshop:
@@ -35,6 +49,8 @@ class Workshop:
         display: told about progress.
         listeners: told about progress of training too.
         stop: asked by every training whether to stop.
+        beside: listeners for each training that may share its passes with one that ``listeners``
+            hear of.
     """
 
     def __init__(
@@ -46,14 +62,22 @@ class Workshop:
         display: Display,
         listeners: Sequence[Listener] = (),
         stop: Stop | None = None,
+        beside: Sequence[Sequence[Listener]] = (),
     ) -> None:
         self.model = model
         self.examples = examples
         self.store = store
         self.checkpoint = checkpoint
         self.display = display
-        self.stop = stop
-        self.listeners = (display, StepNotes(store.claims), *listeners)
+        self.stop = stop or Stop()
+        self._lanes = [(display, StepNotes(store.claims), *listeners)]
+        for each in beside:
+            self._lanes.append((display.beside(), StepNotes(store.claims), *each))
+
+    @property
+    def room(self) -> int:
+        """How many trainings :meth:`train_together` takes."""
+        return len(self._lanes)
 
     def train(self, training: Training) -> StoredPrompt:
         """Give the prompt of a training: from the store, or trained now and stored.
@@ -83,16 +107,53 @@ class Workshop:
                 self.display.say(f"warning: {error}")
         return None
 
-    def _train(self, training: Training) -> StoredPrompt:
-        started = now()
+    def train_together(self, trainings: Sequence[Training], ended: Ended) -> None:
+        """Train and store the prompts of several trainings in shared passes.
+
+        Args:
+            trainings: whose claims this process holds; at most :attr:`room`.
+            ended: told of each as soon as its prompt is stored, or it failed; if it raises, the
+                others save checkpoints and end.
+
+        Raises:
+            StopRequested: as asked for; all have saved checkpoints.
+            BaseException: from ``ended``.
+        """
         reset_peak_memory()
+        made: dict[Trainer, _Made] = {}
+        for training, listeners in zip(trainings, self._lanes, strict=False):
+            try:
+                one = self._make(training, listeners)
+            except Exception as error:
+                ended(training, error)
+            else:
+                made[one.trainer] = one
+
+        def store(trainer: Trainer, outcome: TrainingResult | Exception) -> None:
+            one = made[trainer]
+            given: StoredPrompt | Exception
+            try:
+                given = outcome if isinstance(outcome, Exception) else self._store(one, outcome)
+            except Exception as error:
+                given = error
+            ended(one.training, given)
+
+        train_together(list(made), store)
+
+    def _train(self, training: Training) -> StoredPrompt:
+        reset_peak_memory()
+        one = self._make(training, self._lanes[0])
+        return self._store(one, one.trainer.run())
+
+    def _make(self, training: Training, listeners: Sequence[Listener]) -> _Made:
+        started = now()
         make = SourceStageJob if training.is_source_stage else TargetJob
         job = make(training, self.model, self.examples, self.supply)
         checkpoint = self.checkpoint(training.digest)
         damage = checkpoint.damage()
         if damage is not None:
             self.display.say(f"warning: {damage}; the training begins anew")
-        result = Trainer(
+        trainer = Trainer(
             self.model,
             job.module,
             job.stream,
@@ -100,15 +161,19 @@ class Workshop:
             training.seed,
             job.validate,
             checkpoint,
-            self.listeners,
+            listeners,
             training.info(),
             self.stop,
-        ).run()
-        form, tensors = job.tensors()
-        self.store.claims.check(training.digest)
-        self.store.save(self._card(training, job, form, result, started), tensors)
-        checkpoint.remove()
-        return self.store.load(training.digest)
+        )
+        return _Made(training, job, trainer, started)
+
+    def _store(self, made: _Made, result: TrainingResult) -> StoredPrompt:
+        digest = made.training.digest
+        form, tensors = made.job.tensors()
+        self.store.claims.check(digest)
+        self.store.save(self._card(made, form, result), tensors)
+        self.checkpoint(digest).remove()
+        return self.store.load(digest)
 
     def supply(self, required: Required) -> StoredPrompt:
         """Give a prompt that another training starts from.
@@ -140,9 +205,8 @@ class Workshop:
         """The result of a cell that could not be finished."""
         return failed(cell, self.model.parameter_count(), error)
 
-    def _card(
-        self, training: Training, job: Job, form: Form, result: TrainingResult, started: str
-    ) -> PromptCard:
+    def _card(self, made: _Made, form: Form, result: TrainingResult) -> PromptCard:
+        training, job = made.training, made.job
         return PromptCard(
             digest=training.digest,
             form=form,
@@ -159,9 +223,10 @@ class Workshop:
                 "history": result.history,
                 "micro_batch_size": result.micro_batch_size,
                 "evaluation_micro_batch_size": job.evaluation_micro_batch_size,
+                "trainings_per_pass": result.trainings_per_pass,
             },
             timing={
-                "started": started,
+                "started": made.started,
                 "finished": now(),
                 "training_seconds": result.seconds,
                 "examples_per_second": result.examples_per_second,

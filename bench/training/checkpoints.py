@@ -34,6 +34,8 @@ class Progress:
         seconds: training time spent, over all processes that worked on this cell.
         losses: sum of the losses since the last evaluation.
         micro_batch_size: rows per pass, if memory ran out with a whole batch.
+        trainings_per_pass: most trainings that shared a pass, this one among them; None: it had
+            every pass to itself.
     """
 
     step: int = 0
@@ -45,6 +47,7 @@ class Progress:
     seconds: float = 0.0
     losses: float = 0.0
     micro_batch_size: int | None = None
+    trainings_per_pass: int | None = None
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,10 @@ class EvaluationEvent:
 
 
 class Listener:
-    """Hears of every training; this one does nothing.
+    """Hears of trainings, one after the other; this one does nothing.
 
-    One listener serves all trainings of a run, one after the other.
+    One listener serves all trainings of a run; where several share their passes (``--pack``), each
+    of them has its own.
     """
 
     def on_start(self, training: TrainingInfo, step: int, total: int) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -32,6 +32,7 @@ from bench.training.optimisation import (
     set_learning_rates,
     trained_tensors,
 )
+from bench.training.outcome import TrainingResult, Validation
 from bench.training.settings import TrainingSettings
 from bench.training.stopping import Stop
 
@@ -54,47 +55,7 @@ class BatchStream(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Validation:
-    """How the trainable does on validation as it is now.
-
-    Attributes:
-        scores: percent by metric name; their mean chooses the best checkpoint.
-        valid_label_share: share (0 to 1) of answers that are a label; None if there are none.
-    """
-
-    scores: Mapping[str, float]
-    valid_label_share: float | None = None
-
-
 Validate = Callable[[], Validation]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What training gave; the trainable holds its best state.
-
-    Attributes:
-        steps: optimiser steps done.
-        best_step: step of the best validation score.
-        best_score: mean of the validation metrics there.
-        stopped_early: whether patience ran out.
-        curve: one entry per evaluation.
-        history: the method's diagnostics at the start and at each evaluation.
-        seconds: training time, evaluation on validation included.
-        examples_per_second: training examples by that time.
-        micro_batch_size: rows per pass, if memory ran out with a whole batch.
-    """
-
-    steps: int
-    best_step: int
-    best_score: float
-    stopped_early: bool
-    curve: list[dict[str, Any]]
-    history: list[dict[str, Any]]
-    seconds: float
-    examples_per_second: float
-    micro_batch_size: int | None = None
 
 
 class Trainer:
@@ -141,6 +102,8 @@ class Trainer:
         self.trained = trained_tensors(self.optimiser)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self._losses = torch.zeros((), device=model.device)  # Sum since the last evaluation.
+        self._since = 0.0
 
     def run(self) -> TrainingResult:
         """Train to the end, from the last checkpoint if there is one.
@@ -150,67 +113,118 @@ class Trainer:
             ListenerError: a listener failed.
             StopRequested: as asked for; the checkpoint is saved.
         """
-        self._resume()
-        try:
+        with self.model.training(), self.stop.deferred():
+            step = self.begin()
+            while step is not None:
+                step = self.go_on(self.gradients(step))
+            return self.finish()
+
+    # The parts of a run. Whoever drives several trainings at once calls them in the order of
+    # ``run``, within the same contexts; the pass over a batch is then his to make.
+
+    def begin(self) -> int | None:
+        """Start, or continue from the checkpoint; the first step to do, None: there is none.
+
+        Raises:
+            BaseException: as :meth:`run`, after which the training is over.
+        """
+        with self._working():
+            self._resume()
+            self._losses.fill_(self.progress.losses)
             if not self.progress.history:
                 self.progress.history.append({"step": 0, **self.trainable.diagnostics()})
             self.listeners.on_start(self.info, self.progress.step, self.total)
-            self._train()
+            return self._next_step()
+
+    def gradients(self, step: int) -> Tensor:
+        """One pass over the batch of a step; its detached loss, without waiting for the device.
+
+        Where memory runs out it is made over smaller parts, from now on.
+
+        Raises:
+            BaseException: as :meth:`begin`.
+        """
+        with self._working():
+            loss = self._accumulate(step)
+            while loss is None:
+                loss = self._accumulate(step)
+            return loss
+
+    def go_on(self, loss: Tensor) -> int | None:
+        """Move the module by its gradients and evaluate if due; the next step, None: no more.
+
+        Args:
+            loss: of the batch that the gradients are of, detached.
+
+        Raises:
+            BaseException: as :meth:`begin`.
+        """
+        with self._working():
+            progress = self.progress
+            factor = schedule_factor(progress.step + 1, self.total, self.settings.warmup_steps)
+            set_learning_rates(self.optimiser, factor)
+            if self.settings.gradient_clip is not None:
+                torch.nn.utils.clip_grad_norm_(self.trained, self.settings.gradient_clip)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            self._losses += loss
+            progress.step += 1
+            self.listeners.on_step(progress.step, self.total)
+            self.stop.check()
+            return self._next_step()
+
+    def finish(self) -> TrainingResult:
+        """Put the best state into the module, and tell what training gave.
+
+        Raises:
+            ListenerError: a listener failed.
+        """
+        with self._working():
             self.trainable.load_state_dict(self.best)
-            result = self._result()
-        except BaseException:
-            self.listeners.abort()
-            raise
+        result = self._result()
         self.listeners.on_finish(result)
         return result
 
-    def _train(self) -> None:
-        progress = self.progress
-        losses = torch.full((), progress.losses, device=self.model.device)
-        began = time.perf_counter()
+    def interrupt(self) -> None:
+        """Leave off between two steps, with a checkpoint of the last one."""
+        try:
+            with self._working():
+                self._save()
+        finally:
+            self.listeners.abort()
 
-        def save() -> None:
-            nonlocal began
-            now = time.perf_counter()
-            progress.seconds += now - began
-            began = now
-            progress.losses = float(losses)
-            self._save()
-
-        with self.model.training(), self.stop.deferred():
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Time in here is counted; an error in here ends the training."""
+        self._since = time.perf_counter()
+        try:
+            yield
+        except BaseException as error:
             try:
-                while self._evaluation_is_due() or not self._finished():
-                    if self._evaluation_is_due():
-                        self._evaluate(float(losses) / (progress.step - self._evaluated()))
-                        losses.zero_()
-                        save()
-                    else:
-                        losses += self._step(progress.step + 1)
-                        progress.step += 1
-                        self.listeners.on_step(progress.step, self.total)
-                    self.stop.check()
-            except StopRequested:
-                save()
-                raise
+                if isinstance(error, StopRequested):
+                    self._save()
+            finally:
+                self.listeners.abort()
+            raise
+        self._count_time()
 
-    def _step(self, step: int) -> Tensor:
-        """One optimiser step; returns the detached loss without waiting for the device."""
-        set_learning_rates(
-            self.optimiser, schedule_factor(step, self.total, self.settings.warmup_steps)
-        )
-        loss = self._accumulate(step)
-        while loss is None:
-            loss = self._accumulate(step)
-        if self.settings.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.trained, self.settings.gradient_clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return loss
+    def _count_time(self) -> None:
+        now = time.perf_counter()
+        self.progress.seconds += now - self._since
+        self._since = now
+
+    def _next_step(self) -> int | None:
+        progress = self.progress
+        if self._evaluation_is_due():
+            self._evaluate(float(self._losses) / (progress.step - self._evaluated()))
+            self._losses.zero_()
+            self._save()
+            self.stop.check()
+        return None if self._finished() else progress.step + 1
 
     def _accumulate(self, step: int) -> Tensor | None:
         """The gradients of a batch; None if memory ran out, with smaller parts from now on."""
-        torch.manual_seed(derive_seed("step", self.seed, step))
-        batch = self.stream.batch(step)
+        batch = self.batch(step)
         rows = self.progress.micro_batch_size
         try:
             if rows is None:
@@ -232,6 +246,11 @@ class Trainer:
         self.optimiser.zero_grad()
         release_memory()
         return None
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step; what is drawn at random after this follows from seed and step."""
+        torch.manual_seed(derive_seed("step", self.seed, step))
+        return self.stream.batch(step)
 
     def _evaluate(self, mean_loss: float) -> None:
         progress = self.progress
@@ -297,6 +316,8 @@ class Trainer:
         return patience is not None and self.progress.stale >= patience
 
     def _save(self) -> None:
+        self._count_time()
+        self.progress.losses = float(self._losses)
         if self.checkpoint is not None:
             self.checkpoint.save(
                 Checkpoint(
@@ -331,9 +352,21 @@ class Trainer:
             seconds=progress.seconds,
             examples_per_second=examples / progress.seconds if progress.seconds else 0.0,
             micro_batch_size=progress.micro_batch_size,
+            trainings_per_pass=progress.trainings_per_pass,
         )
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:
     """A copy of a module's state on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+__all__ = [
+    "BatchStream",
+    "DivergedError",
+    "Trainer",
+    "TrainingResult",
+    "Validate",
+    "Validation",
+    "snapshot",
+]
