@@ -13,7 +13,7 @@ from bench.commands.names import complete_suites, complete_tasks, plugin_option
 from bench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bench.data import TaskReport
+    from bench.data.check import TaskReport
     from bench.tasks import Task
 
 
@@ -63,8 +63,9 @@ def check(suites: tuple[str, ...], tasks: tuple[str, ...], place: str, as_json: 
 
     With HF_HUB_OFFLINE set, it looks only at the cache of this machine.
     """
-    from bench.data import check as check_tasks
-    from bench.data import offline, open_source
+    from bench.data import open_source
+    from bench.data.check import check as check_tasks
+    from bench.data.hub import offline
 
     source = open_source(place)
     chosen = _chosen(suites, tasks)
@@ -81,8 +82,8 @@ def prefetch(suites: tuple[str, ...], tasks: tuple[str, ...], as_json: bool) -> 
     The transfer methods also need the source tasks: add `--suite sources`. Exit code 1 if a task
     cannot be loaded or has other row counts than expected; all are reported.
     """
-    from bench.data import offline
-    from bench.data import prefetch as prefetch_tasks
+    from bench.data.check import prefetch as prefetch_tasks
+    from bench.data.hub import offline
 
     if offline():
         raise ConfigError(

@@ -1,4 +1,8 @@
-"""Where examples come from: hub, local folder or bundled samples; splits; few-shot; encoding."""
+"""Where examples come from: hub, local folder or bundled samples; splits; few-shot; encoding.
+
+Importing it is quick: the library ``datasets`` is loaded with the first rows, and a run that finds
+all its cells done needs none.
+"""
 
 from bench.data.batches import (
     BucketedSampler,
@@ -10,10 +14,8 @@ from bench.data.batches import (
     evaluation_batches,
     steps_per_epoch,
 )
-from bench.data.check import TaskReport, check, prefetch
 from bench.data.encoding import EncodedExamples, TextEncoder, encode_examples
 from bench.data.fewshot import sample_shots
-from bench.data.hub import offline
 from bench.data.rows import OFFICIAL_ROW
 from bench.data.sources import DataSource, open_source
 from bench.data.splits import DATA_SEED, TaskRows, load_splits
@@ -26,19 +28,15 @@ __all__ = [
     "EncodedExamples",
     "Example",
     "MixtureSampler",
-    "TaskReport",
     "TaskRows",
     "TextEncoder",
     "batch_indices",
     "by_length",
-    "check",
     "collate",
     "encode_examples",
     "evaluation_batches",
     "load_splits",
-    "offline",
     "open_source",
-    "prefetch",
     "sample_shots",
     "steps_per_epoch",
 ]

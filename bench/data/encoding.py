@@ -8,9 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
-
-import datasets
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import bench.tasks
 from bench.data.batches import Example, collate
@@ -26,22 +24,11 @@ from bench.data.rows import (
 from bench.protocol import Batch
 from bench.tasks.task import Task, TextPair
 
+if TYPE_CHECKING:
+    import datasets
+
 _LAYOUT = "1"
 """Number of the stored layout: a change of what is stored must change it."""
-
-_FEATURES = datasets.Features(
-    {
-        "input_ids": datasets.List(datasets.Value("int32")),
-        "labels": datasets.List(datasets.Value("int32")),
-        "length": datasets.Value("int32"),
-        "truncated": datasets.Value("bool"),
-        "source": datasets.Value("string"),
-        "target": datasets.Value("string"),
-        "references": datasets.List(datasets.Value("string")),
-        "group": datasets.Value("string"),
-        "row": datasets.Value("int64"),
-    }
-)
 
 
 class TextEncoder(Protocol):
@@ -180,7 +167,7 @@ def encode_examples(
             batched=True,
             batch_size=None if join else 1000,  # rows to be joined may lie anywhere
             remove_columns=columns,
-            features=_FEATURES,
+            features=_features(),
             new_fingerprint=fingerprint,
             cache_file_name=str(cache_folder("encoded") / f"{fingerprint}.arrow"),
             load_from_cache_file=True,
@@ -260,3 +247,22 @@ def _tasks_digest() -> str:
     """Digest of the code that turns rows into texts."""
     folder = Path(bench.tasks.__file__).parent
     return digest(*(file.read_text("utf-8") for file in sorted(folder.rglob("*.py"))))
+
+
+def _features() -> datasets.Features:
+    """The columns of the stored layout."""
+    import datasets
+
+    return datasets.Features(
+        {
+            "input_ids": datasets.List(datasets.Value("int32")),
+            "labels": datasets.List(datasets.Value("int32")),
+            "length": datasets.Value("int32"),
+            "truncated": datasets.Value("bool"),
+            "source": datasets.Value("string"),
+            "target": datasets.Value("string"),
+            "references": datasets.List(datasets.Value("string")),
+            "group": datasets.Value("string"),
+            "row": datasets.Value("int64"),
+        }
+    )

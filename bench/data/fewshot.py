@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import datasets
+from typing import TYPE_CHECKING
+
 import torch
 
 from bench.data.rows import OFFICIAL_ROW, blaming, rows_of
 from bench.errors import ConfigError, DataError
 from bench.seeding import generator
 from bench.tasks.task import Task
+
+if TYPE_CHECKING:
+    import datasets
 
 _CHUNK = 256
 """Rows looked at together while the classes fill."""

@@ -15,11 +15,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import datasets
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
 
 OFFICIAL_ROW = "official_row"
 """Column that numbers the rows of an official split."""
@@ -28,6 +29,7 @@ OFFICIAL_ROW = "official_row"
 @functools.lru_cache(maxsize=1)
 def quiet_datasets() -> None:
     """Leave the terminal to the harness: no progress bars or retry messages of the libraries."""
+    import datasets
     import huggingface_hub.utils
 
     datasets.disable_progress_bars()
@@ -42,6 +44,8 @@ def cache_folder(*names: str) -> Path:
     Raises:
         DataError: it cannot be written.
     """
+    import datasets
+
     folder = Path(datasets.config.HF_DATASETS_CACHE).joinpath("dtvg-bench", *names)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +72,8 @@ def with_origin(rows: datasets.Dataset, origin: str, fingerprint: str) -> datase
         origin: what an error message calls it, such as the path of its file.
         fingerprint: digest of its content.
     """
+    import datasets
+
     info = rows.info.copy()
     info.description = origin
     stamped = datasets.Dataset(rows.data, info=info, split=rows.split, fingerprint=fingerprint)

@@ -13,14 +13,14 @@ import glob
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-import datasets
-
-from bench.data.hub import load_split, root_cause
 from bench.data.rows import cache_folder, digest, quiet_datasets, with_origin
 from bench.errors import DataError, one_line
 from bench.tasks.task import Task
+
+if TYPE_CHECKING:
+    import datasets
 
 SourceKind = Literal["hub", "local", "bundled"]
 
@@ -107,6 +107,8 @@ class Hub(DataSource):
         return task.hub.splits
 
     def _read(self, task: Task, split: str) -> _Official:
+        from bench.data.hub import load_split
+
         origin, rows = load_split(task, split)
         # A revision may be a branch; the library's fingerprint holds the commit it stands for.
         return _Official(rows, origin, rows._fingerprint)
@@ -157,8 +159,11 @@ class LocalFolder(DataSource):
         return files
 
     def _read(self, task: Task, split: str) -> _Official:
+        import datasets
         import pyarrow as pa
         import pyarrow.parquet as pq
+
+        from bench.data.hub import root_cause
 
         if split not in self.splits(task):
             raise DataError(
@@ -220,6 +225,8 @@ class BundledSamples(DataSource):
 
 @functools.cache
 def _samples(task: str, split: str) -> datasets.Dataset:
+    import datasets
+
     from bench.data import samples
 
     rows = samples.generate(task, split, samples.SIZES[task][split], SAMPLES_SEED)

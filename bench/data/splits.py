@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import datasets
 import torch
 
 from bench.data.rows import OFFICIAL_ROW, blaming
 from bench.data.sources import DataSource
 from bench.errors import DataError
 from bench.tasks.task import SplitRule, Task
+
+if TYPE_CHECKING:
+    import datasets
 
 DATA_SEED = 42
 """Seed of the published splits."""
@@ -101,7 +104,7 @@ class _OfficialSplits:
         return "test" not in present and "validation" in present
 
 
-_Parts = tuple[datasets.Dataset, datasets.Dataset, datasets.Dataset]
+_Parts: TypeAlias = "tuple[datasets.Dataset, datasets.Dataset, datasets.Dataset]"
 
 
 def _halve_validation(official: _OfficialSplits, seed: int) -> _Parts:

@@ -91,7 +91,7 @@ def _threads() -> Finding:
 def _hub() -> Finding:
     from huggingface_hub import constants
 
-    from bench.data import offline
+    from bench.data.hub import offline
 
     if offline():
         return Finding("hub", "note", "HF_HUB_OFFLINE is set: only what is in the cache")

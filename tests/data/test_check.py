@@ -12,7 +12,8 @@ import datasets
 import huggingface_hub
 import pytest
 
-from bench.data import DataSource, TaskReport, check, open_source, prefetch
+from bench.data import DataSource, open_source
+from bench.data.check import TaskReport, check, prefetch
 from bench.data.hub import _HTTP_ERROR
 from bench.data.sources import Hub
 from bench.tasks import list_tasks
