@@ -9,7 +9,7 @@ from bench.data.batches import (
     steps_per_epoch,
 )
 from bench.data.check import TaskReport, check, prefetch
-from bench.data.encoding import EncodedExamples, TextEncoder, encode_examples
+from bench.data.encoding import EncodedExamples, TextEncoder, encode_examples, leading_rows
 from bench.data.fewshot import sample_shots
 from bench.data.hub import offline
 from bench.data.rows import OFFICIAL_ROW
@@ -31,6 +31,7 @@ __all__ = [
     "collate",
     "encode_examples",
     "evaluation_batches",
+    "leading_rows",
     "load_splits",
     "offline",
     "open_source",
