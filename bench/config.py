@@ -84,7 +84,8 @@ class RunConfig:
         data_seed: shuffles rows into validation and test; the same for all seeds.
         prompt_length: ``r``, tokens of the soft prompt.
         input_length: cap on the tasks' own input lengths, in tokens; None: no cap.
-        validation_rows: most rows to validate on, the first of the split; None: all.
+        validation_rows: rows to validate on, the first of the split; of generation tasks, all rows
+            of their inputs; None: all.
         sources: source tasks of the transfer methods, in this order.
         source_prompts: stored prompts, by source task, that are used instead of training one; each
             by its digest or the beginning of it.

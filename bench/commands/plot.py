@@ -46,25 +46,17 @@ def plot(name: str, folder: Path, out: Path | None, formats: tuple[Any, ...]) ->
     from bench.registry import METHODS
     from bench.reports import load_results
     from bench.reports.figures import (
-        MissingDataError,
-        draw_figure,
-        figure_names,
+        draw_figures,
         save_drawing,
     )
 
     results = load_results(folder)
     warn(results.warnings)
-    chosen = figure_names() if name == ALL else (name,)
-    absent: list[MissingDataError] = []
-    for figure in chosen:
-        try:
-            drawings = draw_figure(figure, results, tuple(METHODS))
-        except MissingDataError as error:
-            absent.append(error)
-            continue
-        for drawing in drawings:
-            for form in formats:
-                click.echo(save_drawing(drawing, out or folder / "figures", form))
-    if len(absent) == len(chosen):
+    figures = draw_figures(results, tuple(METHODS), None if name == ALL else [name])
+    absent = list(figures.absent.values())
+    if not figures.drawings:
         raise absent[0]
+    for drawing in figures.drawings:
+        for form in formats:
+            click.echo(save_drawing(drawing, out or folder / "figures", form))
     warn(map(str, absent))

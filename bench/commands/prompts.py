@@ -130,6 +130,7 @@ def _row(card: PromptCard) -> dict[str, Any]:
         "digest": card.digest,
         "task": made.get("task"),
         "method": "imported" if card.imported else made.get("method"),
+        "model": made.get("model_name", made.get("model", "")[:12]),
         "form": card.form,
         "tokens": made.get("prompt_length"),
         "shots": made.get("shots"),

@@ -14,7 +14,7 @@ from bench.data.batches import (
     evaluation_batches,
     steps_per_epoch,
 )
-from bench.data.encoding import EncodedExamples, TextEncoder, encode_examples
+from bench.data.encoding import EncodedExamples, TextEncoder, encode_examples, leading_rows
 from bench.data.fewshot import sample_shots
 from bench.data.rows import OFFICIAL_ROW
 from bench.data.sources import DataSource, open_source
@@ -35,6 +35,7 @@ __all__ = [
     "collate",
     "encode_examples",
     "evaluation_batches",
+    "leading_rows",
     "load_splits",
     "open_source",
     "sample_shots",

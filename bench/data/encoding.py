@@ -176,6 +176,34 @@ def encode_examples(
     return EncodedExamples(table, encoder.pad_id)
 
 
+def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Dataset:
+    """The first rows of a split, to evaluate on.
+
+    Where evaluation joins rows of equal source (:attr:`Task.group_by_source`), all later rows of
+    the same sources come along, so that no input loses some of its references.
+
+    Args:
+        rows: of one split, in the hub's columns.
+        task: turns rows into texts.
+        number: of rows; all of them if there are fewer.
+
+    Raises:
+        DataError: a row gives no text (the message names it).
+    """
+    if number >= len(rows):
+        return rows
+    chosen = range(number)
+    if not task.group_by_source:
+        return rows.select(chosen)
+    sources = []
+    for row in number_rows(rows):
+        with blaming(rows.info.description or task.name, row.pop(OFFICIAL_ROW)):
+            sources.append({pair.source for pair in task.to_text(row, False)})
+    wanted = set[str]().union(*sources[:number])
+    behind = (at for at in range(number, len(rows)) if sources[at] & wanted)
+    return rows.select([*chosen, *behind])
+
+
 def _encode_batch(
     columns: dict[str, list[Any]],
     *,

@@ -59,7 +59,7 @@ class Setting:
         data_seed: of the split into validation and test.
         prompt_length: ``r``.
         input_length: cap on input tokens, or None.
-        validation_rows: most rows to validate on, or None.
+        validation_rows: rows to validate on, or None: all.
         precision: of the frozen weights.
     """
 

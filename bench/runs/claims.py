@@ -82,6 +82,7 @@ class Claims:
         self._lease = lease
         # Kept, as a lease remembers since when it has seen no sign of life.
         self._leases: dict[str, SoftFileLease] = {}
+        self._unnamed: dict[str, tuple[tuple[int, int, int], float]] = {}
 
     def take(self, digest: str, what: str, wait: bool = False) -> bool:
         """Claim a unit; again and again, if given back as often.
@@ -97,21 +98,12 @@ class Claims:
         Raises:
             OutputError: the folder cannot be written.
         """
-        from filelock import Timeout
-
         lease = self._of(digest)
         known = lease.is_locked
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lease.acquire(timeout=-1 if wait else 0, poll_interval=POLL)
-        except Timeout:
-            return False
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError(
-                f"cannot write {self._lock(digest)}: {reason}; choose a folder that is writable "
-                "and has space"
-            ) from error
+        while not self._acquire(digest, lease):
+            if not wait:
+                return False
+            time.sleep(POLL)
         if not known:
             try:
                 self._write(digest, Note(what, socket.gethostname(), os.getpid(), now()))
@@ -202,6 +194,41 @@ class Claims:
                 thread_local=False,
             )
         return self._leases[digest]
+
+    def _acquire(self, digest: str, lease: SoftFileLease) -> bool:
+        from filelock import Timeout
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lease.acquire(timeout=0)
+        except Timeout:
+            self._void_unnamed(self._lock(digest))
+            return False
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(
+                f"cannot write {self._lock(digest)}: {reason}; choose a folder that is writable "
+                "and has space"
+            ) from error
+        self._unnamed.pop(digest, None)
+        return True
+
+    def _void_unnamed(self, lock: Path) -> None:
+        """Void a claim that has named no owner for as long as a lease lasts.
+
+        Its owner was killed between making and writing it, or the power failed before the name was
+        on the disk. The lease would take it for one of an old version, and wait for ever; what it
+        cannot read, it takes over.
+        """
+        with suppress(OSError), lock.open("r+b", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            seen = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+            if status.st_size:
+                self._unnamed.pop(lock.stem, None)
+            elif (known := self._unnamed.get(lock.stem)) is None or known[0] != seen:
+                self._unnamed[lock.stem] = seen, time.monotonic()
+            elif time.monotonic() - known[1] >= self._lease:
+                file.write(b"void\n")
 
     def _write(self, digest: str, note: Note) -> None:
         atomic_write(self._note(digest), json.dumps(asdict(note)).encode())

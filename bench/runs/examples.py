@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
+import datasets
+
 from bench.data import (
     OFFICIAL_ROW,
     DataSource,
@@ -12,6 +14,7 @@ from bench.data import (
     TaskRows,
     TextEncoder,
     encode_examples,
+    leading_rows,
     load_splits,
     sample_shots,
 )
@@ -42,7 +45,9 @@ class Examples:
         encoder: the model's texts-to-ids.
         data_seed: of the split into validation and test.
         input_length: cap on the tasks' input lengths, or None.
-        validation_rows: most rows to validate on, or None.
+        validation_rows: how many rows to validate on, or None: all. Of tasks that join rows of
+            equal source, those that belong to the first so many; see
+            :func:`~bench.data.leading_rows`.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Examples:
         self._cap = input_length
         self._validation_rows = validation_rows
         self.rows = cache(self._rows)
+        self.validation = cache(self._validation)
         self.evaluation = cache(self._evaluation)
         self.labels = cache(self._labels)
 
@@ -86,9 +92,9 @@ class Examples:
     def notes(self, name: str) -> list[str]:
         """What a reader of the scores must know of the rows."""
         notes = list(self.rows(name).notes)
-        full, limit = len(self.rows(name).validation), self._validation_rows
-        if limit is not None and limit < full:
-            notes.append(f"validated on {limit} of {full} rows")
+        full, used = len(self.rows(name).validation), len(self.validation(name))
+        if used < full:
+            notes.append(f"validated on {used} of {full} rows")
         cut = self.evaluation(name, "test").truncated
         if cut:
             length = self.task(name).input_length
@@ -98,10 +104,17 @@ class Examples:
     def _rows(self, name: str) -> TaskRows:
         return load_splits(self._source, self.task(name), self._data_seed)
 
+    def _validation(self, name: str) -> datasets.Dataset:
+        return self._leading(name, self.rows(name).validation)
+
+    def _leading(self, name: str, rows: datasets.Dataset) -> datasets.Dataset:
+        """Those of all validation rows that are validated on."""
+        if self._validation_rows is None:
+            return rows
+        return leading_rows(rows, self.task(name), self._validation_rows)
+
     def _evaluation(self, name: str, split: str) -> EncodedExamples:
-        rows = getattr(self.rows(name), split)
-        if split == "validation" and self._validation_rows is not None:
-            rows = rows.select(range(min(len(rows), self._validation_rows)))
+        rows = self.validation(name) if split == "validation" else self.rows(name).test
         return encode_examples(
             rows, self.task(name), self._encoder, training=False, code=_code(name)
         )

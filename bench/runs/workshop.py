@@ -210,7 +210,7 @@ class Workshop:
         return PromptCard(
             digest=training.digest,
             form=form,
-            training=training.card(),
+            training={**training.card(), "model_name": training.setting.model.name},
             initial_digest=self._initial_digest(training),
             trainable_parameters=job.module.trainable_parameters(),
             rows=asdict(job.rows),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import sys
@@ -121,4 +123,52 @@ def test_everything_twice_is_the_same(
     golden = GOLDEN.with_name("table.md").read_bytes()
     assert once[Path("tables/all-tasks.md")] == golden
     assert Path("index.html") in once
+    assert bench(monkeypatch, "report", "out", "--html", "page.html") == 0
+    assert Path("page.html").read_bytes() == once[Path("index.html")]
     assert {path.suffix for path in once if path.parent == Path("figures")} == {".pdf", ".png"}
+
+
+def test_everything_again_leaves_no_file_of_records_that_are_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(monkeypatch, "report", "out", "--out", "there") == 0
+    capsys.readouterr()
+    there = Path("there")
+    stale = sorted(there.glob("tables/transfer.*"))
+    assert stale
+    changed, *_ = stale
+    changed.write_text("mine")
+    own = [there / "tables" / "notes.md", there / "figures" / "sketch.pdf", there / "all.txt"]
+    for path in own:
+        path.write_text("mine")
+    for record in (folder / "records").glob("*.json"):
+        if json.loads(record.read_bytes())["cell"]["method"]["name"] != "pt":
+            record.unlink()
+    assert bench(monkeypatch, "report", "out", "--out", "there") == 0
+    written = {Path(line) for line in capsys.readouterr().out.splitlines()}
+    assert set(stale).isdisjoint(written)
+    left = {path for path in there.rglob("*") if path.is_file()}
+    assert left == written | {changed, *own}
+    assert {path.read_text() for path in (changed, *own)} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        "[]",
+        "{",
+        '{"files": 3}',
+        '{"files": {"../mine.md": "SHA", "/mine.md": "SHA", "tables/../../mine.md": "SHA"}}',
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_list_of_files_that_is_not_its_own_removes_nothing(
+    contents: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Path("mine.md")
+    mine.write_text("mine")
+    sha256 = hashlib.sha256(mine.read_bytes()).hexdigest()
+    Path("there").mkdir()
+    Path("there/contents.json").write_text(contents.replace("SHA", sha256))
+    assert bench(monkeypatch, "report", "out", "--out", "there") == 0
+    assert mine.read_text() == "mine"

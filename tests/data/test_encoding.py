@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import pytest
 
-from bench.data import DataSource, encode_examples, load_splits, open_source
+from bench.data import DataSource, encode_examples, leading_rows, load_splits, open_source
 from bench.errors import DataError
 from bench.tasks import get_task
 from bench.tasks.task import Task, TextPair
@@ -75,6 +75,22 @@ def test_equal_sources_are_joined_in_evaluation_only(
     assert joined.rows == list(range(700))
     assert joined.references[99] == ["99", "799", "1499"]
     assert joined.references[100] == ["100", "800"]
+
+
+def test_leading_rows_keep_all_references_of_their_inputs(toy: Toy, folder: Folder) -> None:
+    task = toy(texts=lambda row, training: [TextPair(row["sentence"], str(row["label"]))])
+    joining = toy(texts=task.texts, group_by_source=True, name="joining")
+    sentences = ["a", "b", "a", "c", "b", "d", "a"]
+    rows = [{"sentence": text, "label": at} for at, text in enumerate(sentences)]
+    split = folder(train=rows).load(task, "train")
+    for number in range(1, 8):
+        assert leading_rows(split, task, number)["label"][:] == list(range(number))
+    expected = [(1, [0, 2, 6]), (2, [0, 1, 2, 4, 6]), (3, [0, 1, 2, 4, 6]), (7, list(range(7)))]
+    for number, labels in expected:
+        found = leading_rows(split, joining, number)
+        assert found["label"][:] == labels
+        # Once more changes nothing: who cut them before cannot have cut an input apart.
+        assert leading_rows(found, joining, number)["label"][:] == labels
 
 
 def test_cut_inputs_are_counted_exactly(toy: Toy, folder: Folder, encoder: Any) -> None:

@@ -176,6 +176,7 @@ def test_commands_import_list_show_and_evaluate(
             "digest": digest,
             "task": TASK,
             "method": "imported",
+            "model": str(model),
             "form": "prompt",
             "tokens": LENGTH,
             "shots": None,

@@ -104,6 +104,40 @@ def test_a_claim_without_a_sign_of_life_is_void_after_the_lease(tmp_path: Path) 
     claims.give_back(UNIT)
 
 
+def test_a_claim_that_names_no_owner_is_void_after_the_lease(tmp_path: Path) -> None:
+    """So it is left where its owner is killed between making and writing it."""
+    (tmp_path / f"{UNIT}.lock").touch()
+    claims = Claims(tmp_path, lease=1.0)
+    assert not claims.take(UNIT, "mine")
+    assert (tmp_path / f"{UNIT}.lock").read_bytes() == b""  # Somebody may be about to write it.
+    deadline = time.monotonic() + 60
+    while not claims.take(UNIT, "mine"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not Claims(tmp_path, lease=1.0).take(UNIT, "another")
+    claims.give_back(UNIT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_without_a_name_that_shows_life_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network disk, a name may be seen later than the signs of life."""
+    lock = tmp_path / f"{UNIT}.lock"
+    lock.touch()
+    claims, clock = Claims(tmp_path, lease=300.0), [0.0]
+    monkeypatch.setattr("bench.runs.claims.time.monotonic", lambda: clock[0])
+    for now in range(0, 2000, 20):
+        clock[0] = float(now)
+        os.utime(lock, ns=(now, now))
+        assert not claims.take(UNIT, "mine")
+        assert lock.read_bytes() == b""
+    for now, left in ((2000, b""), (2279, b""), (2281, b"void\n")):
+        clock[0] = float(now)
+        assert not claims.take(UNIT, "mine")
+        assert lock.read_bytes() == left
+
+
 def test_who_lost_a_claim_learns_of_it(tmp_path: Path) -> None:
     claims = Claims(tmp_path, lease=0.6)
     assert claims.take(UNIT, "unit")

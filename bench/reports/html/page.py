@@ -15,7 +15,7 @@ from markupsafe import Markup
 from bench.files import atomic_write
 from bench.reports.analyses import REFERENCE, TRANSFER, Analyses, all_sheets
 from bench.reports.cautions import Caution, find_cautions
-from bench.reports.figures import Drawing, MissingDataError, draw_figure, figure_names, small_png
+from bench.reports.figures import Drawing, Figures, draw_figures, small_png
 from bench.reports.frames import build_tables
 from bench.reports.html.details import Details
 from bench.reports.html.views import TableGroup, TableView, sheet_view, table_views
@@ -46,7 +46,10 @@ class Picture:
 
 
 def render_report(
-    results: Results, method_order: Sequence[str] = (), analyses: Analyses | None = None
+    results: Results,
+    method_order: Sequence[str] = (),
+    analyses: Analyses | None = None,
+    figures: Figures | None = None,
 ) -> str:
     """One HTML file: it loads nothing from anywhere, and what records say is shown as plain text.
 
@@ -56,6 +59,7 @@ def render_report(
         results: the records.
         method_order: names of methods in the order of the rows; others follow by name.
         analyses: of these records, if they are there already.
+        figures: the same.
 
     Raises:
         RecordError: there is no record to show.
@@ -63,7 +67,7 @@ def render_report(
     sections = make_sections(results)
     tables = build_tables(results, method_order=method_order)
     details = Details(results)
-    pictures, absent = _pictures(results, method_order)
+    figures = figures or draw_figures(results, method_order)
     analyses = analyses or all_sheets(results, method_order)
     cautions = find_cautions(results, sections)
     unusable = tuple(dict.fromkeys([*details.warnings, *analyses.warnings]))
@@ -86,8 +90,8 @@ def render_report(
         finished=sum(record.status == "finished" for record in results.records),
         cautions=cautions,
         groups=[settings, *_analyses(analyses.sheets)],
-        pictures=pictures,
-        absent=absent,
+        pictures=[_picture(drawing) for drawing in figures.drawings],
+        absent=[f"{name}: {error}" for name, error in figures.absent.items()],
         provenances=_provenances(details),
         details=details.plain(),
         # Files of the package: the only text that is not escaped.
@@ -102,6 +106,7 @@ def save_report(
     path: Path,
     method_order: Sequence[str] = (),
     analyses: Analyses | None = None,
+    figures: Figures | None = None,
 ) -> None:
     """Write the page of :func:`render_report` to a file.
 
@@ -109,7 +114,7 @@ def save_report(
         RecordError: there is no record to show.
         OutputError: the file cannot be written.
     """
-    atomic_write(path, render_report(results, method_order, analyses).encode())
+    atomic_write(path, render_report(results, method_order, analyses, figures).encode())
 
 
 def _analyses(sheets: Mapping[str, Sequence[Sheet]]) -> Iterator[TableGroup]:
@@ -125,19 +130,6 @@ def _analyses(sheets: Mapping[str, Sequence[Sheet]]) -> Iterator[TableGroup]:
     if views[True]:
         about = f"Each method minus {REFERENCE}, over all targets and for each of them."
         yield TableGroup("transfer", "Transfer", about, tuple(views[True]), folded=True)
-
-
-def _pictures(results: Results, method_order: Sequence[str]) -> tuple[list[Picture], list[str]]:
-    """All figures, and why others are not there."""
-    pictures, absent = [], []
-    for name in figure_names():
-        try:
-            drawings = draw_figure(name, results, method_order)
-        except MissingDataError as error:
-            absent.append(f"{name}: {error}")
-            continue
-        pictures += [_picture(drawing) for drawing in drawings]
-    return pictures, absent
 
 
 def _picture(drawing: Drawing) -> Picture:

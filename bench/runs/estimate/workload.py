@@ -72,10 +72,7 @@ class SampledExamples(Examples):
         full = super()._rows(name)
         whole = self._whole_groups and self.task(name).group_by_source
         # Validation on fewer rows takes the first of them, however many there are behind.
-        limit = self._validation_rows
-        validation = full.validation
-        if limit is not None and limit < len(validation):
-            validation = validation.select(range(limit))
+        validation = self._leading(name, full.validation)
         return TaskRows(
             self._cut(name, "train", full.train),
             self._cut(name, "validation", validation, whole),
