@@ -104,6 +104,23 @@ def test_light_commands_import_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
+def test_a_grid_is_laid_out_without_the_libraries_for_rows_and_models(tmp_path: Path) -> None:
+    lines = [
+        "import sys",
+        "from click.testing import CliRunner",
+        "from bench.cli import cli",
+        f"words = ['run', '--dry-run', '--out', {str(tmp_path)!r}]",
+        "print(CliRunner().invoke(cli, words, catch_exceptions=False).output)",
+        "print('loaded:', sorted({'datasets', 'evaluate', 'transformers'} & set(sys.modules)))",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cells: 80 to run, 0 done" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
 def test_help_names_the_commands(words: tuple[str, ...], bench: Bench) -> None:
     answer = bench(*words)

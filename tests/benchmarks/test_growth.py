@@ -56,15 +56,15 @@ def training(model: FrozenLM, encoded: EncodedExamples, steps: int) -> Callable[
 def test_steps(model: FrozenLM, benchmark: Any, in_turn: Any, report: Any) -> None:
     """Four times as many steps take four times as long."""
     encoded = examples(1_000)
-    actions = [training(model, encoded, steps) for steps in (25, 100)]
-    few, many = benchmark.pedantic(lambda: in_turn(actions, 5), rounds=1)
-    report(seconds_of_100_steps=many.medians(), over_25_steps=many.over(few))
+    actions = [training(model, encoded, steps) for steps in (20, 80)]
+    few, many = benchmark.pedantic(lambda: in_turn(actions, 3), rounds=1)
+    report(seconds_of_80_steps=many.medians(), over_20_steps=many.over(few))
 
 
 def test_rows_of_a_training(model: FrozenLM, benchmark: Any, in_turn: Any, report: Any) -> None:
     """A hundred times as many rows take no longer, step for step."""
-    actions = [training(model, examples(rows), 50) for rows in (2_000, 200_000)]
-    few, many = benchmark.pedantic(lambda: in_turn(actions, 5), rounds=1)
+    actions = [training(model, examples(rows), 40) for rows in (2_000, 200_000)]
+    few, many = benchmark.pedantic(lambda: in_turn(actions, 3), rounds=1)
     report(rows_200000_over_2000=many.over(few))
 
 

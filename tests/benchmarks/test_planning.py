@@ -36,7 +36,7 @@ def lay_out(seeds: int) -> tuple[Cell, ...]:
 def test_plan_and_name_cells(benchmark: Any, in_turn: Any, report: Any) -> None:
     """10,000 cells: at most 2 s, and about ten times as long as 1,000."""
     few, many = benchmark.pedantic(
-        lambda: in_turn([lambda: lay_out(2), lambda: lay_out(20)], 5), rounds=1
+        lambda: in_turn([lambda: lay_out(2), lambda: lay_out(20)], 3), rounds=1
     )
     report(seconds_for_10000=many.medians(), over_1000=many.over(few))
 
@@ -60,5 +60,5 @@ def test_table(
     store_records(folders[0] / "records", cells[:1_000])
     store_records(folders[1] / "records", cells)
     actions = [lambda: table(folders[0]), lambda: table(folders[1])]
-    few, many = benchmark.pedantic(lambda: in_turn(actions, 3), rounds=1)
+    few, many = benchmark.pedantic(lambda: in_turn(actions, 2), rounds=1)
     report(seconds_for_10000=many.medians(), over_1000=many.over(few))
