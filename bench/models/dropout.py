@@ -87,12 +87,12 @@ class _Dropout(torch.autograd.Function):
         kept = _draw(values, share)
         ctx.save_for_backward(kept)
         ctx.share = share
-        return values * _factors(kept, share, values.dtype)
+        return _dropped(values, kept, share)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return gradient * _factors(kept, ctx.share, gradient.dtype), None
+        return _dropped(gradient, kept, ctx.share), None
 
 
 class _Attention(torch.autograd.Function):
@@ -107,15 +107,16 @@ class _Attention(torch.autograd.Function):
         kept = _draw(probabilities, share)
         ctx.save_for_backward(query, key, value, probabilities, kept)
         ctx.share = share
-        return torch.matmul(probabilities * _factors(kept, share, value.dtype), value)
+        return torch.matmul(_dropped(probabilities, kept, share), value)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, probabilities, kept = ctx.saved_tensors
-        factors = _factors(kept, ctx.share, value.dtype)
-        of_value = torch.matmul((probabilities * factors).transpose(-1, -2), gradient)
-        of_probabilities = torch.matmul(gradient, value.transpose(-1, -2)).mul_(factors)
-        del factors
+        dropped = _dropped(probabilities, kept, ctx.share)
+        of_value = torch.matmul(dropped.transpose(-1, -2), gradient)
+        of_dropped = torch.matmul(gradient, value.transpose(-1, -2))
+        of_probabilities = _dropped(of_dropped, kept, ctx.share)
+        del dropped, of_dropped
         of_scores = torch.ops.aten._softmax_backward_data(
             of_probabilities, probabilities, -1, probabilities.dtype
         )
@@ -133,10 +134,11 @@ def _draw(values: Tensor, share: float) -> Tensor:
     return levels >= round(share * _LEVELS) - _LEVELS // 2
 
 
-def _factors(kept: Tensor, share: float, dtype: torch.dtype) -> Tensor:
-    """By what numbers are multiplied: nothing, or what restores the mean."""
-    # As bytes, since the conversion of booleans takes eight times as long.
-    return kept.view(torch.uint8).to(dtype).div_(1 - share)
+def _dropped(values: Tensor, kept: Tensor, share: float) -> Tensor:
+    """Zero where a number is not kept, else what restores the mean."""
+    factor = float(torch.ones((), dtype=values.dtype).div_(1 - share))
+    # As bytes, since booleans are converted eight times as slowly.
+    return (values * kept.view(torch.uint8)).mul_(factor)
 
 
 __all__ = ["ATTENTION", "FrozenDropout", "use_frozen_dropout"]

