@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import ConfigError, ModelError
+from bench.models.dropout import use_frozen_dropout
 from bench.models.encoders import TokenEncoder
 from bench.models.info import Architecture, Precision
 from bench.protocol import IGNORED_LABEL, Batch, ModelOutput
@@ -32,6 +33,8 @@ class FrozenLM(abc.ABC):
 
     def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
         self.model = model.to(device).requires_grad_(False).eval()
+        if device.type == "cpu":
+            use_frozen_dropout(self.model)
         self.tokenizer = tokenizer
         self.encoder = self.encoder_type(tokenizer)
         self.device = device

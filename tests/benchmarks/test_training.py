@@ -173,3 +173,17 @@ def test_prompt_tuning_against_peft(
     told(benchmark, "random batches over PEFT", peer, at_random)
     told(benchmark, "bucketed batches over PEFT", peer, bucketed)
     assert len(examples) == STEPS * BATCH
+
+
+@pytest.mark.benchmark(group="training")
+def test_bf16_against_float32(examples: EncodedExamples, tokenizer: Any, benchmark: Any) -> None:
+    """Aim: at least twice as fast, on a processor with bfloat16 instructions."""
+    full = EncoderDecoderLM(t5_small(), tokenizer, CPU)
+    half = EncoderDecoderLM(t5_small(), tokenizer, CPU)
+    half.store_weights_in("bf16")
+    for model in (full, half):
+        ours(model, examples, "bucketed", steps=1)
+    in_float32 = ours(full, examples, "bucketed")
+    in_bf16 = benchmark.pedantic(ours, (half, examples, "bucketed"), rounds=1)
+    told(benchmark, "bf16 over float32", in_float32, in_bf16)
+    assert {weight.dtype for weight in half.model.parameters()} == {torch.bfloat16}
