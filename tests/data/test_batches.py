@@ -126,9 +126,7 @@ def test_evaluation_batches_by_hand() -> None:
 
 
 @given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 20))
-def test_evaluation_batches_hold_all_once_and_little_padding(
-    lengths: list[int], size: int
-) -> None:
+def test_evaluation_batches_hold_all_once_and_little_padding(lengths: list[int], size: int) -> None:
     batches = by_length(lengths, size)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     order = [lengths[i] for batch in batches for i in batch]

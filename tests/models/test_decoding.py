@@ -231,6 +231,27 @@ def test_what_a_model_asks_for_is_kept(
     assert (len(set(passes)) > 1) == leave
 
 
+@pytest.mark.parametrize("kind", READERS)
+def test_inputs_are_encoded_in_parts(
+    kind: str, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = known(kind)
+    monkeypatch.setattr("bench.models.encoder_decoder.ENCODED_AT_ONCE", 100)
+    read: list[tuple[int, int]] = []
+    encoder: Any = lm.model.get_encoder()  # type: ignore[operator]
+    with ending(lm, list(range(1, len(lm.tokenizer), 8)), monkeypatch):
+        expected = theirs(lm, batch)
+        hook = encoder.register_forward_hook(
+            lambda module, args, output: read.append(tuple(output.last_hidden_state.shape[:2]))
+        )
+        found, _ = ours(lm, batch, monkeypatch)
+        hook.remove()
+    assert found == expected
+    sizes = (LENGTH + batch.mask.sum(dim=1)).split(100 // (LENGTH + batch.mask.shape[1]))
+    assert read == [(len(part), int(part.max())) for part in sizes]
+    assert len({width for _, width in read}) > 1
+
+
 def test_another_kind_of_search_is_left_to_the_model() -> None:
     lm = make("t5")
     assert greedy_loop(lm.model) is not None
