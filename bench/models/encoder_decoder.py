@@ -13,12 +13,15 @@ from bench.models.decoding import greedy_loop
 from bench.models.info import Architecture
 from bench.protocol import Batch, ModelOutput
 
-ENCODED_AT_ONCE = 2048
-"""Positions that the encoder reads in one pass on a CPU when answers are written.
+ENCODED_AT_ONCE = {"cpu": 2048}
+"""Positions that the encoder reads in one pass when answers are written, by device.
 
-A larger pass is slower there: its intermediate results come fresh from the operating system, which
-took a fifth of the time of 32 rows of 332 positions of t5-small.
+A larger pass is slower on a CPU: its intermediate results come fresh from the operating system,
+which took a fifth of the time of 32 rows of 332 positions of t5-small.
 """
+
+ENCODED_AT_ONCE_ELSEWHERE = 16384
+"""The same on other devices, which small passes would leave idle."""
 
 
 class EncoderDecoderLM(FrozenLM):
@@ -45,18 +48,25 @@ class EncoderDecoderLM(FrozenLM):
         return self.decode(ids)
 
     def _encode(self, inputs: Tensor, mask: Tensor) -> Any:
-        """What the encoder gives for ``(B, r+L, d)``: on a CPU in parts, each without the padding
-        that the longest row of another part brings."""
+        """What the encoder gives for ``(B, r+L, d)``, in parts of rows that follow each other.
+
+        Each part is as wide as its own longest row. Rows that are sorted by length, as those of
+        an evaluation are, so cost the encoder hardly any padding, however many are answered at
+        once.
+        """
         from transformers.modeling_outputs import BaseModelOutput
 
         encoder = self.model.get_encoder()  # type: ignore[operator]
-        rows, length = mask.shape
-        at_once = rows if self.device.type != "cpu" else max(1, ENCODED_AT_ONCE // length)
-        states = []
-        for start in range(0, rows, at_once):
-            seen = mask[start : start + at_once]
-            width = int(seen.sum(dim=1).max())
-            read = inputs[start : start + at_once, :width]
-            state = encoder(inputs_embeds=read, attention_mask=seen[:, :width]).last_hidden_state
-            states.append(F.pad(state, (0, 0, 0, length - width)))
+        most = ENCODED_AT_ONCE.get(self.device.type, ENCODED_AT_ONCE_ELSEWHERE)
+        lengths = mask.sum(dim=1).tolist()
+        states: list[Tensor] = []
+        start = 0
+        while start < len(lengths):
+            end = start + max(1, most // max(lengths[start:]))
+            width = max(lengths[start:end])
+            state = encoder(
+                inputs_embeds=inputs[start:end, :width], attention_mask=mask[start:end, :width]
+            ).last_hidden_state
+            states.append(F.pad(state, (0, 0, 0, mask.shape[1] - width)))
+            start = end
         return BaseModelOutput(last_hidden_state=torch.cat(states))
