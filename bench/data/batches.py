@@ -18,12 +18,6 @@ from bench.seeding import generator
 if TYPE_CHECKING:
     from bench.data.encoding import EncodedExamples
 
-LEAST_FILLED = 0.8
-"""An example that fills less of an evaluation batch's width begins the next batch ..."""
-
-LEAST_SHARE = 4
-"""... if the batch has this part of its full size, as small batches waste time of their own."""
-
 
 MEGABATCH = 50
 """Most batches whose rows are sorted by length together, as in transformers."""
@@ -155,32 +149,13 @@ class MixtureSampler:
 def evaluation_batches(
     examples: EncodedExamples, batch_size: int
 ) -> Iterator[tuple[list[int], Batch]]:
-    """All examples once, in the batches of :func:`by_length`.
+    """All examples once, longest inputs first so that batches hold little padding.
 
     Yields:
         Indices of the examples, and their batch. A batch that does not fit into memory shows at
         once.
     """
-    for indices in by_length(examples.lengths, batch_size):
+    order = sorted(range(len(examples)), key=lambda i: -examples.lengths[i])
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
         yield indices, examples.batch(indices)
-
-
-def by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Indices of all examples in batches of similar length, so that there is little padding.
-
-    The longest come first. A batch ends when it is full, or before an example that would be more
-    than a fifth padding (:data:`LEAST_FILLED`), unless it is still small (:data:`LEAST_SHARE`).
-
-    Args:
-        lengths: tokens of each example.
-        batch_size: most examples of a batch.
-    """
-    batches: list[list[int]] = []
-    smallest = -(-batch_size // LEAST_SHARE)
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        here = batches[-1] if batches else []
-        padded = bool(here) and lengths[index] < LEAST_FILLED * lengths[here[0]]
-        if not here or len(here) == batch_size or (padded and len(here) >= smallest):
-            batches.append([])
-        batches[-1].append(index)
-    return batches

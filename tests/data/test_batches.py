@@ -17,7 +17,6 @@ from bench.data import (
     Example,
     MixtureSampler,
     batch_indices,
-    by_length,
     collate,
     encode_examples,
     evaluation_batches,
@@ -157,8 +156,7 @@ def test_evaluation_takes_the_longest_first_and_each_once(
     source = folder(validation=[{"sentence": text, "label": 0} for text in texts])
     examples = encode_examples(source.load(toy(), "validation"), toy(), encoder, training=False)
     batches = list(evaluation_batches(examples, 2))
-    # Seven tokens beside nine would leave more than a fifth of the width to padding.
-    assert [indices for indices, _ in batches] == [[2], [0, 3], [1, 4]]
+    assert [indices for indices, _ in batches] == [[2, 0], [3, 1], [4]]
     for indices, batch in batches:
         assert batch.mask.sum(1).tolist() == [len(texts[i].split()) + 4 for i in indices]
 
@@ -172,24 +170,3 @@ def test_evaluation_with_any_batch_size(
     )
     seen = [i for indices, _ in evaluation_batches(examples, batch_size) for i in indices]
     assert sorted(seen) == list(range(7))
-
-
-def test_evaluation_batches_by_hand() -> None:
-    lengths = [100, 99, 81, 80, 79, 60, 10, 9, 8, 7, 6, 5]
-    # A batch of at most 4 begins anew below four fifths of its longest.
-    assert by_length(lengths, 4) == [[0, 1, 2, 3], [4], [5], [6, 7, 8], [9, 10], [11]]
-    # A batch of at most 12 is not closed with less than 3.
-    assert by_length(lengths, 12) == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11]]
-    assert by_length([], 4) == []
-
-
-@given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 20))
-def test_evaluation_batches_hold_all_once_and_little_padding(lengths: list[int], size: int) -> None:
-    batches = by_length(lengths, size)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    order = [lengths[i] for batch in batches for i in batch]
-    assert order == sorted(order, reverse=True)
-    for batch in batches:
-        assert 1 <= len(batch) <= size
-        filled = [lengths[i] / lengths[batch[0]] for i in batch]
-        assert all(share >= 0.8 for share in filled[-(-size // 4) :])

@@ -17,7 +17,7 @@ from bench.models.base import FrozenLM, prepend
 from bench.models.catalog import BUNDLED, auto_class
 from bench.models.decoder_only import DecoderOnlyLM
 from bench.models.decoding import greedy_loop
-from bench.models.encoder_decoder import EncoderDecoderLM
+from bench.models.encoder_decoder import ENCODED_AT_ONCE, EncoderDecoderLM
 from bench.protocol import Batch
 
 ROWS, MOST, LENGTH = 12, 14, 3
@@ -229,6 +229,34 @@ def test_what_a_model_asks_for_is_kept(
         found, passes = ours(lm, batch, monkeypatch)
     assert found == expected != plain
     assert (len(set(passes)) > 1) == leave
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_inputs_are_encoded_in_parts(
+    kind: str, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = known(kind)
+    monkeypatch.setitem(ENCODED_AT_ONCE, "cpu", 60)
+    read: list[tuple[int, int]] = []
+    encoder: Any = lm.model.get_encoder()  # type: ignore[operator]
+    with ending(lm, list(range(1, len(lm.tokenizer), 8)), monkeypatch):
+        expected = theirs(lm, batch)
+        hook = encoder.register_forward_hook(
+            lambda module, args, output: read.append(tuple(output.last_hidden_state.shape[:2]))
+        )
+        found, _ = ours(lm, batch, monkeypatch)
+        hook.remove()
+    assert found == expected
+    lengths = (LENGTH + batch.mask.sum(dim=1)).tolist()
+    at = 0
+    for rows, width in read:
+        # As many of the rows that follow as surely fit, and as wide as the longest of them.
+        assert width == max(lengths[at : at + rows])
+        assert rows * width <= 60
+        assert at + rows == ROWS or (rows + 1) * max(lengths[at:]) > 60
+        at += rows
+    assert at == ROWS
+    assert len({width for _, width in read}) > 1
 
 
 def test_another_kind_of_search_is_left_to_the_model() -> None:

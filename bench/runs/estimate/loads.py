@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.data import BucketedSampler, batch_indices, by_length, steps_per_epoch
+from bench.data import BucketedSampler, batch_indices, steps_per_epoch
 from bench.training.settings import TrainingSettings
 
 MOST_BATCHES = 64
@@ -131,7 +131,7 @@ def evaluations(steps: int, every: int) -> int:
 def evaluation(
     lengths: Lengths, batch_size: int, answer_length: int, prompt_length: int
 ) -> EvaluationLoad:
-    """Answers to a split, in the batches of :func:`bench.data.by_length`.
+    """Answers to a split, in the batches of :func:`bench.data.evaluation_batches`.
 
     Args:
         lengths: of its examples.
@@ -140,12 +140,17 @@ def evaluation(
         prompt_length: tokens of the prompt.
     """
     # Of a part of the rows, as many batches are made as of all: each stands for its rows' share.
-    batches = by_length(lengths.inputs, max(1, round(batch_size * lengths.share)))
-    padded = sum(len(rows) * (prompt_length + lengths.inputs[rows[0]]) for rows in batches)
+    at_once = max(1, round(batch_size * lengths.share))
+    longest_first = sorted(lengths.inputs, reverse=True)
+    padded = 0
+    for start in range(0, len(longest_first), at_once):
+        rows = longest_first[start : start + at_once]
+        padded += len(rows) * (prompt_length + rows[0])
+    batches = -(-lengths.examples // batch_size)
     return EvaluationLoad(
         lengths.examples,
         sum(lengths.inputs) / lengths.share,
-        len(batches),
-        len(batches) * answer_length,
+        batches,
+        batches * answer_length,
         padded / lengths.share,
     )

@@ -100,9 +100,9 @@ def test_evaluations(steps: int, every: int, expected: int) -> None:
 
 
 def test_an_evaluation_by_hand() -> None:
-    load = evaluation(Lengths([8, 5, 9, 8, 4], [1] * 5), 2, 20, 10)
-    # Longest first, in twos: 9 with 8, 8 alone, as 5 would be padded much, and 5 with 4.
-    assert load == EvaluationLoad(5, 34, 3, 60, 2 * 19 + 1 * 18 + 2 * 15)
+    load = evaluation(Lengths([4, 1, 3, 2, 9], [1] * 5), 2, 20, 10)
+    # Longest first, in twos: 9 with 4, 3 with 2, and 1.
+    assert load == EvaluationLoad(5, 19, 3, 60, 2 * 19 + 2 * 13 + 1 * 11)
 
 
 @given(sizes, st.integers(1, 5))
