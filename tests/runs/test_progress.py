@@ -72,6 +72,31 @@ def test_in_a_terminal_there_are_bars_for_all_and_for_one() -> None:
     assert "validation 12.3" in text
 
 
+def test_trainings_that_run_at_once_have_a_bar_each() -> None:
+    screen = console(terminal=True, width=120)
+    with make_display(3, screen) as display:
+        beside = display.beside()
+        for listener, task in ((display, "cb"), (beside, "rte")):
+            listener.on_start(TrainingInfo("0" * 64, task, "pt", "pt", 4, 42), 0, 40)
+        display.on_step(11, 40)
+        beside.on_step(13, 40)
+        display.say("both")
+    last = text_of(screen).rpartition("both")[2]
+    assert "11/40" in last
+    assert "13/40" in last
+
+
+def test_the_bar_of_a_mate_goes_with_it() -> None:
+    screen = console(terminal=True, width=120)
+    with make_display(3, screen) as display:
+        beside = display.beside()
+        beside.on_start(TrainingInfo("0" * 64, "rte", "pt", "pt", 4, 42), 0, 40)
+        beside.on_finish(None)
+    last = text_of(screen).rpartition("\x1b[2K")[2]  # Drawn anew after the old lines are erased.
+    assert "0/3" in last
+    assert "rte" not in last
+
+
 def test_the_silent_display_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     work(Display())
     assert capsys.readouterr() == ("", "")
