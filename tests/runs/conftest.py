@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,15 +34,8 @@ Configure = Callable[..., RunConfig]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test sees what the user has cached; one thread is fastest for so small a model."""
-    cache = tmp_path_factory.mktemp("cache")
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-        torch.set_num_threads(1)
-        yield cache
-    torch.set_num_threads(threads)
+def quiet(quiet_machine: Path) -> None:
+    """For all tests of this folder."""
 
 
 @pytest.fixture(scope="session")

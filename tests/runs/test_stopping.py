@@ -4,30 +4,55 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.cli import main
 from bench.config import dump_config
 from bench.runs.grid import lay_out
 from bench.runs.results import ResultFolder
 
-ROOT = Path(__file__).resolve().parents[2]
+
+@pytest.fixture
+def harmless() -> Iterator[None]:
+    """A signal that comes too late does not end the tests."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
+def send_when_there(path: Path, number: signal.Signals) -> threading.Thread:
+    """Send this process a signal as soon as a file is there."""
+
+    def send() -> None:
+        deadline = time.monotonic() + 240
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+@pytest.mark.usefixtures("harmless")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_cleanly(
     number: signal.Signals,
     code: int,
     configure: Any,
     run: Any,
-    quiet_machine: Path,
     tmp_path: Path,
     comparable: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = configure(
         "training.steps=150",
@@ -41,23 +66,13 @@ def test_a_signal_stops_cleanly(
     (cell,) = lay_out(config, ResultFolder(out), "never").plan.cells
     place = ResultFolder(out)
     checkpoint = place.checkpoint(cell.training.digest)
-    words = ["run", "--config", str(file), "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.cli", *words],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(quiet_machine)},
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 240
-    while not checkpoint.path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == code
+    monkeypatch.setattr("sys.argv", ["bench", "run", "--config", str(file), "--out", str(out)])
+    sender = send_when_there(checkpoint.path, number)
+    with pytest.raises(SystemExit) as end:
+        main()
+    sender.join()
+    assert end.value.code == code
+    said = capsys.readouterr().err
     last = said.splitlines()[-1]
     assert last.startswith(f"error: stopped by {number.name}; ")
     assert last.endswith(f"to continue give again: bench run --config {file} --out {out}")

@@ -142,7 +142,7 @@ def test_an_error_of_a_worker_is_one_line(configure: Any, tmp_path: Path) -> Non
     grid = lay_out(configure(tasks=["cb"], methods=["pt"]), ResultFolder(tmp_path), "never")
     (tmp_path / "checkpoints").write_text("in the way")
     with pytest.raises(WorkerError, match=r"cannot write .*checkpoints/.* choose a folder"):
-        run_workers(grid, 2, Stop())
+        run_workers(grid, 1, Stop())
 
 
 def test_workers_that_die_again_and_again_end_the_run(
