@@ -21,18 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 LONG = (
-    "runs/test_workers.py",
-    "reports/html",
-    "reports/figures",
-    "docs/test_commands.py",
-    "runs/test_sharing.py",
-    "runs/test_resume.py",
-    "runs",
-    "models",
-    "reports",
-    "interchange",
-    "commands",
-    "ecosystem",
+    *("runs/test_workers.py", "reports/html", "runs", "docs", "data", "reports", "commands"),
+    *("models", "interchange", "ecosystem"),
 )
 """Files and folders that take longest."""
 

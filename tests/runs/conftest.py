@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
-from collections.abc import Callable
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +18,7 @@ import datasets
 import pytest
 import torch
 
+from bench.cli import main
 from bench.config import RunConfig, load_config
 from bench.data.samples import SIZES, generate
 from bench.models.catalog import BUNDLED
@@ -137,6 +142,38 @@ def finished(configure: Configure, run: Run, tmp_path_factory: pytest.TempPathFa
 def folder(finished: Finished, tmp_path: Path) -> Path:
     """A copy of the finished grid's folder, to be changed."""
     return Path(shutil.copytree(finished.folder.folder, tmp_path / "copy"))
+
+
+@pytest.fixture
+def bench_until(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[Callable[[], bool], signal.Signals, list[str]], tuple[Any, str]]]:
+    """Runs ``bench`` here until something is so, then sends it a signal.
+
+    Gives its exit code and what it and its workers said.
+    """
+
+    def run(so: Callable[[], bool], number: signal.Signals, words: list[str]) -> tuple[Any, str]:
+        def send() -> None:
+            deadline = time.monotonic() + 240
+            while not so() and time.monotonic() < deadline:
+                time.sleep(0.002)
+            os.kill(os.getpid(), number)
+
+        monkeypatch.setattr("sys.argv", ["bench", *words])
+        sender = threading.Thread(target=send)
+        sender.start()
+        with pytest.raises(SystemExit) as end:
+            main()
+        sender.join()
+        return end.value.code, capfd.readouterr().err
+
+    # A signal that comes too late does not end the tests.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.cli import main
 from bench.config import dump_config
 from bench.runs.grid import lay_out
 from bench.runs.results import ResultFolder
 
 
-@pytest.fixture
-def harmless() -> Iterator[None]:
-    """A signal that comes too late does not end the tests."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def send_when_there(path: Path, number: signal.Signals) -> threading.Thread:
-    """Send this process a signal as soon as a file is there."""
-
-    def send() -> None:
-        deadline = time.monotonic() + 240
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    return thread
-
-
-@pytest.mark.usefixtures("harmless")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_cleanly(
     number: signal.Signals,
@@ -51,8 +21,7 @@ def test_a_signal_stops_cleanly(
     run: Any,
     tmp_path: Path,
     comparable: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    bench_until: Any,
 ) -> None:
     config = configure(
         "training.steps=150",
@@ -66,13 +35,9 @@ def test_a_signal_stops_cleanly(
     (cell,) = lay_out(config, ResultFolder(out), "never").plan.cells
     place = ResultFolder(out)
     checkpoint = place.checkpoint(cell.training.digest)
-    monkeypatch.setattr("sys.argv", ["bench", "run", "--config", str(file), "--out", str(out)])
-    sender = send_when_there(checkpoint.path, number)
-    with pytest.raises(SystemExit) as end:
-        main()
-    sender.join()
-    assert end.value.code == code
-    said = capsys.readouterr().err
+    words = ["run", "--config", str(file), "--out", str(out)]
+    ended, said = bench_until(checkpoint.path.exists, number, words)
+    assert ended == code
     last = said.splitlines()[-1]
     assert last.startswith(f"error: stopped by {number.name}; ")
     assert last.endswith(f"to continue give again: bench run --config {file} --out {out}")
