@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,27 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
+LONG = (
+    *("runs/test_workers.py", "reports/html", "runs", "docs", "data", "reports", "commands"),
+    *("models", "interchange", "ecosystem"),
+)
+"""Files and folders that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no test process works alone in the end."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        return next((n for n, name in enumerate(LONG) if path.startswith(name)), len(LONG))
+
+    items.sort(key=place)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes stay out of tests' names: compressed ones differ between test processes."""
+    return argname if isinstance(val, bytes) else None
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -28,6 +49,34 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared (real data slices), which is not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_power_cuts() -> Iterator[None]:
+    """Nobody pulls the plug of these tests, so no file has to reach the disk at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of encoded rows that hides the user's; one thread is fastest for so small a model.
+
+    All test processes share the cache, as processes of the harness do.
+    """
+    import datasets
+    import torch
+
+    own = tmp_path_factory.getbasetemp()
+    cache = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache-of-tests"
+    cache.mkdir(exist_ok=True)
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+        torch.set_num_threads(1)
+        yield cache
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

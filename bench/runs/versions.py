@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
+from types import MappingProxyType
 
 DISTRIBUTION = "dtvg-bench"
 
@@ -27,8 +29,12 @@ PACKAGES = (
 """Those that every record names."""
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of this package and of all that it needs, directly or not, as installed here."""
+@cache
+def installed_versions() -> Mapping[str, str]:
+    """Versions of this package and of all that it needs, directly or not, as installed here.
+
+    What a process has imported stays, so they are read once.
+    """
     found: dict[str, str] = {}
     waiting = deque(PACKAGES)
     seen = set()
@@ -43,7 +49,7 @@ def installed_versions() -> dict[str, str]:
             continue
         found[name] = distribution.version
         waiting.extend(_needs(distribution))
-    return dict(sorted(found.items()))
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 def _needs(distribution: metadata.Distribution) -> Iterator[str]:

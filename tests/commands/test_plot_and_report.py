@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.reports.figures import figure_names
+from bench.reports.figures import figure_names, registry
 
 GOLDEN = Path(__file__).parents[1] / "reports" / "golden" / "records"
 
@@ -23,6 +23,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(GOLDEN, tmp_path / "out" / "records")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "out"
+
+
+@pytest.fixture
+def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes time, and one figure is like another for the commands."""
+    monkeypatch.setattr(registry, "figure_names", lambda: ("parameters",))
 
 
 def bench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -92,6 +98,7 @@ def test_complaints_are_one_line(
     assert line.startswith(complaint)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_report(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +112,7 @@ def test_report(
     assert "bad.json" in text
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_everything_twice_is_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +136,7 @@ def test_everything_twice_is_the_same(
     assert {path.suffix for path in once if path.parent == Path("figures")} == {".pdf", ".png"}
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_everything_again_leaves_no_file_of_records_that_are_gone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +170,7 @@ def test_everything_again_leaves_no_file_of_records_that_are_gone(
         '{"files": {"../mine.md": "SHA", "/mine.md": "SHA", "tables/../../mine.md": "SHA"}}',
     ],
 )
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("folder", "one_figure")
 def test_a_list_of_files_that_is_not_its_own_removes_nothing(
     contents: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

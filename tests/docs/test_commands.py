@@ -22,7 +22,6 @@ from pathlib import Path
 import click
 import datasets
 import pytest
-import torch
 
 from bench import plugins
 from bench.cli import cli, main
@@ -142,20 +141,15 @@ def name(block: Block) -> str:
     return f"{block.page}:{block.line}"
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("cache")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
-        yield folder
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module", autouse=True)
+def no_plugins() -> Iterator[None]:
+    """What the commands of the pages make known is forgotten."""
+    yield
     plugins.use_files([])
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def results(tmp_path_factory: pytest.TempPathFactory, quiet_machine: Path) -> Path:
     """A results folder, as the pages' readers have one after their first run."""
     folder = tmp_path_factory.mktemp("results") / "out"
     assert bench(["run", *CHEAP, "--out", str(folder)]) == 0

@@ -10,7 +10,6 @@ from typing import Any
 
 import datasets
 import pytest
-import torch
 
 from bench.cli import main
 from bench.data.samples import generate
@@ -36,15 +35,8 @@ Bench = Callable[..., Answer]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test sees what the user has cached; one thread is fastest for so small a model."""
-    cache = tmp_path_factory.mktemp("cache")
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-        torch.set_num_threads(1)
-        yield cache
-    torch.set_num_threads(threads)
+def quiet(quiet_machine: Path) -> None:
+    """For all tests of this folder."""
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
 import time
@@ -24,10 +23,6 @@ from bench.runs.results import ResultFolder
 from bench.runs.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("BENCH_KILLS", "0"))
-LONGEST = float(os.environ.get("BENCH_KILL_SECONDS", "30"))
-SEED = int(os.environ.get("BENCH_KILL_SEED", "0"))
-
 TASKS = ("cb", "wic")
 CELLS = 5 * len(TASKS)
 TRAININGS = CELLS + 6 + 1  # Six source prompts, and the shared prompt of MPT.
@@ -72,21 +67,24 @@ def cluster(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Ite
     cluster.shutdown()
 
 
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
 @pytest.fixture
 def start(
     cluster: Any, command: Any, environment: dict[str, str], tmp_path: Path
-) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+) -> Iterator[Start]:
     """Starts a driver on the cluster; its table goes to ``table``, all else to ``said``."""
     plugin = tmp_path / "ends.py"
     plugin.write_text(LOGGER)
     more = ["--plugin", str(plugin), "--log", "ends"]
     more += ["--executor", "ray", "--address", cluster.address]
-    words = command(TASKS, "42", tmp_path / "out", *more)
 
     drivers: list[subprocess.Popen[bytes]] = []
 
-    def start() -> subprocess.Popen[bytes]:
-        with (tmp_path / "table").open("wb") as table, (tmp_path / "said").open("ab") as said:
+    def start(place: Path = tmp_path, seed: str = "42") -> subprocess.Popen[bytes]:
+        words = command(TASKS, seed, place / "out", *more)
+        with (place / "table").open("wb") as table, (place / "said").open("ab") as said:
             drivers.append(
                 subprocess.Popen(words, cwd=ROOT, env=environment, stdout=table, stderr=said)
             )
@@ -121,32 +119,11 @@ def node_that_trains(place: ResultFolder, nodes: list[Any]) -> tuple[Any, str] |
     return None
 
 
-def assert_as_undisturbed(tmp_path: Path, command: Any, environment: Any, records: Any) -> None:
-    """Table and records are those of a run in one process, and all is whole."""
-    out, table = tmp_path / "out", (tmp_path / "table").read_text()
-    undisturbed = subprocess.run(
-        command(TASKS, "42", tmp_path / "undisturbed"),
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert table == undisturbed.stdout
-    assert len(records(out)) == CELLS
-    assert records(out) == records(tmp_path / "undisturbed")
-    place = ResultFolder(out)
-    assert verify(place)[1] == []
-    for folder in (place.checkpoints, place.claims.folder, place.prompts.claims.folder):
-        assert list(folder.glob("[!.]*")) == []
-
-
 def test_a_node_is_lost(
     cluster: Any,
-    start: Any,
+    start: Start,
     command: Any,
-    environment: dict[str, str],
-    records: Any,
+    assert_as_undisturbed: Any,
     tmp_path: Path,
 ) -> None:
     driver = start()
@@ -168,13 +145,15 @@ def test_a_node_is_lost(
     assert starts[0] == 0
     assert len(starts) == 2
     assert starts[1] > 0  # It continued from the checkpoint.
-    assert_as_undisturbed(tmp_path, command, environment, records)
+    alone = command(TASKS, "42", tmp_path / "undisturbed")
+    table = (tmp_path / "table").read_text()
+    assert_as_undisturbed(tmp_path / "out", table, alone, CELLS)
     found_records, _ = read_records(place.records)
     assert {record.provenance.command.split()[0] for record in found_records} == {"cli.py"}
 
 
 def test_a_stop_reaches_every_node(
-    cluster: Any, start: Any, environment: dict[str, str], tmp_path: Path
+    cluster: Any, start: Start, environment: dict[str, str], tmp_path: Path
 ) -> None:
     driver = start()
     place = ResultFolder(tmp_path / "out")
@@ -198,47 +177,46 @@ def test_a_stop_reaches_every_node(
     assert verify(place)[1] == []
 
 
-@pytest.mark.skipif(KILLS == 0, reason="takes hours: set BENCH_KILLS to the number of kills")
 def test_nodes_workers_and_drivers_are_killed(
+    kills: Any,
     cluster: Any,
-    start: Any,
+    start: Start,
     command: Any,
-    environment: dict[str, str],
-    records: Any,
+    assert_as_undisturbed: Any,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    draw, killed = random.Random(SEED), Counter[str]()
-    driver = start()
-    while killed.total() < KILLS and driver.poll() != 0:
-        time.sleep(draw.uniform(0, LONGEST))
-        kind = draw.choice(["driver", "worker", "node"])
-        others = [node for node in cluster.list_all_nodes() if node != cluster.head_node]
-        notes = map(ResultFolder(tmp_path / "out").prompts.claims.note, claimed(tmp_path / "out"))
-        pids = sorted({note.pid for note in notes if note is not None})
+    def strike(driver: subprocess.Popen[bytes]) -> Any:
+        nodes = cluster.list_all_nodes()
+        kind = kills.draw.choice(["driver", "worker", "node"])
         if kind == "driver":
-            driver.kill()
-        elif kind == "node":
-            cluster.remove_node(draw.choice(others), allow_graceful=False)
+            return kills.driver(driver)
+        if kind == "node":
+            others = [node for node in nodes if node != cluster.head_node]
+            cluster.remove_node(kills.draw.choice(others), allow_graceful=False)
             cluster.add_node(num_cpus=1)
-        elif pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(draw.choice(pids), signal.SIGKILL)
-        else:
-            continue
-        killed[kind] += 1
-        if kind == "driver" or driver.poll() not in (None, 0):
-            driver.wait()
-            driver = start()
-    while driver.wait() != 0:
-        driver = start()
-    print(f"killed: {dict(killed)}")
-    assert_as_undisturbed(tmp_path, command, environment, records)
-    said = (tmp_path / "said").read_text().splitlines()
-    lines = [line.partition("] ")[2] for line in said if line.startswith("[")]
-    ends = Counter(line.partition(": ")[0] for line in lines)
-    assert {unit: count for unit, count in ends.items() if count > 1} == {}
+            return kind
+        claims = ResultFolder(place / "out").prompts.claims
+        notes = [note for note in map(claims.note, claims.all()) if note is not None]
+        raylets = {raylet(node) for node in nodes}
+        pids = sorted({note.pid for note in notes if parent(note.pid) in raylets})
+        return kills.worker(kills.draw.choice(pids)) if pids else None
 
-
-def claimed(out: Path) -> list[str]:
-    """Digests of the prompts that are being trained."""
-    return ResultFolder(out).prompts.claims.all()
+    grids = 0
+    while kills.left:
+        place, seed = tmp_path / str(grids), str(42 + grids)
+        place.mkdir()
+        kills.over(lambda: start(place, seed), strike, lambda: False)  # noqa: B023
+        grids += 1
+        with capsys.disabled():
+            print(f"\n{grids} grids of {CELLS} cells, killed: {dict(kills.made)}", flush=True)
+        alone = command(TASKS, seed, place / "undisturbed")
+        assert_as_undisturbed(place / "out", (place / "table").read_text(), alone, CELLS)
+        lines = [
+            line.partition("] ")[2]
+            for line in (place / "said").read_text().splitlines()
+            if line.startswith("[")
+        ]
+        ends = Counter(line.partition(": ")[0] for line in lines)
+        assert {unit: count for unit, count in ends.items() if count > 1} == {}
+    assert sum(kills.made.values()) == kills.number

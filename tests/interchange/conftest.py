@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 import safetensors.torch
 import torch
@@ -29,14 +28,8 @@ SOURCES = ("sst2", "qnli")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test sees what the user has cached; one thread is fastest for so small a model."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(threads)
+def quiet(quiet_machine: Path) -> None:
+    """For all tests of this folder."""
 
 
 @pytest.fixture(scope="session")

@@ -221,10 +221,13 @@ def test_a_stage_starts_from_what_the_one_before_left(student: Student) -> None:
 
 @pytest.fixture(scope="module", params=sorted(RECIPES))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one step of the command leaves, in a folder named as the model."""
+    """What one small step of the command leaves, in a folder named as the model."""
     path = tmp_path_factory.mktemp("pretrained") / str(request.param)
     words = ["--model", path.name, "--out", str(path), "--steps", "1", "--rows", "1"]
-    result = CliRunner().invoke(main, words)
+    small = tuple(replace(stage, batch_size=4, chunk=2) for stage in RECIPES[path.name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, path.name, small)
+        result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert "step 1," in result.output
     assert "mnli: " in result.output

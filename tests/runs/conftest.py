@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +18,7 @@ import datasets
 import pytest
 import torch
 
+from bench.cli import main
 from bench.config import RunConfig, load_config
 from bench.data.samples import SIZES, generate
 from bench.models.catalog import BUNDLED
@@ -34,15 +39,8 @@ Configure = Callable[..., RunConfig]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test sees what the user has cached; one thread is fastest for so small a model."""
-    cache = tmp_path_factory.mktemp("cache")
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-        torch.set_num_threads(1)
-        yield cache
-    torch.set_num_threads(threads)
+def quiet(quiet_machine: Path) -> None:
+    """For all tests of this folder."""
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +142,38 @@ def finished(configure: Configure, run: Run, tmp_path_factory: pytest.TempPathFa
 def folder(finished: Finished, tmp_path: Path) -> Path:
     """A copy of the finished grid's folder, to be changed."""
     return Path(shutil.copytree(finished.folder.folder, tmp_path / "copy"))
+
+
+@pytest.fixture
+def bench_until(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[Callable[[], bool], signal.Signals, list[str]], tuple[Any, str]]]:
+    """Runs ``bench`` here until something is so, then sends it a signal.
+
+    Gives its exit code and what it and its workers said.
+    """
+
+    def run(so: Callable[[], bool], number: signal.Signals, words: list[str]) -> tuple[Any, str]:
+        def send() -> None:
+            deadline = time.monotonic() + 240
+            while not so() and time.monotonic() < deadline:
+                time.sleep(0.002)
+            os.kill(os.getpid(), number)
+
+        monkeypatch.setattr("sys.argv", ["bench", *words])
+        sender = threading.Thread(target=send)
+        sender.start()
+        with pytest.raises(SystemExit) as end:
+            main()
+        sender.join()
+        return end.value.code, capfd.readouterr().err
+
+    # A signal that comes too late does not end the tests.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

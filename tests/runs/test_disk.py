@@ -110,7 +110,7 @@ def test_a_folder_becomes_read_only(
     tmp_path: Path,
 ) -> None:
     lock, unlock = locks
-    steps = ("training.steps=2000", "training.evaluate_every=100")
+    steps = ("training.steps=400", "training.evaluate_every=40")
     config = configure(*steps, tasks=["cb"], methods=["pt"], seeds=[42])
     file, out = tmp_path / "config.yaml", tmp_path / "out"
     file.write_text(dump_config(config))

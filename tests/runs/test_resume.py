@@ -212,7 +212,7 @@ def kill_when(process: subprocess.Popen[bytes], path: Path) -> None:
 def test_kill_9_and_the_same_command_again(
     configure: Any, run: Any, command: Any, tmp_path: Path, comparable: Any
 ) -> None:
-    """PT is killed, then DTVG, in processes of their own; this one does the rest."""
+    """Another process is killed while it trains DTVG, behind PT; this one does the rest."""
     config = configure(
         "training.steps=60",
         "training.evaluate_every=5",
@@ -222,14 +222,14 @@ def test_kill_9_and_the_same_command_again(
     )
     out = tmp_path / "out"
     killed = lay_out(config, ResultFolder(out), "never")
-    for cell in killed.plan.cells:
-        checkpoint = killed.folder.checkpoint(cell.training.digest).path
-        kill_when(command(config, out), checkpoint)
-        assert killed.folder.settled([cell], "never") == set()
-        assert not killed.folder.prompts.has(cell.training.digest)
-        reached = killed.folder.checkpoint(cell.training.digest).load()
-        assert reached is not None
-        assert 0 < reached.progress.step < 60
+    pt, dtvg = killed.plan.cells
+    checkpoint = killed.folder.checkpoint(dtvg.training.digest)
+    kill_when(command(config, out), checkpoint.path)
+    assert killed.folder.settled([pt, dtvg], "never") == {pt.digest}
+    assert not killed.folder.prompts.has(dtvg.training.digest)
+    reached = checkpoint.load()
+    assert reached is not None
+    assert 0 < reached.progress.step < 60
 
     resumed = run(config, out)
     undisturbed = run(config, tmp_path / "undisturbed")

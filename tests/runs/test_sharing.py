@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,11 @@ from bench.runs.results import ResultFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Counts what a process trains and evaluates, and runs the command.
+# Runs the commands that it is given, and counts what it trains and evaluates.
 COUNTING = """
-import os, sys
+import shlex, sys
 from pathlib import Path
 from bench.runs.workshop import Workshop
-place = Path(os.environ["COUNTED"])
 train, evaluate = Workshop._train, Workshop.evaluate
 def counted(kind, function):
     def call(self, unit):
@@ -37,22 +38,51 @@ def counted(kind, function):
 Workshop._train = counted("train", train)
 Workshop.evaluate = counted("evaluate", evaluate)
 from bench.cli import main
-main()
+for line in sys.stdin:
+    place, *sys.argv[1:] = shlex.split(line)
+    place = Path(place)
+    main()
+    print("end", flush=True)
 """
 
+Pair = list["subprocess.Popen[str]"]
 
-def start(quiet: Path, config: Any, out: Path, counted: Path, *more: str) -> subprocess.Popen[str]:
-    file = out.with_suffix(".yaml")
-    file.write_text(dump_config(config))
-    return subprocess.Popen(
-        [sys.executable, "-c", COUNTING, "run", "--config", str(file), "--out", str(out), *more],
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "COUNTED": str(counted), "HF_DATASETS_CACHE": str(quiet)},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+
+@pytest.fixture(scope="module")
+def pair(quiet_machine: Path) -> Iterator[Pair]:
+    """Two processes that run commands at once."""
+    environment = {"OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(quiet_machine)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", COUNTING],
+            env=os.environ | environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def run_both(pair: Pair, counted: Path, *words: str) -> list[str]:
+    """Run the same command in both; what each prints."""
+    for process in pair:
+        assert process.stdin is not None
+        print(shlex.join([str(counted), *words]), file=process.stdin, flush=True)
+    shown = []
+    for process in pair:
+        lines = [""]
+        while lines[-1] != "end\n":
+            assert process.stdout is not None
+            lines.append(process.stdout.readline())
+            assert lines[-1], f"ended with exit code {process.wait()}"
+        shown.append("".join(lines))
+    return shown
 
 
 @pytest.mark.parametrize("overwrite", ["never", "always"])
@@ -62,18 +92,16 @@ def test_two_runs_at_once_do_everything_once(
     folder: Path,
     finished: Any,
     comparable: Any,
-    quiet_machine: Path,
+    pair: Pair,
     tmp_path: Path,
 ) -> None:
     config = configure(tasks=["cb"], seeds=[42])
     out = folder if overwrite == "always" else tmp_path / "out"
-    counted = tmp_path / "counted"
-    pair = [start(quiet_machine, config, out, counted, "--overwrite", overwrite) for _ in range(2)]
-    tables = []
-    for process in pair:
-        shown, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        tables.append(shown)
+    counted, file = tmp_path / "counted", tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    words = ("run", "--config", str(file), "--out", str(out), "--overwrite", overwrite)
+    tables = run_both(pair, counted, *words)
+    assert "cb" in tables[0]
     assert tables[0] == tables[1]
 
     lines = counted.read_text().split("\n")[:-1]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +12,6 @@ from bench.config import dump_config
 from bench.runs.grid import lay_out
 from bench.runs.results import ResultFolder
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_cleanly(
@@ -25,9 +19,9 @@ def test_a_signal_stops_cleanly(
     code: int,
     configure: Any,
     run: Any,
-    quiet_machine: Path,
     tmp_path: Path,
     comparable: Any,
+    bench_until: Any,
 ) -> None:
     config = configure(
         "training.steps=150",
@@ -42,22 +36,8 @@ def test_a_signal_stops_cleanly(
     place = ResultFolder(out)
     checkpoint = place.checkpoint(cell.training.digest)
     words = ["run", "--config", str(file), "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.cli", *words],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(quiet_machine)},
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 240
-    while not checkpoint.path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == code
+    ended, said = bench_until(checkpoint.path.exists, number, words)
+    assert ended == code
     last = said.splitlines()[-1]
     assert last.startswith(f"error: stopped by {number.name}; ")
     assert last.endswith(f"to continue give again: bench run --config {file} --out {out}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -65,7 +63,7 @@ def test_the_cell_of_a_killed_worker_continues_elsewhere(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     config = configure(
-        "training.steps=80",
+        "training.steps=40",
         "training.evaluate_every=10",
         tasks=["cb"],
         methods=["pt"],
@@ -99,35 +97,26 @@ def test_the_cell_of_a_killed_worker_continues_elsewhere(
         assert record is not None
         assert comparable(record) == comparable(undisturbed["cb", "pt", record.cell.seed])
     # What the killed one had reached was not done again.
-    lines = [line for line in capfd.readouterr().err.splitlines() if ": step 10/80" in line]
+    lines = [line for line in capfd.readouterr().err.splitlines() if ": step 10/40" in line]
     assert len(lines) <= 2
 
 
-def test_a_stop_reaches_every_worker(configure: Any, tmp_path: Path) -> None:
+def test_a_stop_reaches_every_worker(configure: Any, bench_until: Any, tmp_path: Path) -> None:
     config = configure("training.steps=5000", tasks=["cb"], methods=["pt"])
     out, file = tmp_path / "out", tmp_path / "config.yaml"
     file.write_text(dump_config(config))
     words = ["run", "--config", str(file), "--out", str(out), "--workers", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.cli", *words],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     place = ResultFolder(out)
-    deadline = time.monotonic() + 240
     pids: set[int] = set()
-    while len(pids) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
+
+    def both_train() -> bool:
         paths = place.prompts.claims.folder.glob("*.json")
         notes = [place.prompts.claims.note(path.stem) for path in paths]
-        pids |= {note.pid for note in notes if note is not None}
-        time.sleep(0.02)
-    process.terminate()
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 143
+        pids.update(note.pid for note in notes if note is not None)
+        return len(pids) == 2
+
+    code, said = bench_until(both_train, signal.SIGTERM, words)
+    assert code == 143
     assert said.splitlines()[-1].startswith("error: stopped by SIGTERM; ")
     assert "Traceback" not in said
     assert len(list(place.checkpoints.iterdir())) == 2
@@ -142,7 +131,7 @@ def test_an_error_of_a_worker_is_one_line(configure: Any, tmp_path: Path) -> Non
     grid = lay_out(configure(tasks=["cb"], methods=["pt"]), ResultFolder(tmp_path), "never")
     (tmp_path / "checkpoints").write_text("in the way")
     with pytest.raises(WorkerError, match=r"cannot write .*checkpoints/.* choose a folder"):
-        run_workers(grid, 2, Stop())
+        run_workers(grid, 1, Stop())
 
 
 def test_workers_that_die_again_and_again_end_the_run(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.reports.html import page, save_report
+from bench.reports.figures import registry
+from bench.reports.html import save_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +139,7 @@ def test_hostile_records_run_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     attack = '</script><script>window.taken = 1</script><img src=x onerror="window.taken = 1">'
-    monkeypatch.setattr(page, "figure_names", lambda: ("parameters",))
+    monkeypatch.setattr(registry, "figure_names", lambda: ("parameters",))
     results = make_results(
         {
             "label": attack,
@@ -158,3 +160,27 @@ def test_hostile_records_run_nothing(
     content, window = browser.run(WIDTHS)
     assert content <= window
     assert browser.errors == []
+
+
+def test_the_smoke_grid_stays_small(
+    grid_page: Path, grid_folder: Path, read_page: Callable[[str], Any]
+) -> None:
+    text = grid_page.read_text(encoding="utf-8")
+    assert len(text.encode()) < 5_000_000
+    read = read_page(text)
+    data = json.loads(read.raw["script"][0])
+    assert len(data["cells"]) == 780
+    assert len(read.tags("img")) == 11
+    # Tables by setting, layouts of the paper, and transfer.
+    assert len(read.tags("table")) == 2 + 11 + 4
+    names = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    for link in read.tags("a"):
+        assert (link["href"] or "").removeprefix("#") in names
+    digests = {path.name.split("-")[-1][:12] for path in grid_folder.glob("records/*.json")}
+    assert {cell["digest"] for cell in data["cells"]} == digests
+    for cell in data["cells"]:
+        assert len(cell["examples"]) == min(cell["wrong"], 7)
+        assert cell["test"][cell["metric"]] == pytest.approx(
+            100 * (1 - cell["wrong"] / cell["answers"]), abs=0.01
+        )

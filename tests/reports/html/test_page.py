@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ import pytest
 
 from bench.errors import RecordError
 from bench.reports import Results, load_results
+from bench.reports.figures import registry
 from bench.reports.frames import build_tables
-from bench.reports.html import page, render_report, save_report
+from bench.reports.html import render_report, save_report
 from bench.reports.html.views import sheet_view
 from bench.reports.paper import TableOptions, comparison_sheets, layout_sheets
 
 MakeResults = Callable[..., Results]
+ReadPage = Callable[[str], Any]
 
 HOSTILE = (
     """</script><script>window.taken = 1</script><img src=x onerror="window.taken = 1">'&$x$"""
@@ -44,48 +45,18 @@ FOREIGN: dict[str, Any] = {
 }
 
 
-class Page(HTMLParser):
-    """All elements of a page, and its text outside of style and script."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.raw: dict[str, list[str]] = {"script": [], "style": []}
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag in self.raw:
-            self._inside = tag
-            self.raw[tag].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.raw[self._inside][-1] += data
-        else:
-            self.texts.append(data)
-
-    def tags(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.elements if tag == name]
-
-
 @pytest.fixture
 def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes time, and one figure is like another for the page."""
-    monkeypatch.setattr(page, "figure_names", lambda: ("parameters", "similarity"))
+    monkeypatch.setattr(registry, "figure_names", lambda: ("parameters", "similarity"))
 
 
 @pytest.mark.usefixtures("one_figure")
-def test_text_of_records_is_never_markup(make_results: MakeResults) -> None:
+def test_text_of_records_is_never_markup(make_results: MakeResults, read_page: ReadPage) -> None:
     failed = {"label": HOSTILE, "cell.task": HOSTILE, "status": "failed", "cell.seed": 9}
     results = make_results(FOREIGN, failed)
     text = render_report(results)
-    read = Page(text)
+    read = read_page(text)
     assert len(read.tags("script")) == 2
     assert len(read.tags("img")) == 1
     assert not [name for _, attributes in read.elements for name in attributes if name[:2] == "on"]
@@ -97,8 +68,8 @@ def test_text_of_records_is_never_markup(make_results: MakeResults) -> None:
 
 
 @pytest.mark.usefixtures("one_figure")
-def test_nothing_is_loaded_from_elsewhere(make_results: MakeResults) -> None:
-    read = Page(render_report(make_results({})))
+def test_nothing_is_loaded_from_elsewhere(make_results: MakeResults, read_page: ReadPage) -> None:
+    read = read_page(render_report(make_results({})))
     for tag, attributes in read.elements:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             address = attributes.get(name)
@@ -109,8 +80,10 @@ def test_nothing_is_loaded_from_elsewhere(make_results: MakeResults) -> None:
 
 
 @pytest.mark.usefixtures("one_figure")
-def test_the_browser_may_run_the_own_script_alone(make_results: MakeResults) -> None:
-    read = Page(render_report(make_results({})))
+def test_the_browser_may_run_the_own_script_alone(
+    make_results: MakeResults, read_page: ReadPage
+) -> None:
+    read = read_page(render_report(make_results({})))
     (policy,) = (m["content"] for m in read.tags("meta") if "http-equiv" in m)
     assert policy is not None
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
@@ -135,8 +108,8 @@ def test_no_record(make_results: MakeResults) -> None:
 
 
 @pytest.mark.usefixtures("one_figure")
-def test_figures_have_words_or_a_reason(make_results: MakeResults) -> None:
-    read = Page(render_report(make_results({"score": 62.5})))
+def test_figures_have_words_or_a_reason(make_results: MakeResults, read_page: ReadPage) -> None:
+    read = read_page(render_report(make_results({"score": 62.5})))
     (image,) = read.tags("img")
     alt = image["alt"]
     assert alt is not None
@@ -147,6 +120,7 @@ def test_figures_have_words_or_a_reason(make_results: MakeResults) -> None:
 @pytest.mark.usefixtures("one_figure")
 def test_the_numbers_are_those_of_the_tables_and_records(
     make_results: MakeResults,
+    read_page: ReadPage,
 ) -> None:
     results = make_results(
         {"cell.seed": 1, "score": 10.0},
@@ -155,9 +129,9 @@ def test_the_numbers_are_those_of_the_tables_and_records(
         {"cell.seed": 2, "status": "failed", "label": "zzz"},
     )
     text = render_report(results)
-    read = Page(text)
+    read = read_page(text)
     (table,) = build_tables(results)
-    own = Page(text[text.index('id="table-1"') : text.index('id="table-1-end"')])
+    own = read_page(text[text.index('id="table-1"') : text.index('id="table-1-end"')])
     values = [float(cell["data-value"] or "") for cell in own.tags("td") if "data-value" in cell]
     expected = [v for row in table.rows for v in (row.cells[0].mean, row.average) if v is not None]
     assert values == expected
@@ -191,25 +165,3 @@ def test_cells_without_a_number_have_nothing_to_sort_by(make_results: MakeResult
     others = {entry.text for entry in shown if entry.value is None}
     assert others == {"\N{EN DASH}", "failed", "unclear"}
     assert all(entry.value is None for entry in shown if entry.text in others)
-
-
-def test_the_smoke_grid_stays_small(grid_page: Path, grid_folder: Path) -> None:
-    text = grid_page.read_text(encoding="utf-8")
-    assert len(text.encode()) < 5_000_000
-    read = Page(text)
-    data = json.loads(read.raw["script"][0])
-    assert len(data["cells"]) == 780
-    assert len(read.tags("img")) == 11
-    # Tables by setting, layouts of the paper, and transfer.
-    assert len(read.tags("table")) == 2 + 11 + 4
-    names = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
-    assert len(names) == len(set(names))
-    for link in read.tags("a"):
-        assert (link["href"] or "").removeprefix("#") in names
-    digests = {path.name.split("-")[-1][:12] for path in grid_folder.glob("records/*.json")}
-    assert {cell["digest"] for cell in data["cells"]} == digests
-    for cell in data["cells"]:
-        assert len(cell["examples"]) == min(cell["wrong"], 7)
-        assert cell["test"][cell["metric"]] == pytest.approx(
-            100 * (1 - cell["wrong"] / cell["answers"]), abs=0.01
-        )
