@@ -36,7 +36,7 @@ def use_frozen_dropout(model: Any) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
-                setattr(module, name, FrozenDropout(child.p))
+                setattr(module, name, FrozenDropout(child.p).train(child.training))
     if model.config.is_encoder_decoder and model.config._attn_implementation == "sdpa":
         _register()
         model.set_attn_implementation(ATTENTION)

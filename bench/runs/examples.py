@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-
-import datasets
+from typing import TYPE_CHECKING
 
 from bench.data import (
     OFFICIAL_ROW,
@@ -20,6 +19,9 @@ from bench.data import (
 )
 from bench.runs.code import method_digest
 from bench.tasks import Task, get_task, task_plugin
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)

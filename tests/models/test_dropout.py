@@ -86,6 +86,11 @@ def usual(frugal: EncoderDecoderLM) -> EncoderDecoderLM:
     return lm
 
 
+def test_no_dropout_in_a_model_that_is_not_trained(frugal: EncoderDecoderLM) -> None:
+    assert any(isinstance(module, FrozenDropout) for module in frugal.model.modules())
+    assert not any(module.training for module in frugal.model.modules())
+
+
 def batch_of(lm: EncoderDecoderLM) -> Batch:
     """Rows of two lengths, so that there is padding to mask."""
     texts = ["sst2 sentence: the cook likes the small boat .", "cola sentence: she sees ."]

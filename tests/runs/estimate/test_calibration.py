@@ -27,13 +27,13 @@ class Clock:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         patch.setattr(time, "perf_counter", lambda: self.now)
-        step = Trainer._step
+        gradients = Trainer.gradients
 
-        def slow_step(trainer: Trainer, number: int) -> Any:
+        def slow_gradients(trainer: Trainer, step: int) -> Any:
             self.now += STAGE_STEP if hasattr(trainer.trainable, "task_prompt") else STEP
-            return step(trainer, number)
+            return gradients(trainer, step)
 
-        patch.setattr(Trainer, "_step", slow_step)
+        patch.setattr(Trainer, "gradients", slow_gradients)
         for module in (jobs, workshop):
             patch.setattr(module, "evaluate", self._slow(module.evaluate))
 

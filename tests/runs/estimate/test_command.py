@@ -55,7 +55,7 @@ def test_plan_takes_the_options_of_run() -> None:
     of_plan = {p.name: p.to_info_dict() for p in plan.params}
     of_run = {p.name: p.to_info_dict() for p in run.params}
     only_run = of_run.keys() - of_plan.keys()
-    of_executors = {"executor", "address", "cpus_per_cell", "gpus_per_cell"}
+    of_executors = {"executor", "address", "cpus_per_cell", "gpus_per_cell", "pack"}
     display = {"loggers", "quiet", "verbose"}
     assert only_run == {"dry_run", "print_config"} | display | of_executors
     assert of_plan.keys() - of_run.keys() == {"budget", "anew", "records"}
