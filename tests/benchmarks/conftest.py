@@ -23,7 +23,6 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from bench.data import EncodedExamples, encode_examples, load_splits, open_source
 from bench.files import UNSEALED, sealed
-from bench.models.base import FrozenLM
 from bench.models.encoder_decoder import EncoderDecoderLM
 from bench.records import Record, read_record
 from bench.runs.cells import Cell
@@ -103,18 +102,34 @@ def report(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> Report:
 
 
 @pytest.fixture(scope="session")
-def t5_small(shared: Path) -> FrozenLM:
-    """T5 of t5-small's shape with random weights and the real tokenizer, in evaluation mode."""
-    torch.manual_seed(0)
-    # The defaults are t5-small.
-    model = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
-    words = AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
-    return EncoderDecoderLM(model, words, torch.device("cpu"))
+def untrained() -> Callable[[], T5ForConditionalGeneration]:
+    """Makes a T5 of t5-small's shape with random weights, always the same."""
+
+    def make() -> T5ForConditionalGeneration:
+        torch.manual_seed(0)
+        # The defaults are t5-small, with dropout.
+        return T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tokenizer(shared: Path) -> Any:
+    """The real one of T5."""
+    return AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
+
+
+@pytest.fixture(scope="session")
+def t5_small(
+    untrained: Callable[[], T5ForConditionalGeneration], tokenizer: Any
+) -> EncoderDecoderLM:
+    """That T5 with the real tokenizer, in evaluation mode."""
+    return EncoderDecoderLM(untrained(), tokenizer, torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
 def encoded(
-    shared: Path, t5_small: FrozenLM, tmp_path_factory: pytest.TempPathFactory
+    shared: Path, t5_small: EncoderDecoderLM, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Encoded]:
     """Encodes real rows of a task: ``encoded("mrpc", "train")``."""
     source = open_source(str(shared / "data"))

@@ -43,34 +43,12 @@ class Seconds:
     processor: float
 
 
-def t5_small() -> Any:
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=32128,
-        d_model=512,
-        d_kv=64,
-        d_ff=2048,
-        num_layers=6,
-        num_heads=8,
-        dropout_rate=0.1,
-        decoder_start_token_id=0,
-    )
-    return T5ForConditionalGeneration(config)
-
-
 @pytest.fixture(scope="module")
-def tokenizer(shared: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
-
-
-@pytest.fixture(scope="module")
-def examples(shared: Path, tokenizer: Any, tmp_path_factory: Any) -> EncodedExamples:
+def examples(
+    shared: Path, t5_small: EncoderDecoderLM, tmp_path_factory: pytest.TempPathFactory
+) -> EncodedExamples:
     """The first rows of the tasks, one behind the other."""
-    encoder = EncoderDecoderLM(t5_small(), tokenizer, CPU).encoder
+    encoder = t5_small.encoder
     source = open_source(str(shared / "data"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
@@ -121,7 +99,7 @@ def ours(
     return measured(trainer.run)
 
 
-def peft_epoch(examples: EncodedExamples, tokenizer: Any, folder: Path) -> Seconds:
+def peft_epoch(model: Any, examples: EncodedExamples, tokenizer: Any, folder: Path) -> Seconds:
     """The same by PEFT: one prompt before the encoder, batches at random, dynamic padding."""
     peft = pytest.importorskip("peft", reason="the peer it is compared with, of the extra test")
     from transformers import DataCollatorForSeq2Seq, TrainingArguments
@@ -131,7 +109,7 @@ def peft_epoch(examples: EncodedExamples, tokenizer: Any, folder: Path) -> Secon
         task_type="SEQ_2_SEQ_LM", num_virtual_tokens=PROMPT, num_transformer_submodules=1
     )
     trainer = PeerTrainer(
-        model=peft.get_peft_model(t5_small(), config),
+        model=peft.get_peft_model(model, config),
         args=TrainingArguments(
             output_dir=str(folder),
             per_device_train_batch_size=BATCH,
@@ -162,28 +140,37 @@ def told(benchmark: Any, name: str, slow: Seconds, fast: Seconds) -> None:
 
 @pytest.mark.benchmark(group="training")
 def test_prompt_tuning_against_peft(
-    examples: EncodedExamples, tokenizer: Any, tmp_path: Path, benchmark: Any
+    examples: EncodedExamples,
+    t5_small: EncoderDecoderLM,
+    untrained: Callable[[], Any],
+    tokenizer: Any,
+    tmp_path: Path,
+    benchmark: Any,
 ) -> None:
     """Aim: at least 1.3 times the examples per second, with batches by length."""
-    model = EncoderDecoderLM(t5_small(), tokenizer, CPU)
-    ours(model, examples, "random", steps=1)
-    peer = peft_epoch(examples, tokenizer, tmp_path)
-    at_random = ours(model, examples, "random")
-    bucketed = benchmark.pedantic(ours, (model, examples, "bucketed"), rounds=1)
+    ours(t5_small, examples, "random", steps=1)
+    peer = peft_epoch(untrained(), examples, tokenizer, tmp_path)
+    at_random = ours(t5_small, examples, "random")
+    bucketed = benchmark.pedantic(ours, (t5_small, examples, "bucketed"), rounds=1)
     told(benchmark, "random batches over PEFT", peer, at_random)
     told(benchmark, "bucketed batches over PEFT", peer, bucketed)
     assert len(examples) == STEPS * BATCH
 
 
 @pytest.mark.benchmark(group="training")
-def test_bf16_against_float32(examples: EncodedExamples, tokenizer: Any, benchmark: Any) -> None:
+def test_bf16_against_float32(
+    examples: EncodedExamples,
+    t5_small: EncoderDecoderLM,
+    untrained: Callable[[], Any],
+    tokenizer: Any,
+    benchmark: Any,
+) -> None:
     """Aim: at least twice as fast, on a processor with bfloat16 instructions."""
-    full = EncoderDecoderLM(t5_small(), tokenizer, CPU)
-    half = EncoderDecoderLM(t5_small(), tokenizer, CPU)
+    half = EncoderDecoderLM(untrained(), tokenizer, CPU)
     half.store_weights_in("bf16")
-    for model in (full, half):
+    for model in (t5_small, half):
         ours(model, examples, "bucketed", steps=1)
-    in_float32 = ours(full, examples, "bucketed")
+    in_float32 = ours(t5_small, examples, "bucketed")
     in_bf16 = benchmark.pedantic(ours, (half, examples, "bucketed"), rounds=1)
     told(benchmark, "bf16 over float32", in_float32, in_bf16)
     assert {weight.dtype for weight in half.model.parameters()} == {torch.bfloat16}
