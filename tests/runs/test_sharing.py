@@ -187,9 +187,9 @@ def test_what_another_machine_wrote_last_is_seen_on_a_network_disk(
     """Its owner gives the cell back when it is done; it is not done a second time."""
     record = finished.records["cb", "pt", 42]
     path, prompt = folder / "records" / record.file_name, record.training.prompt
-    files = [path, *(folder / "prompts" / f"{prompt}.{kind}" for kind in ("json", "safetensors"))]
-    contents = {path: path.read_bytes() for path in files}
-    for each in files:
+    stored = [path, *(folder / "prompts" / f"{prompt}.{kind}" for kind in ("json", "safetensors"))]
+    contents = {path: path.read_bytes() for path in stored}
+    for each in stored:
         each.unlink()
     place = ResultFolder(folder)
     owners = {
@@ -214,7 +214,7 @@ def test_what_another_machine_wrote_last_is_seen_on_a_network_disk(
     outcome = execute(grid)
     assert len(naps) == 3
     assert outcome.finished == outcome.failed == []
-    assert {path: path.read_bytes() for path in files} == contents
+    assert {path: path.read_bytes() for path in stored} == contents
 
 
 def test_what_a_killed_run_left_is_removed(configure: Any, folder: Path, finished: Any) -> None:
