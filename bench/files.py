@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -30,8 +31,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
     """
-    # The name tells who writes it: see remove_abandoned.
-    temporary = path.with_name(f".{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    temporary = _temporary(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -42,10 +42,25 @@ def atomic_write(path: Path, data: bytes) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"cannot write {path}: {reason}; choose a folder that is writable and has space"
-        ) from error
+        raise _not_written(path, error) from error
+
+
+def look_anew(folder: Path) -> None:
+    """See all that other machines have done in a folder before; it is made if it is missing.
+
+    A client of a network file system may say from memory, for a minute, that a file is not there
+    (``lookupcache`` in nfs(5)). Who changes a folder is told whether others have changed it too.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+    passing = _temporary(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(passing, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        passing.unlink()
+    except OSError as error:
+        raise _not_written(folder, error) from error
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -107,6 +122,18 @@ def _machine() -> str:
     return hashlib.sha256(f"{socket.gethostname()} {numbers}".encode()).hexdigest()[:12]
 
 
+def _temporary(folder: Path) -> Path:
+    """A new name in a folder; it tells who writes there: see :func:`remove_abandoned`."""
+    return folder / f".{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+
+
+def _not_written(path: Path, error: OSError) -> OutputError:
+    reason = error.strerror or str(error)
+    return OutputError(
+        f"cannot write {path}: {reason}; choose a folder that is writable and has space"
+    )
+
+
 def _write_to_disk(path: Path, data: bytes) -> None:
     # "x" refuses an existing file or link, and leaves the permissions to the umask.
     with path.open("xb") as file:
@@ -120,6 +147,10 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems, such as shares of Windows, know this for files only.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -127,6 +158,7 @@ def _sync_folder(folder: Path) -> None:
 __all__ = [
     "UNSEALED",
     "atomic_write",
+    "look_anew",
     "process_exists",
     "remove_abandoned",
     "seal_holds",

@@ -88,16 +88,18 @@ def run(
         click.echo(json.dumps(plain, indent=1) if as_json else "\n\n".join(texts))
         return
     verbosity: Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
-    finished, failed = 0, 0
+    finished = 0
     stop = Stop()
     for number, grid in enumerate(grids):
         if number:  # Those before may have done some of its cells.
             grid = lay_out(repeated[number].config, folder, overwrite)
         with stop.on_signals():
             outcome = executor.run(grid, stop, loggers, verbosity, debug)
-        finished, failed = finished + len(outcome.finished), failed + len(outcome.failed)
+        finished += len(outcome.finished)
     wanted = {cell.digest for grid in grids for cell in grid.plan.cells}
-    results = load_results(out)
+    results = load_results(out).only(wanted)
+    # Those too that failed in another process, or before a run that was stopped went on.
+    failed = sum(record.status == "failed" for record in results.records)
     if not quiet:
         done = len(wanted) - finished - failed
         click.echo(
@@ -106,6 +108,6 @@ def run(
             err=True,
         )
         warn(results.warnings)
-    click.echo(render_tables(results.only(wanted), "markdown", method_order=tuple(METHODS)))
+    click.echo(render_tables(results, "markdown", method_order=tuple(METHODS)))
     if failed:
         sys.exit(1)

@@ -16,7 +16,7 @@ from bench.commands.folders import store_option
 def verify(folder: Path, store: Path | None) -> None:
     """Check every digest, schema and dependency of a result folder; exit code 1 at any fault.
 
-    Nothing is changed: run again to repair.
+    Nothing is changed: the next run repairs what its cells need.
     """
     from bench.runs.results import ResultFolder
     from bench.runs.verify import verify as check

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench.errors import OutputError
-from bench.files import atomic_write, process_exists
+from bench.files import atomic_write, look_anew, process_exists
 from bench.runs.provenance import now
 from bench.training.listeners import Listener, TrainingInfo
 
@@ -75,10 +75,13 @@ class Claims:
     Args:
         folder: holds ``DIGEST.lock`` and ``DIGEST.json`` for each unit that is worked on.
         lease: seconds after which a claim without a sign of life is void.
+        results: where the owners of claims write; who gets one sees what owners before it wrote
+            there, on a network file system too. None: wherever, and all see it at once.
     """
 
-    def __init__(self, folder: Path, lease: float = LEASE) -> None:
+    def __init__(self, folder: Path, lease: float = LEASE, results: Path | None = None) -> None:
         self.folder = folder
+        self._results = results
         self._lease = lease
         # Kept, as a lease remembers since when it has seen no sign of life.
         self._leases: dict[str, SoftFileLease] = {}
@@ -106,6 +109,8 @@ class Claims:
             time.sleep(POLL)
         if not known:
             try:
+                if self._results is not None:
+                    look_anew(self._results)
                 self._write(digest, Note(what, socket.gethostname(), os.getpid(), now()))
             except BaseException:
                 self.give_back(digest)
@@ -115,10 +120,9 @@ class Claims:
     def give_back(self, digest: str) -> None:
         """Undo one :meth:`take`."""
         lease = self._of(digest)
-        if lease.lock_counter == 1:
-            with suppress(
-                OSError
-            ):  # Of a folder that became read-only; the next owner's replaces it.
+        if lease.lock_counter == 1 and not self.lost(digest):
+            # The error is that of a folder that became read-only; the next owner's replaces it.
+            with suppress(OSError):
                 self._note(digest).unlink(missing_ok=True)
         lease.release()
         if not lease.is_locked:
@@ -134,8 +138,16 @@ class Claims:
             self.give_back(digest)
 
     def lost(self, digest: str) -> bool:
-        """Whether another process took a claim of this one over."""
-        return self._of(digest).compromise is not None
+        """Whether another process took a claim of this one over.
+
+        The file is asked, as a process that slept sends signs of life no sooner than it works.
+        """
+        lease = self._of(digest)
+        if lease.compromise is None and lease.is_locked and not _is_named(lease):
+            # Who looks whether an owner is dead moves its claim aside for a moment.
+            time.sleep(POLL)
+            return not _is_named(lease)
+        return lease.compromise is not None
 
     def check(self, digest: str) -> None:
         """Make sure of a claim before its unit is written.
@@ -238,6 +250,12 @@ class Claims:
 
     def _note(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"
+
+
+def _is_named(lease: SoftFileLease) -> bool:
+    """Whether the file of a claim names this holder of it."""
+    owner = lease.owner
+    return owner is not None and owner.token == lease.token
 
 
 class StepNotes(Listener):

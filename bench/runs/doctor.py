@@ -21,6 +21,9 @@ from bench.runs.versions import DISTRIBUTION, PACKAGES, installed_versions
 State = Literal["ok", "note", "fault"]
 """Whether all is well, a reader may want to know, or runs will fail."""
 
+CPU_TIME = Path("/sys/fs/cgroup/cpu.max")
+"""What a container has of the processors' time (Linux, control groups of version 2)."""
+
 _GIGABYTE = 1e9
 _LEAST_FREE = 2e9
 _HUB_TIMEOUT = 5.0
@@ -45,6 +48,7 @@ def examine(out: Path) -> Iterator[Finding]:
         yield check()
     for name, folder in _folders(out).items():
         yield _folder(name, folder)
+    yield _temporary_files()
     yield _training()
 
 
@@ -71,10 +75,16 @@ def _devices() -> Finding:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use, or has the time of: containers are limited in either."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:  # Such as "150000 100000", in microseconds; "max 100000" where there is no limit.
+        quota, period = map(int, CPU_TIME.read_text().split())
+    except (OSError, ValueError):
+        return cores
+    return min(cores, max(1, -(-quota // period)))
 
 
 def _threads() -> Finding:
@@ -116,8 +126,16 @@ def _folders(out: Path) -> dict[str, Path]:
         "result folder": out,
         "data cache": Path(datasets.config.HF_DATASETS_CACHE),
         "model cache": Path(constants.HF_HUB_CACHE),
-        "temporary files": Path(tempfile.gettempdir()),
     }
+
+
+def _temporary_files() -> Finding:
+    name = "temporary files"
+    try:
+        folder = Path(tempfile.gettempdir())
+    except OSError as error:  # All that it tried are full or read-only.
+        return Finding(name, "fault", f"{one_line(error)}; set TMPDIR to a folder with space")
+    return _folder(name, folder)
 
 
 def _folder(name: str, folder: Path) -> Finding:

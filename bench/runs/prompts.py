@@ -90,7 +90,7 @@ class PromptStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.claims = Claims(folder / "claims")
+        self.claims = Claims(folder / "claims", results=folder)
 
     def has(self, digest: str) -> bool:
         """Whether a prompt is stored; its files are checked when it is loaded."""

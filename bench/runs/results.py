@@ -36,7 +36,7 @@ class ResultFolder:
         self.logs = folder / "logs"
         self.checkpoints = folder / "checkpoints"
         self.prompts = PromptStore(prompts or folder / "prompts")
-        self.claims = Claims(folder / "claims")
+        self.claims = Claims(folder / "claims", results=self.records)
 
     def check_writable(self) -> None:
         """Find out before any work whether results can be written; clear up after killed runs.

@@ -158,8 +158,9 @@ class Crew:
         for index in range(self._number):
             self._hire(index)
         while self._members:
-            stop.check()
             wait([process.sentinel for process, _ in self._members.values()], timeout=POLL)
+            # Before a look at who ended: Ctrl-C ends workers that are just starting, too.
+            stop.check()
             for index, (process, messages) in list(self._members.items()):
                 if not process.is_alive():
                     del self._members[index]
@@ -180,7 +181,7 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         messages, sender = context.Pipe(duplex=False)
         process = context.Process(target=work, args=(self._order, index, os.getpid(), sender))
-        with _environment(index, self._number):
+        with _environment(index, self._number, self._order.config.device):
             process.start()
         sender.close()
         self._members[index] = process, messages
@@ -260,10 +261,10 @@ def _last_written(order: Order) -> int:
 
 
 @contextlib.contextmanager
-def _environment(index: int, number: int) -> Iterator[None]:
+def _environment(index: int, number: int, device: str) -> Iterator[None]:
     """Cores and GPUs of one of several workers, in the environment that it inherits."""
     before = {name: os.environ.get(name) for name in (THREADS, GPUS)}
-    os.environ.update(worker_environment(index, number))
+    os.environ.update(worker_environment(index, number, device))
     try:
         yield
     finally:
@@ -274,12 +275,13 @@ def _environment(index: int, number: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def worker_environment(index: int, number: int) -> dict[str, str]:
+def worker_environment(index: int, number: int, device: str = "auto") -> dict[str, str]:
     """Environment variables that give a worker its share of the machine.
 
     Args:
         index: of the worker, from 0.
         number: of workers.
+        device: of the run; a numbered one such as ``cuda:1`` is that of all workers.
     """
     import torch
 
@@ -290,7 +292,7 @@ def worker_environment(index: int, number: int) -> dict[str, str]:
         gpus = [name for name in os.environ[GPUS].split(",") if name]
     else:
         gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
-    if len(gpus) > 1:
+    if len(gpus) > 1 and ":" not in device:
         values[GPUS] = gpus[index % len(gpus)]
     return values
 

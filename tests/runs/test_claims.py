@@ -151,6 +151,24 @@ def test_who_lost_a_claim_learns_of_it(tmp_path: Path) -> None:
         claims.check(UNIT)
 
 
+def test_who_slept_through_a_takeover_learns_of_it_before_it_writes(tmp_path: Path) -> None:
+    """Its own signs of life are due in 20 seconds; what it finds is left to the new owner."""
+    sleeper, other = Claims(tmp_path), Claims(tmp_path)
+    assert sleeper.take(UNIT, "unit")
+    (tmp_path / f"{UNIT}.lock").unlink()
+    assert other.take(UNIT, "unit, taken over")
+    with pytest.raises(ClaimLostError):
+        sleeper.check(UNIT)
+    sleeper.give_back(UNIT)
+    note = other.note(UNIT)
+    assert note is not None
+    assert note.what == "unit, taken over"
+    other.check(UNIT)
+    assert not Claims(tmp_path).take(UNIT, "a third one's")
+    other.give_back(UNIT)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_step_of_a_training_is_noted(tmp_path: Path) -> None:
     claims = Claims(tmp_path)
     claims.take(UNIT, "cb pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import urllib.error
 from pathlib import Path
@@ -35,6 +36,24 @@ def test_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_there_is_no_place_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where all disks are full: the very thing to be told of."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(doctor.urllib.request, "urlopen", no_hub)
+    monkeypatch.setattr(doctor.tempfile, "gettempdir", nowhere)
+    code, found = findings("--out", tmp_path / "out")
+    assert code == 1
+    assert found["result folder"]["state"] != "fault"
+    for name in ("temporary files", "self-test"):
+        assert found[name]["state"] == "fault"
+        assert "No usable temporary directory" in found[name]["text"]
+
+
 def test_faults_are_told_and_show_in_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,3 +71,18 @@ def test_faults_are_told_and_show_in_the_exit_code(
     assert found["threads"]["state"] == "note"
     done = CliRunner().invoke(cli, ["doctor"])
     assert "fault self-test: RuntimeError: illegal instruction" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("150000 100000\n", 2), ("20000 100000\n", 1), ("max 100000\n", 8), (None, 8), ("900 1\n", 8)],
+)
+def test_usable_cores_are_those_of_the_container(
+    limit: str | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpu.max"
+    if limit is not None:
+        file.write_text(limit)
+    monkeypatch.setattr(doctor, "CPU_TIME", file)
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert doctor.usable_cores() == cores

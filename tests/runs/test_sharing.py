@@ -151,6 +151,72 @@ def test_a_claimed_cell_is_left_to_its_owner(
     owner.give_back(record.digest)
 
 
+class NetworkDisk:
+    """Answers from memory that a file is not there, until this machine makes one in its folder.
+
+    So does a client of NFS, for as long as it keeps the folder's attributes.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._missing: set[Path] = set()
+        self._read, self._is_file, self._open = Path.read_bytes, Path.is_file, os.open
+        monkeypatch.setattr(Path, "read_bytes", lambda path: self.read_bytes(path))
+        monkeypatch.setattr(Path, "is_file", lambda path: self.is_file(path))
+        monkeypatch.setattr(os, "open", self.open)
+
+    def read_bytes(self, path: Path) -> bytes:
+        if not self.is_file(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return self._read(path)
+
+    def is_file(self, path: Path) -> bool:
+        if path not in self._missing and not self._is_file(path):
+            self._missing.add(path)
+        return path not in self._missing
+
+    def open(self, path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if flags & os.O_CREAT:
+            folder = Path(path).parent
+            self._missing = {each for each in self._missing if each.parent != folder}
+        return self._open(path, flags, *more, **options)
+
+
+def test_what_another_machine_wrote_last_is_seen_on_a_network_disk(
+    configure: Any, folder: Path, finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner gives the cell back when it is done; it is not done a second time."""
+    record = finished.records["cb", "pt", 42]
+    path, prompt = folder / "records" / record.file_name, record.training.prompt
+    stored = [path, *(folder / "prompts" / f"{prompt}.{kind}" for kind in ("json", "safetensors"))]
+    contents = {path: path.read_bytes() for path in stored}
+    for each in stored:
+        each.unlink()
+    place = ResultFolder(folder)
+    owners = {
+        record.digest: Claims(place.claims.folder),
+        prompt: Claims(place.prompts.claims.folder),
+    }
+    for digest, owner in owners.items():
+        assert owner.take(digest, "elsewhere")
+    NetworkDisk(monkeypatch)
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            for each, content in contents.items():
+                each.write_bytes(content)
+            for digest, owner in owners.items():
+                owner.give_back(digest)
+
+    grid = lay_out(configure(seeds=[42]), place, "never")
+    monkeypatch.setattr("bench.runs.local.time", SimpleNamespace(sleep=sleep))
+    outcome = execute(grid)
+    assert len(naps) == 3
+    assert outcome.finished == outcome.failed == []
+    assert {path: path.read_bytes() for path in stored} == contents
+
+
 def test_what_a_killed_run_left_is_removed(configure: Any, folder: Path, finished: Any) -> None:
     record = finished.records["cb", "pt", 42]
     (folder / "records" / record.file_name).unlink()

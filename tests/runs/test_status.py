@@ -128,3 +128,20 @@ def test_a_damaged_checkpoint_and_a_renamed_record_are_found(folder: Path, finis
     assert len(faults) == 2
     assert faults[0].startswith(f"record {folder / 'records'}/other-")
     assert faults[1].startswith(f"checkpoint {checkpoint} is damaged: ")
+
+
+def test_what_a_finished_cell_rests_on_is_made_again_without_its_record(
+    folder: Path, finished: Any, configure: Any, run: Any, comparable: Any
+) -> None:
+    record = finished.records["cb", "spot", 42]
+    source = folder / "prompts" / f"{record.sources[0].prompt}.json"
+    flip(folder / "records" / record.predictions.file)
+    flip(source)
+    config = configure(tasks=["cb"], methods=["spot"], seeds=[42])
+    assert run(config, folder).outcome.finished == []  # Nothing needs them.
+    assert bench("verify", folder).exit_code == 1
+    source.unlink()
+    (folder / "records" / record.file_name).unlink()
+    again = run(config, folder)
+    assert comparable(again.records["cb", "spot", 42]) == comparable(record)
+    assert bench("verify", folder).stdout == ""

@@ -8,11 +8,13 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench.config import dump_config
+from bench.errors import StopRequested
 from bench.runs import workers
 from bench.runs.grid import lay_out
 from bench.runs.results import ResultFolder
@@ -173,6 +175,29 @@ def test_each_worker_has_one_of_several_gpus(monkeypatch: pytest.MonkeyPatch) ->
     assert gpus() == [None] * 3  # One GPU is shared.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     assert gpus() == ["5", "7", "5"]
+
+
+def test_workers_share_a_gpu_that_the_run_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert "CUDA_VISIBLE_DEVICES" not in worker_environment(0, 2, "cuda:1")
+    assert worker_environment(1, 2, "cuda")["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_ctrl_c_ends_workers_that_are_just_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code of a fault; the run is stopped nevertheless."""
+    stop, order = Stop(), SimpleNamespace()
+    starting = SimpleNamespace(sentinel=0, exitcode=1, is_alive=lambda: False, join=lambda: None)
+    messages = SimpleNamespace(poll=lambda: False)
+    crew = workers.Crew(order, 1)  # type: ignore[arg-type]
+
+    def hire(index: int) -> None:
+        crew._members[index] = starting, messages  # type: ignore[assignment]
+
+    monkeypatch.setattr(crew, "_hire", hire)
+    monkeypatch.setattr(workers, "wait", lambda *_, **__: stop.request(signal.SIGINT))
+    with pytest.raises(StopRequested), stop.deferred():
+        crew.work(stop)
 
 
 def test_a_worker_takes_the_work_as_the_driver_found_it(

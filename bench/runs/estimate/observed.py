@@ -69,6 +69,8 @@ def observed_costs(
     # The record of a cell repeats what the card of its prompt says.
     carded = {each.training.digest for each in cards}
     trained = [*cards, *(each for each in records if each.training.digest not in carded)]
+    # What is to be estimated has its passes to itself.
+    trained = [each for each in trained if each.alone]
     if not trained or not records:
         return None
     evaluations = Lines(list(_evaluations(records, workload)))

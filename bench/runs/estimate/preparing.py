@@ -54,7 +54,9 @@ def make_estimator(
     """
     config = grid.config
     device = config.torch_device()
-    gpus = torch.cuda.device_count() if device.startswith("cuda") else workers
+    gpus = torch.cuda.device_count() if device == "cuda" else workers
+    if device.startswith("cuda:"):
+        gpus = 1
     notes: tuple[str, ...] = ()
     if workers > gpus:
         notes = (

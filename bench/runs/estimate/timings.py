@@ -58,7 +58,8 @@ class Timed:
         evaluations: on validation.
         seconds: of both together.
         around: seconds from its start to its end in which it neither trained nor evaluated; None:
-            it was interrupted, or another process did a part.
+            it was interrupted, another process did a part, or others shared its passes.
+        alone: whether it had every pass to itself; else its seconds are a share of theirs.
         file: card or record.
         test_seconds: of the evaluation of a cell.
         answers: bytes of each stored answer of a cell.
@@ -71,6 +72,7 @@ class Timed:
     evaluations: int
     seconds: float
     around: float | None
+    alone: bool
     file: Path
     test_seconds: float | None = None
     answers: float = 0.0
@@ -136,13 +138,15 @@ def timed_trainings(folder: ResultFolder, like: Templates) -> Iterator[Timed]:
 def _card(folder: ResultFolder, card: PromptCard, training: Training) -> Timed:
     timing, place = card.timing, folder.prompts.folder
     seconds = timing["training_seconds"]
+    alone = card.result.get("trainings_per_pass") is None  # Cards of older versions lack it.
     return Timed(
         training,
         hardware_of(card.provenance.get("hardware", {})),
         card.result["steps"],
         len(card.result["curve"]),
         seconds,
-        _around(timing["started"], timing["finished"], seconds),
+        _around(timing["started"], timing["finished"], seconds) if alone else None,
+        alone,
         place / f"{card.digest}.json",
         tensors=(place / f"{card.digest}.safetensors").stat().st_size,
     )
@@ -186,15 +190,16 @@ def _record(folder: ResultFolder, record: Record, training: Training) -> Timed:
     timing = record.timing
     answers = folder.records / predictions_file(record)
     size = answers.stat().st_size if answers.is_file() else 0
+    worked = timing.training_seconds + timing.evaluation_seconds
+    alone = record.training.trainings_per_pass is None
     return Timed(
         training,
         hardware_of({"cpu": hardware.cpu, "threads": hardware.threads, "gpu": hardware.gpu}),
         record.training.steps,
         len(record.training.curve),
         timing.training_seconds,
-        _around(
-            timing.started, timing.finished, timing.training_seconds + timing.evaluation_seconds
-        ),
+        _around(timing.started, timing.finished, worked) if alone else None,
+        alone,
         folder.records / record.file_name,
         test_seconds=timing.evaluation_seconds,
         answers=size / max(1, record.rows.test),
@@ -202,10 +207,11 @@ def _record(folder: ResultFolder, record: Record, training: Training) -> Timed:
 
 
 def _around(started: str, finished: str, worked: float) -> float | None:
-    """Seconds besides the work; None if so much passed that there was a pause between."""
+    """Seconds besides the work; None if so much passed that there was a pause between, or so little
+    that an earlier process did a part of the work."""
     passed = datetime.fromisoformat(finished) - datetime.fromisoformat(started)
     rest = passed.total_seconds() - worked  # Either end is cut to a second, so it may be negative.
-    return rest if rest <= max(LONGEST_AROUND, worked) else None
+    return rest if -1.0 <= rest <= max(LONGEST_AROUND, worked) else None
 
 
 __all__ = [

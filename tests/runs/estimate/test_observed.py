@@ -38,7 +38,7 @@ def answer_seconds(load: EvaluationLoad) -> float:
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     values = json.loads(path.read_text())
-    values.pop("seal")  # As in files of older versions.
+    values.pop("seal", None)  # As in files of older versions.
     change(values)
     path.write_text(json.dumps(values, indent=1))
 
@@ -128,6 +128,61 @@ def test_records_alone_do(timed: Path, configure: Configure, tmp_path: Path) -> 
         expected += load.evaluations * answer_seconds(work.validation(cell.training))
         expected += AROUND_TRAINING + AROUND_CELL + answer_seconds(work.test(cell.training))
     assert made.seconds == pytest.approx(expected, rel=1e-3)
+
+
+def rewrite_seed(seed: int, place: ResultFolder, grid: Grid, card: Any, record: Any) -> None:
+    """Change blocks of all cards and records of a seed."""
+
+    trainings = [each for each in grid.plan.trainings.values() if each.seed == seed]
+    cells = [cell for cell in grid.plan.cells if cell.training.seed == seed]
+    changes = {place.prompts.folder / f"{each.digest}.json": card for each in trainings}
+    changes |= {place.records / cell.file_name: record for cell in cells}
+    for path, blocks in changes.items():
+
+        def change(values: dict[str, Any], blocks: dict[str, dict[str, Any]] = blocks) -> None:
+            for name, new in blocks.items():
+                values[name] |= new
+
+        rewrite(path, change)
+
+
+def assert_known_seconds(timed: Path, configure: Configure, none: Path) -> None:
+    """A new seed takes the seconds of the formulas."""
+    grid = lay_out(configure(seeds=[7], methods=["pt"]), ResultFolder(none), "never")
+    costs = observed_costs(ResultFolder(timed), grid.plan, workload(grid), None)
+    assert costs is not None
+    assert costs.per_training == pytest.approx(AROUND_TRAINING, abs=0.01)
+    assert costs.per_cell == pytest.approx(AROUND_CELL, abs=0.01)
+    work = workload(grid)
+    made = Estimator(grid, work, costs)
+    seconds = {unit.name: unit.seconds for unit in made.units(grid.work.cells)}
+    for training in grid.plan.trainings.values():
+        load, once = work.training(training), answer_seconds(work.validation(training))
+        expected = AROUND_TRAINING + load.steps * step_seconds(load) + load.evaluations * once
+        assert seconds[training.digest] == pytest.approx(expected, rel=0.01)
+
+
+def test_timings_of_shared_passes_are_left_out(
+    timed: Path, finished: Any, configure: Configure, tmp_path: Path
+) -> None:
+    """Their seconds are shares of passes; a run that has its passes to itself takes longer."""
+    share, place = {"training_seconds": 0.01}, ResultFolder(timed)
+    card = {"timing": share, "result": {"trainings_per_pass": 4}}
+    record = {"timing": share, "training": {"trainings_per_pass": 4}}
+    rewrite_seed(43, place, finished.grid, card, record)
+    assert_known_seconds(timed, configure, tmp_path / "none")
+    rewrite_seed(42, place, finished.grid, card, record)
+    grid = lay_out(configure(seeds=[7]), ResultFolder(tmp_path / "none"), "never")
+    assert observed_costs(place, grid.plan, workload(grid), None) is None
+
+
+def test_a_training_that_was_continued_makes_no_other_cheaper(
+    timed: Path, finished: Any, configure: Configure, tmp_path: Path
+) -> None:
+    """Its seconds are those of all processes, its start is that of the last one."""
+    ended = {"timing": {"finished": START}}
+    rewrite_seed(43, ResultFolder(timed), finished.grid, ended, ended)
+    assert_known_seconds(timed, configure, tmp_path / "none")
 
 
 def test_timings_of_this_machine_alone_are_taken_unasked(
