@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.commands.folders import folder_options
-from bench.commands.names import complete_tasks, plugin_option
+from bench.commands.names import PRECISION, complete_tasks, plugin_option
 from bench.models.info import Precision
 
 
@@ -19,7 +19,7 @@ from bench.models.info import Precision
 @click.option("--tokenizer", help="Tokenizer, as for bench run.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bf16"]),
+    type=PRECISION,
     help="Of the frozen weights; as the prompt was trained if not given.",
 )
 @click.option("--data", default="bundled", show_default=True, help="As for bench run.")

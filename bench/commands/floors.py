@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from bench.commands.names import complete_suites, complete_tasks, plugin_option
+from bench.commands.names import PRECISION, complete_suites, complete_tasks, plugin_option
 from bench.models.info import Precision
 
 
@@ -20,7 +20,7 @@ from bench.models.info import Precision
     "--precision",
     default="float32",
     show_default=True,
-    type=click.Choice(["float32", "bf16"]),
+    type=PRECISION,
     help="Of the frozen weights.",
 )
 @click.option("--data", default="bundled", show_default=True, help="As for bench run.")

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.commands.executors import workers_option
-from bench.commands.names import complete_methods, complete_suites, complete_tasks, plugin_option
+from bench.commands.names import (
+    PRECISION,
+    complete_methods,
+    complete_suites,
+    complete_tasks,
+    plugin_option,
+)
 from bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +60,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--tokenizer", help="Folder or hub id of another tokenizer than the model's own."),
     click.option(
         "--precision",
-        type=click.Choice(["float32", "bf16"]),
+        type=PRECISION,
         help="Of the frozen weights; prompts are float32.",
     ),
     click.option("--data", help="'bundled', 'hub', or a folder with <task>/<split>.parquet."),

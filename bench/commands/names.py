@@ -1,15 +1,19 @@
-"""What is common to commands that take names: ``--plugin``, and names to complete in a shell."""
+"""What is common to commands that take names: ``--plugin``, choices, and names to complete."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
 from bench.errors import BenchError
+from bench.models.info import Precision
+
+PRECISION: Final = click.Choice(get_args(Precision))
+"""What ``--precision`` takes."""
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 

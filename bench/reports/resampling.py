@@ -15,7 +15,8 @@ draws if their :attr:`ResampledMetric.units` are equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -139,11 +140,16 @@ def _each(scorer: str, metric: str) -> Callable[[Predictions, list[list[int]]], 
     """A mean over examples, each scored alone."""
 
     def make(predictions: Predictions, positions: list[list[int]]) -> Statistic:
-        compute = METRICS[scorer].compute
-        pairs = _pairs(predictions)
-        return _mean([compute([answer], [texts])[metric] / 100.0 for answer, texts in pairs])
+        scores = (_alone(scorer, answer, texts) for answer, texts in _pairs(predictions))
+        return _mean([score[metric] / 100.0 for score in scores])
 
     return make
+
+
+@functools.lru_cache(maxsize=2**16)  # Some tens of MiB of text.
+def _alone(scorer: str, answer: str, texts: tuple[str, ...]) -> Mapping[str, float]:
+    """All metrics of a scorer for one answer; tables ask for one after the other."""
+    return METRICS[scorer].compute([answer], [texts])
 
 
 def _binary_f1(predictions: Predictions, positions: list[list[int]]) -> Statistic:

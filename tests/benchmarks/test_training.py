@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import datasets
 import pytest
@@ -99,6 +99,13 @@ def ours(
     return measured(trainer.run)
 
 
+def positions(examples: EncodedExamples, batching: Batching) -> float:
+    """Of an example in the encoder, prompt and padding included, on the average over an epoch."""
+    stream = TaskStream(examples, BATCH, 42, CPU, batching)
+    sizes = [stream.batch(step).input_ids.shape for step in range(1, STEPS + 1)]
+    return sum(rows * (PROMPT + tokens) for rows, tokens in sizes) / len(examples)
+
+
 def peft_epoch(model: Any, examples: EncodedExamples, tokenizer: Any, folder: Path) -> Seconds:
     """The same by PEFT: one prompt before the encoder, batches at random, dynamic padding."""
     peft = pytest.importorskip("peft", reason="the peer it is compared with, of the extra test")
@@ -154,6 +161,9 @@ def test_prompt_tuning_against_peft(
     bucketed = benchmark.pedantic(ours, (t5_small, examples, "bucketed"), rounds=1)
     told(benchmark, "random batches over PEFT", peer, at_random)
     told(benchmark, "bucketed batches over PEFT", peer, bucketed)
+    for batching in get_args(Batching):
+        read = benchmark.extra_info[f"{batching} positions"] = round(positions(examples, batching))
+        print(f"{batching} batches: {read} positions in the encoder an example")
     assert len(examples) == STEPS * BATCH
 
 

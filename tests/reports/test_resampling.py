@@ -9,6 +9,7 @@ import pytest
 
 from bench.errors import UnknownNameError
 from bench.predictions import Predictions, judge
+from bench.reports import resampling
 from bench.reports.resampling import ResampledMetric
 from bench.tasks import TASKS
 from bench.tasks.metrics import MetricUnavailableError, score
@@ -138,6 +139,7 @@ def test_a_metric_that_cannot_be_computed_here(
             raise LookupError
 
     monkeypatch.setattr("nltk.corpus.wordnet", Missing())
+    resampling._alone.cache_clear()
     with pytest.raises(MetricUnavailableError):
         ResampledMetric(answered("e2e"), "meteor")
     assert "bleu" in answered("e2e").metrics()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -136,18 +137,24 @@ def test_an_error_of_a_worker_is_one_line(configure: Any, tmp_path: Path) -> Non
         run_workers(grid, 1, Stop())
 
 
+DIES = """
+import os, signal, sys
+if "--multiprocessing-fork" in sys.orig_argv:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""For a worker that is killed before it has loaded anything."""
+
+
 def test_workers_that_die_again_and_again_end_the_run(
     configure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "work", _die)
-    grid = lay_out(configure(tasks=["cb"], methods=["pt"]), ResultFolder(tmp_path), "never")
+    (tmp_path / "sitecustomize.py").write_text(DIES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    out = ResultFolder(tmp_path / "out")
+    grid = lay_out(configure(tasks=["cb"], methods=["pt"]), out, "never")
     monkeypatch.setattr(workers, "MOST_DEATHS", 2)
     with pytest.raises(WorkerError, match=r"2 workers died .*exit code -9.*fewer workers"):
         run_workers(grid, 1, Stop())
-
-
-def _die(*arguments: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +207,25 @@ def test_ctrl_c_ends_workers_that_are_just_starting(monkeypatch: pytest.MonkeyPa
         crew.work(stop)
 
 
+class Here:
+    """A crew of one that works in this process."""
+
+    def __init__(self, order: workers.Order, number: int) -> None:
+        self.order = order
+
+    def work(self, stop: Stop) -> None:
+        workers.work(self.order, 0, os.getppid(), mock.Mock())
+
+    def end(self) -> None:
+        """It has ended."""
+
+
 def test_a_worker_takes_the_work_as_the_driver_found_it(
-    configure: Any, folder: Path, finished: Any
+    configure: Any, folder: Path, finished: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With ``--overwrite always`` no cell is repeated twice because a worker came late."""
+    monkeypatch.setattr(workers, "Crew", Here)
+    monkeypatch.setattr(workers, "_end_with", lambda parent: None)  # This process ends by itself.
     config = configure(tasks=["cb"], methods=["pt", "dtvg"], seeds=[42])
     place = ResultFolder(folder)
     grid = lay_out(config, place, "always")
