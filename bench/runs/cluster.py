@@ -202,11 +202,12 @@ def _connected(ray: Any, address: str | None, verbosity: Verbosity) -> Iterator[
         ) from error
     finally:
         signal.signal(signal.SIGTERM, on_stop)  # Ray has put its own in the place of it.
-    try:
-        with redirect_stdout(sys.stderr):  # Ray prints there what its nodes say.
+    # Ray prints there what its nodes say, some of it no sooner than it is shut down.
+    with redirect_stdout(sys.stderr):
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _require_answer(address: str | None) -> None:

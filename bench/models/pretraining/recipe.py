@@ -205,8 +205,8 @@ def _stages(first: Recipe) -> tuple[Recipe, ...]:
 
 
 _TINY = Recipe()
-# Its embeddings start small, as all its weights. A step takes it twice the time that it takes the T5,
-# so that the first stage alone fills the hour.
+# Its embeddings start small, as all its weights. A step takes it twice as long as the T5:
+# the first stage alone fills the hour.
 _LLAMA = Recipe(kind="decoder-only", architecture=_llama(), embedding_rate=1e-3)
 
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
