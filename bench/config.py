@@ -26,6 +26,7 @@ from bench.config_values import (
     read_yaml,
     special_architectures,
 )
+from bench.devices import usable_device
 from bench.errors import ConfigError, UnknownNameError
 from bench.models.info import Precision
 from bench.registry import MethodSpec, method_entry, parse_method
@@ -128,18 +129,7 @@ class RunConfig:
         Raises:
             ConfigError: this machine has no such device.
         """
-        import torch
-
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(
-                f"device: {self.device!r} cannot be used here "
-                f"({str(error).splitlines()[0].partition('.')[0]}); choose auto, cpu or cuda"
-            ) from error
-        return self.device
+        return usable_device(self.device)
 
     def method_spec(self, method: str) -> MethodSpec:
         """A method, given as ``name`` or ``name:key=value,...``, with this run's settings."""

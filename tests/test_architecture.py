@@ -31,8 +31,15 @@ ARROWS = {
     | {"bench.data.samples", "bench.tasks", "bench.models", "bench.seeding"},
     "bench.training": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.seeding", "bench.files"},
+    "bench.devices": BASE,
     "bench.config": BASE
-    | {"bench.config_values", "bench.registry", "bench.tasks", "bench.training.settings"}
+    | {
+        "bench.config_values",
+        "bench.devices",
+        "bench.registry",
+        "bench.tasks",
+        "bench.training.settings",
+    }
     # What a preset says may depend on the kind of the model.
     | {"bench.models.info", "bench.models.loading"},
     "bench.config_values": BASE | {"bench.tasks"},
@@ -54,7 +61,7 @@ ARROWS = {
     # The command line comes last: it may use every room, but no method by name.
     "bench.commands": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.training", "bench.runs"}
-    | {"bench.config", "bench.listing", "bench.plugins", "bench.registry"}
+    | {"bench.config", "bench.devices", "bench.listing", "bench.plugins", "bench.registry"}
     | {"bench.records", "bench.predictions", "bench.reports", "bench.interchange"},
     "bench.cli": BASE | {"bench.commands"},
 }

@@ -356,7 +356,7 @@ def test_merging_leaves_options_as_they_are() -> None:
     assert options == {"training": {"steps": 3}}
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta"])
 def test_a_device_that_is_not_there(device: str) -> None:
     config = load_config(items=[f"device={device}"])
     with pytest.raises(ConfigError, match=f"device: '{device}' cannot be used here") as caught:

@@ -36,7 +36,7 @@ from bench.models.info import Precision
     type=click.IntRange(min=1),
     help="Beams of the search for answers; 1: greedy.",
 )
-@click.option("--device", default="cpu", show_default=True, help="As torch names it.")
+@click.option("--device", default="auto", show_default=True, help="As torch names it, or auto.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every answer.")
 @plugin_option
 @folder_options
@@ -62,6 +62,7 @@ def evaluate(
     Nothing is trained or recorded; `bench prompts list` shows the digests.
     """
     from bench.data import open_source
+    from bench.devices import usable_device
     from bench.interchange.evaluation import evaluate_prompt, require_model
     from bench.models.loading import describe, load
     from bench.runs.examples import Examples
@@ -72,7 +73,7 @@ def evaluate(
     info = describe(model, tokenizer)
     require_model(stored, info)
     precision = precision or stored.card.training.get("precision", "float32")
-    frozen = load(model, device, tokenizer, precision)
+    frozen = load(model, usable_device(device), tokenizer, precision)
     examples = Examples(open_source(data), frozen.encoder, data_seed, input_length)
     done = evaluate_prompt(stored, frozen, examples, task, split, batch_size, beams)
     toys = [place for place, toy in (("model", info.bundled), ("data", data == "bundled")) if toy]

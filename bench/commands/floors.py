@@ -27,7 +27,7 @@ from bench.models.info import Precision
 @click.option("--data-seed", default=42, show_default=True, help="Of the split of the rows.")
 @click.option("--input-length", type=click.IntRange(min=8), help="Cap on input tokens.")
 @click.option("--batch-size", default=100, show_default=True, type=click.IntRange(min=1))
-@click.option("--device", default="cpu", show_default=True, help="As torch names it.")
+@click.option("--device", default="auto", show_default=True, help="As torch names it, or auto.")
 @click.option(
     "--format",
     "form",
@@ -57,6 +57,7 @@ def floors(
     from tabulate import tabulate
 
     from bench.data import open_source
+    from bench.devices import usable_device
     from bench.errors import ConfigError
     from bench.models.loading import describe, load
     from bench.runs.examples import Examples
@@ -70,7 +71,7 @@ def floors(
         get_task(name)  # A wrong name is told before the model is loaded.
     info = describe(model, tokenizer)
     toys = [place for place, toy in (("model", info.bundled), ("data", data == "bundled")) if toy]
-    frozen = load(model, device, tokenizer, precision)
+    frozen = load(model, usable_device(device), tokenizer, precision)
     examples = Examples(open_source(data), frozen.encoder, data_seed, input_length)
     found = [floor(frozen, examples, name, batch_size) for name in names]
     if form == "json":

@@ -17,7 +17,12 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from bench.data.samples import SIZES, generate
 from bench.models.catalog import BUNDLED
@@ -55,7 +60,12 @@ SMALL = {
 }
 SMALL_RECIPES = {
     name: replace(
-        stages[0], architecture=stages[0].architecture | SMALL[name], steps=3, batch_size=4, chunk=2
+        stages[0],
+        architecture=stages[0].architecture | SMALL[name],
+        steps=3,
+        batch_size=4,
+        processes=1,
+        chunk=2,
     )
     for name, stages in RECIPES.items()
 }
@@ -170,6 +180,18 @@ def test_the_loss_is_that_of_the_frozen_model_weighted_by_length(student: Studen
         weights.append(len(pair[1]) ** 0.5)
     expected = sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights)
     torch.testing.assert_close(student.loss(model, student.padded(examples)), expected)
+
+
+def test_the_fused_activation_is_the_one_that_the_configuration_names(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    student = student_of(RECIPE, tokenizer)
+    model = student.initial_model().eval()
+    named = T5ForConditionalGeneration(T5Config(**RECIPE.architecture)).eval()
+    named.load_state_dict(model.state_dict())
+    batch = student.padded(list(student.task_examples([("a red dog barked", "same")])))
+    torch.testing.assert_close(student.scores(model, batch), student.scores(named, batch))
+    assert type(named.encoder.block[0].layer[-1].DenseReluDense.act) is not torch.nn.GELU
 
 
 def test_a_decoder_writes_texts_and_some_of_them_twice(tokenizer: PreTrainedTokenizerBase) -> None:

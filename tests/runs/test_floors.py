@@ -102,3 +102,8 @@ def test_no_task_is_an_error_of_one_line() -> None:
     done = CliRunner().invoke(cli, ["floors"])
     assert done.exit_code != 0
     assert "give --suite or --task" in str(done.exception)
+
+
+def test_a_device_that_is_not_there_is_an_error_of_one_line() -> None:
+    done = CliRunner().invoke(cli, ["floors", "--task", "cb", "--device", "cuda:99"])
+    assert str(done.exception).startswith("device: 'cuda:99' cannot be used here")

@@ -117,6 +117,8 @@ class Recipe:
         drill_weights: how often each drill comes, relative to the others.
         steps: optimiser steps.
         batch_size: examples per step.
+        processes: that share the rows of every batch; another number adds up in another order,
+            and so gives other bits.
         chunk: batches that are drawn together and sorted by length, so that little is padding.
         short_target: targets up to so many tokens do not share batches with longer ones.
         input_length: tokens kept of an input.
@@ -153,6 +155,7 @@ class Recipe:
     drill_weights: Mapping[str, float] = field(default_factory=lambda: DRILL_WEIGHTS)
     steps: int = 15000
     batch_size: int = 64
+    processes: int = 2
     chunk: int = 32
     short_target: int = 8
     input_length: int = 96
@@ -201,13 +204,13 @@ def _next(
 
 def _stages(first: Recipe) -> tuple[Recipe, ...]:
     second = _next(first, LATE_TASK_WEIGHTS, LATE_DRILL_WEIGHTS, 4500, 1000)
-    return first, second, _next(second, LAST_TASK_WEIGHTS, LAST_DRILL_WEIGHTS, 3500, 1500)
+    return first, second, _next(second, LAST_TASK_WEIGHTS, LAST_DRILL_WEIGHTS, 4500, 1500)
 
 
 _TINY = Recipe()
 # Its embeddings start small, as all its weights. A step takes it twice as long as the T5:
 # the first stage alone fills the hour.
-_LLAMA = Recipe(kind="decoder-only", architecture=_llama(), embedding_rate=1e-3)
+_LLAMA = Recipe(kind="decoder-only", architecture=_llama(), embedding_rate=1e-3, processes=1)
 
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "tiny": _stages(_TINY),

@@ -15,12 +15,13 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from bench.models.pretraining.batches import batches
+from bench.models.pretraining.data_parallel import DataParallel
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.students import Student
 from bench.protocol import Batch
 
 Report = Callable[[int, float, nn.Module], None]
-"""Told the step, the mean loss since the last report, and the model."""
+"""Told the step, the mean loss since the last report, and a copy of the model."""
 
 AHEAD = 64
 """Batches that are made before they are needed: two chunks of the recipe."""
@@ -61,18 +62,18 @@ def _stage(
     optimiser = _optimiser(model, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: rate(done, recipe))
     total, since = 0.0, 0
-    for step, batch in enumerate(islice(_ahead(student), steps), start=1):
-        loss = student.loss(model, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-        optimiser.step()
-        schedule.step()
-        optimiser.zero_grad()
-        _follow(average, model, min(recipe.average_decay, step / (step + 9)))
-        total += loss.item()
-        if step % every == 0 or step == steps:
-            report(before + step, total / (step - since), average)
-            total, since = 0.0, step
+    with DataParallel(student, model) as processes:
+        for step, batch in enumerate(islice(_ahead(student), steps), start=1):
+            total += processes.backward(batch)
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad()
+            _follow(average, model, min(recipe.average_decay, step / (step + 9)))
+            if step % every == 0 or step == steps:
+                # A copy: whoever probes it changes how it runs.
+                report(before + step, total / (step - since), copy.deepcopy(average))
+                total, since = 0.0, step
     return average
 
 

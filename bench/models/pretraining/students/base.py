@@ -83,17 +83,25 @@ class Student(abc.ABC):
             pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
         )
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy with each target's tokens weighted by ``1 / sqrt(its length)``.
+    def weights(self, batch: Batch) -> Tensor:
+        """What each target token counts, ``(B, T)``: ``1 / sqrt(length of its target)``.
 
-        Unweighted, the few long targets (gaps, sentences) would drown the many of one word.
+        Counting alike, the few long targets (gaps, sentences) would drown the many of one word.
         """
         counted = batch.labels != IGNORED_LABEL
-        weights = counted / counted.sum(dim=1, keepdim=True).sqrt()
+        return counted / counted.sum(dim=1, keepdim=True).sqrt()
+
+    def summed_loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropies of all target tokens, weighted and added up; a scalar."""
+        counted = batch.labels != IGNORED_LABEL
         losses = nn.functional.cross_entropy(
             self.scores(model, batch), batch.labels[counted], reduction="none"
         )
-        return (losses * weights[counted]).sum() / weights.sum()
+        return (losses * self.weights(batch)[counted]).sum()
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The weighted mean of the cross-entropies; a scalar."""
+        return self.summed_loss(model, batch) / self.weights(batch).sum()
 
     def _ids(
         self, pairs: Sequence[tuple[str, str]], input_length: int, target_length: int
