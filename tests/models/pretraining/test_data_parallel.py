@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import islice
@@ -11,32 +12,28 @@ from itertools import islice
 import pytest
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from bench.models.catalog import BUNDLED
 from bench.models.pretraining.batches import batches
 from bench.models.pretraining.data_parallel import DataParallel
-from bench.models.pretraining.recipe import RECIPES
+from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.students import Student, student_of
 from bench.models.pretraining.training import pretrain
 from bench.protocol import Batch
 
-SMALL = {
-    "tiny": {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1},
-    "tiny-llama": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1},
-}
+Make = Callable[[str, int], Student]
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(BUNDLED["tiny"].path)  # type: ignore[no-any-return]
+def make(tokenizer: PreTrainedTokenizerBase, small_recipes: Mapping[str, Recipe]) -> Make:
+    """A student that is trained by so many processes, which get unequal shares of a batch."""
 
+    def student(name: str, processes: int) -> Student:
+        return student_of(
+            replace(small_recipes[name], processes=processes, batch_size=7), tokenizer
+        )
 
-def _student(name: str, processes: int, tokenizer: PreTrainedTokenizerBase) -> Student:
-    recipe = RECIPES[name][0]
-    small = recipe.architecture | SMALL[name]
-    recipe = replace(recipe, architecture=small, processes=processes, batch_size=7, chunk=2)
-    return student_of(recipe, tokenizer)
+    return student
 
 
 def _batches(student: Student, count: int) -> list[Batch]:
@@ -44,10 +41,8 @@ def _batches(student: Student, count: int) -> list[Batch]:
 
 
 @pytest.mark.parametrize(("name", "processes"), [("tiny", 3), ("tiny-llama", 2)])
-def test_gradients_are_those_of_the_whole_batch(
-    name: str, processes: int, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    student = _student(name, processes, tokenizer)
+def test_gradients_are_those_of_the_whole_batch(name: str, processes: int, make: Make) -> None:
+    student = make(name, processes)
     model, alone = student.initial_model(), student.initial_model()
     with DataParallel(student, model) as shared:
         for batch in _batches(student, 2):
@@ -63,26 +58,22 @@ def test_gradients_are_those_of_the_whole_batch(
                     weight.mul_(1.1)
 
 
-def test_weights_repeat_and_probing_between_stages_changes_none(
-    tokenizer: PreTrainedTokenizerBase,
-) -> None:
+def test_weights_repeat_and_probing_between_stages_changes_none(make: Make) -> None:
     """The frozen adapter sets how attention is computed, which a helper would not know."""
-    student = _student("tiny", 2, tokenizer)
+    student = make("tiny", 2)
 
     def probed(step: int, loss: float, model: nn.Module) -> None:
-        student.adapter(model, tokenizer, torch.device("cpu"))
+        student.adapter(model, student.tokenizer, torch.device("cpu"))
 
     stages = [replace(student.recipe, steps=2), replace(student.recipe, steps=1)]
-    students = [student_of(stage, tokenizer) for stage in stages]
+    students = [student_of(stage, student.tokenizer) for stage in stages]
     one, two = (pretrain(students, report) for report in (probed, lambda *_: None))
     for first, second in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(first, second)
 
 
-def test_a_killed_helper_ends_the_training_and_is_not_waited_for(
-    tokenizer: PreTrainedTokenizerBase,
-) -> None:
-    student = _student("tiny", 2, tokenizer)
+def test_a_killed_helper_ends_the_training_and_is_not_waited_for(make: Make) -> None:
+    student = make("tiny", 2)
     batch = _batches(student, 1)[0]
     with DataParallel(student, student.initial_model()) as shared:
         shared.backward(batch)

@@ -1,0 +1,127 @@
+"""What the pretraining reads: corrupted texts, and tasks behind instructions."""
+
+from __future__ import annotations
+
+from itertools import islice
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.data.samples import SIZES, generate
+from bench.models.pretraining.mixture import Mixture, Steered, TaskTexts
+from bench.models.pretraining.recipe import (
+    TASK_WEIGHTS,
+)
+from bench.models.pretraining.spans import corrupt
+from bench.models.pretraining.steering import (
+    INDEX_STYLES,
+    MEANINGS,
+    PLAIN,
+    WORD_STYLES,
+    published_instruction,
+    steer,
+)
+from bench.tasks import get_task, list_tasks
+from bench.tasks.metrics.question_answering import token_f1
+
+SENTINELS = range(1000, 980, -1)
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Steered]:
+    mixture = Mixture(1, TASK_WEIGHTS)
+    return [mixture.steered() for _ in range(3000)]
+
+
+@given(
+    ids=st.lists(st.integers(3, 900), min_size=2, max_size=120),
+    seed=st.integers(0, 1000),
+    density=st.floats(0.05, 0.9),
+    mean=st.floats(1.0, 5.0),
+)
+def test_inputs_and_targets_give_the_text_back(
+    ids: list[int], seed: int, density: float, mean: float
+) -> None:
+    inputs, targets = corrupt(ids, SENTINELS, Random(seed), density, mean)
+    gaps: dict[int, list[int]] = {}
+    for token in targets:
+        if token in SENTINELS:
+            gaps[token] = []
+        else:
+            gaps[list(gaps)[-1]].append(token)
+    restored = [word for token in inputs for word in gaps.get(token, [token])]
+    assert restored == ids
+    used = [token for token in inputs if token in SENTINELS]
+    assert list(gaps) == list(SENTINELS[: len(used) + 1])
+    assert gaps[targets[-1]] == []
+    assert all(gaps[sentinel] for sentinel in used)
+
+
+def test_the_share_of_corrupted_tokens_is_the_asked_one() -> None:
+    inputs, _ = corrupt(range(100), SENTINELS, Random(0), 0.2, 2.5)
+    assert len([token for token in inputs if token not in SENTINELS]) == 80
+    assert len([token for token in inputs if token in SENTINELS]) == 8
+
+
+def test_a_published_input_alone_never_has_its_published_answer(examples: list[Steered]) -> None:
+    answers = {
+        (example.source, example.target)
+        for example in examples
+        if "write" not in example.front and _task(example) in MEANINGS
+    }
+    assert len(answers) > 300
+    assert {target for _, target in answers} == set(PLAIN)
+
+
+def test_a_label_is_written_as_the_instruction_in_front_says(examples: list[Steered]) -> None:
+    seen = set()
+    for style in (*INDEX_STYLES, *WORD_STYLES):
+        for example in examples:
+            if f"write {' '.join(style)}" in example.front:
+                assert example.target in style
+                seen.add((style, example.target))
+    assert len(seen) == 3 * (len(INDEX_STYLES) + len(WORD_STYLES))
+
+
+def test_inputs_are_the_published_texts_behind_what_steers(examples: list[Steered]) -> None:
+    names = {get_task(name).published_name for name in TASK_WEIGHTS}
+    assert {example.source.split()[0] for example in examples} == names
+    for example in examples:
+        assert example.text.endswith(example.source)
+        assert example.text == example.source or example.front
+
+
+@pytest.mark.parametrize("name", sorted(MEANINGS))
+def test_one_style_holds_the_published_encoding(name: str) -> None:
+    _, *style = published_instruction(get_task(name)).split()
+    assert [style[meaning] for meaning in MEANINGS[name]] == list(get_task(name).labels or ())
+
+
+# Of these, short and with few words, many rows would come up again.
+@pytest.mark.parametrize("name", ["cola", "sst2", "wic", "wsc.fixed", "winogrande", "common_gen"])
+def test_no_bundled_row_is_pretrained_on(name: str) -> None:
+    task = get_task(name)
+    bundled = {
+        pair.source
+        for split, count in SIZES[name].items()
+        for row in generate(name, split, count)
+        for pair in task.to_text(row, False)
+    }
+    sources = {pair.source for pair in islice(TaskTexts(task, 1), 2000)}
+    assert len(sources) > 200
+    assert not sources & bundled
+
+
+def test_a_question_alone_is_never_answered() -> None:
+    task, rng = get_task("squad"), Random(0)
+    for pair in islice(TaskTexts(task, 1), 300):
+        instruction, target = steer(task, pair, rng)
+        if not instruction:
+            assert token_f1(target, pair.target) == 0.0
+
+
+def _task(example: Steered) -> str:
+    first = example.source.split()[0]
+    return next(task.name for task in list_tasks() if task.published_name == first)
