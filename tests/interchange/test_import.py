@@ -202,6 +202,10 @@ def test_commands_import_list_show_and_evaluate(
     code, text, _ = command("evaluate", digest[:8], *chosen, *out)
     assert f"accuracy {values['metrics']['accuracy']:.2f} (200 rows)" in text
     assert "bundled data: no result" in text
+    code, _, error = command("evaluate", digest[:8], *chosen, "--device", "cuda:99", *out)
+    assert code == 2
+    assert error.startswith("error: device: 'cuda:99' cannot be used here")
+    assert error.count("\n") == 1
 
 
 def test_list_of_an_empty_store_is_empty_and_damage_is_told(

@@ -6,14 +6,12 @@ until all the steps towards it are known. A drill takes one such step, and is le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from bench.data.samples.acceptability import cola
 from bench.data.samples.dossier import any_fact, any_kind, two_subjects
 from bench.data.samples.events import MODIFIERS, Event, any_event, drop, fill, other, reworded, tell
-from bench.data.samples.grammar import uncapital
 from bench.data.samples.nli import generalised
 from bench.data.samples.properties import PROPERTIES
 from bench.data.samples.registry import SAMPLERS
@@ -88,8 +86,6 @@ def _same(rng: Random) -> Judgement:
     return f"sentence1: {first} sentence2: {second}", YES if same else NO
 
 
-LINKS = (", and", ", but", ", while")
-
 _SMALL = frozenset(("a", "an", "was", "were", "by", "on", "in", "at", "the"))
 
 
@@ -133,18 +129,6 @@ def _about(rng: Random) -> Entry:
     return f"about {text}", f"{subject} {fact.property.name}"
 
 
-def _about_both(rng: Random) -> Entry:
-    """Of whom and of what does a sentence of two clauses speak?"""
-    kind = any_kind(rng)
-    subjects = two_subjects(rng, kind)
-    names = " ".join(subjects).split()
-    facts = [any_fact(rng, kind, each, rng.choice(PROPERTIES[kind]), *names) for each in subjects]
-    first, second = (fact.told(rng).rstrip(".") for fact in facts)
-    answer = ", ".join(f"{fact.subject} {fact.property.name}" for fact in facts)
-    link = rng.choice(LINKS)
-    return f"about sentence: {first}{link} {uncapital(second)}.", answer
-
-
 def _answered(rng: Random) -> Judgement:
     """Does a fact answer the question?"""
     kind = any_kind(rng)
@@ -169,36 +153,32 @@ def _claimed(rng: Random) -> Judgement:
     return f"question: {asked.doubted()} passage: {fact.told(rng)}", meaning
 
 
-def _claimed_of_two(rng: Random) -> Judgement:
-    """Is it so, by one of two facts of different subjects?"""
-    kind = any_kind(rng)
-    one, two = two_subjects(rng, kind)
-    names = (*one.split(), *two.split())
-    fact = any_fact(rng, kind, one, rng.choice(PROPERTIES[kind]), *names)
-    rival = any_fact(rng, kind, two, fact.property, fact.value, *names)
-    meaning = rng.choice((YES, NO))
-    asked = fact if meaning == YES else replace(fact, value=rival.value)
-    passage = " ".join(each.told(rng) for each in rng.sample((fact, rival), 2))
-    return f"question: {asked.doubted()} passage: {passage}", meaning
-
-
-def _acceptable(rng: Random) -> Judgement:
-    """Is the sentence one of the language?"""
-    meaning = rng.choice((YES, NO))
-    while True:
-        (row,) = cola(rng)
-        if row["label"] == (meaning == YES) and is_training("cola", SAMPLERS["cola"], row):
-            return f"sentence: {row['sentence']}", meaning
-
-
 def _sense(rng: Random) -> Entry:
     """What stands for the sense that a word has here: always the same sentence with it."""
     word = rng.choice(tuple(SENSES))
     sense = rng.choice(SENSES[word])
+    return f"sense sentence: {_in_use(rng, sense)} word: {word}", _standing_for(sense)
+
+
+def _senses(rng: Random) -> Entry:
+    """The same for each of two sentences: which words around it decide depends on the sentence."""
+    while True:
+        word = rng.choice(tuple(SENSES))
+        first, rival = rng.sample(SENSES[word], 2)
+        second = rng.choice((first, rival))
+        one, two = _in_use(rng, first), _in_use(rng, second)
+        if is_training("wic", SAMPLERS["wic"], {"sentence1": one, "sentence2": two}):
+            answer = f"{_standing_for(first)}; {_standing_for(second)}"
+            return f"senses sentence1: {one} sentence2: {two} word: {word}", answer
+
+
+def _in_use(rng: Random, sense: Sequence[str]) -> str:
+    return placed(rng, rng.choice(sense)).replace("*", "")
+
+
+def _standing_for(sense: Sequence[str]) -> str:
     model = min(sense, key=lambda context: ("{n}" in context, context))
-    here = placed(rng, rng.choice(sense)).replace("*", "")
-    answer = model.replace("*", "").format(n="someone")
-    return f"sense sentence: {here} word: {word}", answer
+    return model.replace("*", "").format(n="someone")
 
 
 def _felt(rng: Random) -> Judgement:
@@ -216,16 +196,14 @@ _QUESTIONS: Mapping[str, Callable[[Random], Entry]] = {
     "word": entry,
     "different": _different,
     "about": _about,
-    "about both": _about_both,
     "find": _find,
     "sense": _sense,
+    "senses": _senses,
 }
 _JUDGEMENTS: Mapping[str, Callable[[Random], Judgement]] = {
     "clauses": _clauses,
     "same": _same,
     "answered": _answered,
     "claimed": _claimed,
-    "claimed of two": _claimed_of_two,
-    "acceptable": _acceptable,
     "felt": _felt,
 }

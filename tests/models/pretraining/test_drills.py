@@ -10,10 +10,7 @@ import pytest
 from bench.data.samples import generate
 from bench.models.pretraining import lexicon
 from bench.models.pretraining.drills import drill
-from bench.models.pretraining.recipe import (
-    DRILL_WEIGHTS,
-    LATE_DRILL_WEIGHTS,
-)
+from bench.models.pretraining.recipe import DRILL_WEIGHTS
 
 
 def test_questions_on_words_have_one_true_answer_each() -> None:
@@ -49,38 +46,35 @@ def test_an_answer_to_find_stands_beside_who_is_asked_after(drills: list[tuple[s
         assert all(names & set(line.split()) for line in told), text
 
 
-def test_late_drills_say_of_whom_and_in_which_sense() -> None:
+def test_late_drills_say_in_which_sense_or_senses() -> None:
     rng = Random(0)
-    drills = [drill(rng, 0.5, LATE_DRILL_WEIGHTS) for _ in range(4000)]
-    both = [(text, answer) for text, answer in drills if ", " in answer]
-    senses = [(text, answer) for text, answer in drills if text.startswith("sense ")]
-    assert len(both) > 200
-    assert len(senses) > 200
-    for text, answer in both:
-        assert all(about.rpartition(" ")[0] in text for about in answer.split(", "))
-    named: dict[str, set[str]] = {}
-    for text, answer in senses:
+    answers_of: dict[str, set[str]] = {}
+    for text, answer in (drill(rng, 0.5, {"sense": 1}) for _ in range(2000)):
         word = text.rpartition(" ")[2]
         assert word in answer.split()
-        named.setdefault(word, set()).add(answer)
-    assert {len(answers) for answers in named.values()} == {2}
+        answers_of.setdefault(word, set()).add(answer)
+    assert {len(answers) for answers in answers_of.values()} == {2}
+    repeated = 0
+    for text, answer in (drill(rng, 0.5, {"senses": 1}) for _ in range(1000)):
+        word, both = text.rpartition(" ")[2], answer.split("; ")
+        assert set(both) <= answers_of[word]
+        repeated += len(set(both)) == 1
+    assert 400 < repeated < 600
 
 
-def test_a_claim_on_one_of_two_is_true_where_its_names_stand_together() -> None:
-    rng = Random(0)
+def test_two_senses_are_those_of_the_two_sentences_in_their_order() -> None:
+    """What stands for a sense is its first context without a name: seen in the text, it settles."""
+    rng = Random(1)
     checked = 0
-    for _ in range(400):
-        text, meaning = drill(rng, 0.0, {"claimed of two": 1})
-        claim, passage = re.fullmatch(r"question: (.*) passage: (.*)\.", text).groups()  # type: ignore[union-attr]
-        words = claim.split()
-        places = [at for at, word in enumerate(words) if word[0].isupper() or word[0].isdigit()]
-        if places[-1] - places[0] + 1 == len(places):
-            continue  # Only a subject: its value is no name and no year.
-        named = {words[at] for at in places}
-        together = any(named <= set(line.split()) for line in passage.split(". "))
-        assert together == (meaning == "same"), text
-        checked += 1
-    assert checked > 100
+    for _ in range(2000):
+        text, answer = drill(rng, 0.0, {"senses": 1})
+        first, second = text.lower().split(" sentence2: ")
+        one, two = answer.lower().split("; ")
+        if one != two:
+            assert two not in first, text
+            assert one not in second, text
+            checked += one in first or two in second
+    assert checked > 200
 
 
 def test_words_that_differ_stand_in_one_clause_only(drills: list[tuple[str, str]]) -> None:
@@ -93,16 +87,23 @@ def test_words_that_differ_stand_in_one_clause_only(drills: list[tuple[str, str]
         assert answer, text
 
 
-def test_no_drill_is_a_pair_of_an_evaluation_split(drills: list[tuple[str, str]]) -> None:
-    pairs = {
-        frozenset(text.partition("premise: ")[2].split(" hypothesis: "))
-        for text, _ in drills
-        if "premise: " in text
-    }
-    held_out = {
-        frozenset((str(row["premise"]), str(row["hypothesis"])))
-        for split in ("validation_matched", "validation_mismatched")
-        for row in generate("mnli", split, 2000)
-    }
+@pytest.mark.parametrize(
+    ("kind", "task", "split", "one", "two"),
+    [
+        ("clauses", "mnli", "validation_matched", "premise", "hypothesis"),
+        ("clauses", "mnli", "validation_mismatched", "premise", "hypothesis"),
+        ("senses", "wic", "validation", "sentence1", "sentence2"),
+    ],
+)
+def test_no_drill_is_a_pair_of_an_evaluation_split(
+    kind: str, task: str, split: str, one: str, two: str
+) -> None:
+    rng = Random(0)
+    pairs = set()
+    for _ in range(1000):
+        text, _ = drill(rng, 0.0, {kind: 1})
+        first, second = text.partition(f"{one}: ")[2].partition(" word: ")[0].split(f" {two}: ")
+        pairs.add(frozenset((first, second)))
+    held_out = {frozenset((str(row[one]), str(row[two]))) for row in generate(task, split, 2000)}
     assert len(pairs) > 900
     assert not pairs & held_out
