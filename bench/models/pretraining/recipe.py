@@ -31,7 +31,7 @@ DRILL_WEIGHTS: Mapping[str, float] = {
 SENSE_TASK_WEIGHTS = {"wic": 1.0}
 SENSE_DRILL_WEIGHTS = {"sense": 1.0, "senses": 4.0}
 """In the second stage: the senses of words, and nothing else. With other texts between them, which
-sentence has which sense was not learned in 5,000 steps; alone it is in 2,000."""
+sentence has which sense was once not learned in 5,000 steps; alone it was in 2,000."""
 
 LAST_TASK_WEIGHTS = {**TASK_WEIGHTS, "sst2": 2.0, "squad": 4.0, "wic": 3.0}
 LAST_DRILL_WEIGHTS = {
