@@ -40,7 +40,7 @@ def shares(recipe: Recipe, step: int) -> Shares:
 def batches(student: Student) -> Iterator[Batch]:
     """Endless batches; no example is drawn a second time except by chance."""
     recipe = student.recipe
-    mixture = Mixture(recipe.seed, recipe.task_weights)
+    mixture = Mixture(recipe.seed, recipe.task_weights, recipe.fronts)
     rng = Random(derive_seed("pretraining batches", recipe.seed))
     for chunk in itertools.count():
         pairs = _pairs(student, mixture, rng, shares(recipe, chunk * recipe.chunk))
@@ -61,7 +61,10 @@ def _pairs(student: Student, mixture: Mixture, rng: Random, share: Shares) -> li
         k=recipe.chunk * recipe.batch_size,
     )
     counts = Counter(kinds)
-    drills = [drill(rng, share.styled, recipe.drill_weights) for _ in range(counts["drills"])]
+    named = recipe.fronts.named_share
+    drills = [
+        drill(rng, share.styled, recipe.drill_weights, named) for _ in range(counts["drills"])
+    ]
     examples = [mixture.steered(share.styled) for _ in range(counts["tasks"])]
     asked = drills + [(example.text, example.target) for example in examples]
     return [

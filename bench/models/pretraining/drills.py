@@ -25,18 +25,19 @@ Judgement = tuple[str, int]
 """A text, and yes, no or maybe."""
 
 
-def drill(rng: Random, styled: float, weights: Mapping[str, float]) -> Entry:
+def drill(rng: Random, styled: float, weights: Mapping[str, float], named: float = 0.0) -> Entry:
     """One exercise and its answer.
 
     Args:
         rng: decides on everything.
         styled: share of judgements with an instruction how to write them.
         weights: how often each kind comes, relative to the others.
+        named: share of instructions that are a name.
     """
     kind = rng.choices(tuple(weights), tuple(weights.values()))[0]
     if kind in _JUDGEMENTS:
         text, meaning = _JUDGEMENTS[kind](rng)
-        instruction, words = any_style(rng) if rng.random() < styled else ("", PLAIN)
+        instruction, words = any_style(rng, named) if rng.random() < styled else ("", PLAIN)
         return f"{instruction} {text}".lstrip(), words[meaning]
     return _QUESTIONS[kind](rng)
 

@@ -11,15 +11,14 @@ from bench.data.samples import SIZES, generate
 from bench.data.samples.corpus import sentences
 from bench.data.samples.registry import SAMPLERS
 from bench.data.samples.sampling import stream
-from bench.models.pretraining.steering import steer
+from bench.models.pretraining.recipe import Fronts
+from bench.models.pretraining.steering import is_named, steer
 from bench.models.tiny_tokenizer import COMMON_WORDS
 from bench.seeding import derive_seed
 from bench.tasks import Task, TextPair, get_task
 
-FILLER_SHARE = 0.25
-"""Share of task inputs with random words around their instruction, as an untuned prompt has."""
-
-MOST_FILLERS = 10
+BLUR = "<unk>"
+"""Ends a front whose embeddings are to be blurred; no text of the world has it."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,11 @@ class Mixture:
     Args:
         seed: of everything that is drawn; not the seed of the bundled samples (0).
         weights: how often each task comes, relative to the others.
+        fronts: what stands in front of tasks.
     """
 
-    def __init__(self, seed: int, weights: Mapping[str, float]) -> None:
+    def __init__(self, seed: int, weights: Mapping[str, float], fronts: Fronts) -> None:
+        self._fronts = fronts
         self._names, self._weights = tuple(weights), tuple(weights.values())
         self._rng = Random(derive_seed("mixture", seed))
         rows = derive_seed("mixture rows", seed)
@@ -103,15 +104,19 @@ class Mixture:
         """
         name = self._task()
         pair = next(self._texts[name])
-        instruction, target = steer(self._tasks[name], pair, self._rng, styled)
+        named = self._fronts.named_share
+        instruction, target = steer(self._tasks[name], pair, self._rng, styled, named)
         return Steered(self._front(instruction), pair.source, target)
 
     def _front(self, instruction: str) -> str:
-        if self._rng.random() >= FILLER_SHARE:
+        if self._rng.random() >= self._fronts.filler_share:
             return instruction
-        words = self._rng.choices(COMMON_WORDS, k=self._rng.randint(1, MOST_FILLERS))
+        words = self._rng.choices(COMMON_WORDS, k=self._rng.randint(1, self._fronts.most_fillers))
         at = self._rng.randint(0, len(words))
-        return " ".join([*words[:at], *([instruction] if instruction else []), *words[at:]])
+        words[at:at] = instruction.split()
+        if is_named(instruction):
+            self._rng.shuffle(words)
+        return " ".join([*words, BLUR] if self._fronts.noise else words)
 
     def _task(self) -> str:
         return self._rng.choices(self._names, self._weights)[0]

@@ -9,6 +9,30 @@ from typing import Any
 from bench.models.info import Architecture
 from bench.models.tiny_tokenizer import SIZE
 
+
+@dataclass(frozen=True)
+class Fronts:
+    """What stands in front of a task's published text.
+
+    A soft prompt is no text: it has many places, and its vectors are those of no word. The nearer
+    the fronts come to that, the more often prompt tuning finds what an instruction does.
+
+    Attributes:
+        filler_share: share of fronts with random words around the instruction, if any, as a prompt
+            has that starts from random word embeddings.
+        most_fillers: random words at most.
+        named_share: share of instructions that are a name, once or several times and between the
+            random words, and not written out.
+        noise: standard deviation, at most, of what is added to every number of the embeddings of a
+            front with random words; the embeddings' own is 1.3. For an encoder-decoder only.
+    """
+
+    filler_share: float = 0.25
+    most_fillers: int = 10
+    named_share: float = 0.0
+    noise: float = 0.0
+
+
 TASK_WEIGHTS: Mapping[str, float] = {
     **{"mnli": 4.0, "qnli": 2.0, "qqp": 2.0, "sst2": 1.0, "squad": 3.0, "record": 1.0},
     **{"rte": 1.5, "mrpc": 1.5, "stsb": 1.5, "cola": 0.7},
@@ -39,6 +63,10 @@ LAST_DRILL_WEIGHTS = {
     **{"answered": 8, "claimed": 4, "felt": 8, "sense": 4, "senses": 10},
 }
 """In the third stage: all tasks again, and most drills for what the first left hardest."""
+
+LAST_FRONTS = Fronts(filler_share=0.5, most_fillers=20, named_share=0.5, noise=2.0)
+"""In the third stage: as many words as the smoke preset's prompts have places, and as far from
+words as those prompts are in the end (standard deviation 2.5)."""
 
 
 def _t5() -> dict[str, Any]:
@@ -128,6 +156,7 @@ class Recipe:
             judging is learned before writing it in eight ways.
         styling_steps: steps over which instructions then come in.
         styled_share: share of tasks and judgements with an instruction in the end.
+        fronts: what stands in front of tasks.
         twice_share: share of the plain texts that stand there twice, so that one can be read off
             the other: matching is learned that way first.
         noise_density: share of tokens that span corruption takes out.
@@ -163,6 +192,7 @@ class Recipe:
     plain_steps: int = 3500
     styling_steps: int = 1500
     styled_share: float = 0.7
+    fronts: Fronts = field(default_factory=Fronts)
     twice_share: float = 0.4
     noise_density: float = 0.2
     mean_span: float = 2.5
@@ -196,6 +226,7 @@ def _stages(first: Recipe) -> tuple[Recipe, ...]:
         steps=6000,
         first_drill_share=0.35,
         last_drill_share=0.35,
+        fronts=LAST_FRONTS,
     )
     return first, senses, last
 

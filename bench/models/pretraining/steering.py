@@ -45,6 +45,22 @@ LETTERS = "ABCDEF"
 """Grades of similarity from 0 to 5, where nothing asks for numbers."""
 
 
+NAMES: Mapping[str, str] = {
+    **{"write true false open": "J", "write right wrong other": "K", "write good bad small": "L"},
+    **{"write A B C": "M", "write all no some": "N"},
+    **{"write 1 0 2": "O", "write 0 1 2": "P", "write 0 2 1": "Q"},
+    **{"write short": "R", "write long": "S", "write 5.0 0.0": "T", "write 5 0": "U"},
+    **{"write text": "V", "write list": "W"},
+}
+"""Another way to say each instruction: in one letter, which no text of the world has.
+
+What an instruction asks for depends on the order of its words; a name may stand anywhere and more
+than once, so that every place of a soft prompt can come nearer to it by itself.
+"""
+
+MOST_NAMES = 4
+"""Times that a name stands there."""
+
 RESTATED = 6
 """Words of a question, field marks included, that are repeated where none asks for the answer."""
 
@@ -63,13 +79,15 @@ def published_instruction(task: Task) -> str:
     return "write text" if "nlg" in task.suites else "write short"
 
 
-def any_style(rng: Random) -> tuple[str, tuple[str, ...]]:
-    """An instruction, and how it has yes, no and maybe written."""
+def any_style(rng: Random, named: float) -> tuple[str, tuple[str, ...]]:
+    """An instruction, by name in that share of cases, and how it has yes, no and maybe written."""
     style = rng.choice(INDEX_STYLES if rng.random() < 0.5 else WORD_STYLES)
-    return _instruction(style), style
+    return _perhaps_named(_instruction(style), rng, named), style
 
 
-def steer(task: Task, pair: TextPair, rng: Random, styled: float = 0.75) -> tuple[str, str]:
+def steer(
+    task: Task, pair: TextPair, rng: Random, styled: float = 0.75, named: float = 0.0
+) -> tuple[str, str]:
     """Choose an instruction, or none (empty), and write the answer of an example accordingly.
 
     Args:
@@ -77,13 +95,31 @@ def steer(task: Task, pair: TextPair, rng: Random, styled: float = 0.75) -> tupl
         pair: its published text and answer.
         rng: chooses.
         styled: share of judgements with an instruction.
+        named: share of instructions that are a name.
     """
     judged = task.name in MEANINGS
     if rng.random() >= (styled if judged else ASKED_SHARE):
         return "", _unasked(task, pair)
     if judged:
-        instruction, style = any_style(rng)
+        instruction, style = any_style(rng, named)
         return instruction, style[MEANINGS[task.name][int(pair.target)]]
+    instruction, target = _asked(task, pair, rng)
+    return _perhaps_named(instruction, rng, named), target
+
+
+def is_named(instruction: str) -> bool:
+    """Whether it is a name, once or several times, whose places do not matter."""
+    return bool(instruction) and set(instruction.split()) <= set(NAMES.values())
+
+
+def _perhaps_named(instruction: str, rng: Random, named: float) -> str:
+    if not named or rng.random() >= named:
+        return instruction
+    return " ".join([NAMES[instruction]] * rng.randint(1, MOST_NAMES))
+
+
+def _asked(task: Task, pair: TextPair, rng: Random) -> tuple[str, str]:
+    """One of two instructions for another example than a judgement, and the answer."""
     if rng.random() < 0.7:
         return published_instruction(task), pair.target
     if task.name == "stsb":

@@ -16,22 +16,24 @@ from transformers import PreTrainedTokenizerBase
 
 from bench.models.pretraining.batches import batches
 from bench.models.pretraining.data_parallel import DataParallel
-from bench.models.pretraining.recipe import Recipe
+from bench.models.pretraining.recipe import Fronts, Recipe
 from bench.models.pretraining.students import Student, student_of
 from bench.models.pretraining.training import pretrain
 from bench.protocol import Batch
 
-Make = Callable[[str, int], Student]
+Make = Callable[..., Student]
 
 
 @pytest.fixture(scope="module")
 def make(tokenizer: PreTrainedTokenizerBase, small_recipes: Mapping[str, Recipe]) -> Make:
     """A student that is trained by so many processes, which get unequal shares of a batch."""
 
-    def student(name: str, processes: int) -> Student:
-        return student_of(
-            replace(small_recipes[name], processes=processes, batch_size=7), tokenizer
-        )
+    def student(name: str, processes: int, fronts: Fronts | None = None) -> Student:
+        recipe = replace(small_recipes[name], processes=processes, batch_size=7)
+        if fronts is not None:
+            no_drills = {"first_drill_share": 0.0, "last_drill_share": 0.0}
+            recipe = replace(recipe, fronts=fronts, **no_drills)
+        return student_of(recipe, tokenizer)
 
     return student
 
@@ -40,9 +42,15 @@ def _batches(student: Student, count: int) -> list[Batch]:
     return list(islice(batches(student), count))
 
 
-@pytest.mark.parametrize(("name", "processes"), [("tiny", 3), ("tiny-llama", 2)])
-def test_gradients_are_those_of_the_whole_batch(name: str, processes: int, make: Make) -> None:
-    student = make(name, processes)
+@pytest.mark.parametrize(
+    ("name", "processes", "fronts"),
+    [("tiny", 3, Fronts(filler_share=1.0, noise=2.0)), ("tiny-llama", 2, None)],
+    ids=["tiny-3-blurred", "tiny-llama-2"],
+)
+def test_gradients_are_those_of_the_whole_batch(
+    name: str, processes: int, fronts: Fronts | None, make: Make
+) -> None:
+    student = make(name, processes, fronts)
     model, alone = student.initial_model(), student.initial_model()
     with DataParallel(student, model) as shared:
         for batch in _batches(student, 2):

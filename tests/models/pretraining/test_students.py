@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -17,11 +18,11 @@ from transformers import (
 )
 
 from bench.models.catalog import BUNDLED
-from bench.models.pretraining.recipe import (
-    RECIPES,
-    Recipe,
-)
-from bench.models.pretraining.students import Student, student_of
+from bench.models.pretraining.mixture import BLUR
+from bench.models.pretraining.recipe import RECIPES, Fronts, Recipe
+from bench.models.pretraining.students import IdPair, Student, student_of
+from bench.models.pretraining.students.encoder_decoder import EncoderDecoderStudent
+from bench.models.tiny_tokenizer import COMMON_WORDS
 
 
 def test_the_loss_is_that_of_the_frozen_model_weighted_by_length(student: Student) -> None:
@@ -35,6 +36,49 @@ def test_the_loss_is_that_of_the_frozen_model_weighted_by_length(student: Studen
         weights.append(len(pair[1]) ** 0.5)
     expected = sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights)
     torch.testing.assert_close(student.loss(model, student.padded(examples)), expected)
+
+
+def test_a_blurred_front_is_the_same_wherever_its_row_stands(
+    tokenizer: PreTrainedTokenizerBase, small_recipes: Mapping[str, Recipe]
+) -> None:
+    plain = small_recipes["tiny"]
+    student = student_of(replace(plain, fronts=Fronts(noise=2.0)), tokenizer)
+    texts = [(f"all we {BLUR} a red dog", "same"), ("many more words in a longer row", "other")]
+    front, long = student.task_examples(texts)
+    model = student.initial_model()
+
+    def loss(student: Student, *pairs: IdPair) -> torch.Tensor:
+        return student.summed_loss(model, student.padded(pairs))
+
+    alone = loss(student, front)
+    assert not torch.isclose(alone, loss(student_of(plain, tokenizer), front))
+    without = loss(student_of(plain, tokenizer), long)
+    torch.testing.assert_close(loss(student, long), without)
+    torch.testing.assert_close(loss(student, long, front), alone + without)
+
+
+def test_noise_stands_up_to_the_mark_and_has_all_sizes_up_to_the_most(
+    tokenizer: PreTrainedTokenizerBase, small_recipes: Mapping[str, Recipe]
+) -> None:
+    fronts = Fronts(noise=2.0)
+    student = student_of(replace(small_recipes["tiny"], fronts=fronts), tokenizer)
+    assert isinstance(student, EncoderDecoderStudent)
+    words = [word for word in COMMON_WORDS if len(tokenizer(word)["input_ids"]) == 2]
+    texts = [(f"{word} {other} {BLUR} a dog", "") for word, other in pairwise(words[:200])]
+    ids = student.padded(list(student.task_examples(texts))).input_ids
+    noise = student.blur(ids, 4000)
+    assert torch.equal(noise.any(dim=2), torch.arange(ids.shape[1]).expand_as(ids) < 3)
+    sizes = noise[:, :3].flatten(1).std(dim=1).sort().values
+    even = torch.linspace(0, fronts.noise, len(sizes))  # Uniform: Kolmogorov's distance is small.
+    assert (sizes - even).abs().max() < 0.15 * fronts.noise
+
+
+def test_a_llama_has_no_blurred_fronts(
+    tokenizer: PreTrainedTokenizerBase, small_recipes: Mapping[str, Recipe]
+) -> None:
+    recipe = replace(small_recipes["tiny-llama"], fronts=Fronts(noise=0.1))
+    with pytest.raises(ValueError, match=r"fronts\.noise is for an encoder-decoder"):
+        student_of(recipe, tokenizer)
 
 
 def test_the_fused_activation_is_the_one_that_the_configuration_names(

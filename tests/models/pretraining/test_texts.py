@@ -10,19 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.samples import SIZES, generate
-from bench.models.pretraining.mixture import Mixture, Steered, TaskTexts
-from bench.models.pretraining.recipe import (
-    TASK_WEIGHTS,
-)
+from bench.data.samples.corpus import sentences
+from bench.models.pretraining.mixture import BLUR, Mixture, Steered, TaskTexts
+from bench.models.pretraining.recipe import TASK_WEIGHTS, Fronts
 from bench.models.pretraining.spans import corrupt
 from bench.models.pretraining.steering import (
     INDEX_STYLES,
     MEANINGS,
+    NAMES,
     PLAIN,
     WORD_STYLES,
     published_instruction,
     steer,
 )
+from bench.models.tiny_tokenizer import COMMON_WORDS
 from bench.tasks import get_task, list_tasks
 from bench.tasks.metrics.question_answering import token_f1
 
@@ -31,7 +32,7 @@ SENTINELS = range(1000, 980, -1)
 
 @pytest.fixture(scope="module")
 def examples() -> list[Steered]:
-    mixture = Mixture(1, TASK_WEIGHTS)
+    mixture = Mixture(1, TASK_WEIGHTS, Fronts())
     return [mixture.steered() for _ in range(3000)]
 
 
@@ -83,6 +84,50 @@ def test_a_label_is_written_as_the_instruction_in_front_says(examples: list[Stee
                 assert example.target in style
                 seen.add((style, example.target))
     assert len(seen) == 3 * (len(INDEX_STYLES) + len(WORD_STYLES))
+
+
+@pytest.fixture(scope="module")
+def blurred() -> list[Steered]:
+    fronts = Fronts(filler_share=1.0, most_fillers=20, named_share=0.5, noise=2.0)
+    mixture = Mixture(1, TASK_WEIGHTS, fronts)
+    return [mixture.steered() for _ in range(3000)]
+
+
+def test_a_name_stands_for_its_instruction_wherever_it_stands(blurred: list[Steered]) -> None:
+    seen, first_places = set(), set()
+    for instruction, name in NAMES.items():
+        for example in blurred:
+            words = example.front.split()
+            if name in words:
+                assert not {*NAMES.values(), "write"} & set(words) - {name, "write"}
+                assert instruction not in example.front
+                seen.add((instruction, words.count(name)))
+                first_places.add(words.index(name))
+                if _task(example) in MEANINGS:
+                    assert example.target in instruction.split()
+    assert seen >= {(instruction, 1) for instruction in NAMES}
+    assert {count for _, count in seen} == {1, 2, 3, 4}
+    assert first_places >= set(range(15))
+
+
+def test_names_and_the_mark_of_a_blurred_front_are_no_words_of_the_texts(
+    blurred: list[Steered],
+) -> None:
+    used = {word for example in blurred for word in example.source.split()}
+    used |= {word for text in islice(sentences(3), 2000) for word in text.split()}
+    used |= set(COMMON_WORDS)
+    assert len(used) > 1000
+    assert not used & {*NAMES.values(), BLUR}
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+def test_a_front_with_random_words_ends_with_the_mark_if_it_is_to_be_blurred(
+    blurred: list[Steered], examples: list[Steered]
+) -> None:
+    assert all(example.front.split().index(BLUR) for example in blurred)
+    assert all(example.front.endswith(BLUR) for example in blurred)
+    assert max(len(example.front.split()) for example in blurred) > 20
+    assert not any(BLUR in example.front for example in examples)
 
 
 def test_inputs_are_the_published_texts_behind_what_steers(examples: list[Steered]) -> None:

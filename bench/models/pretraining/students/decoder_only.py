@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.models.base import FrozenLM
 from bench.models.decoder_only import DecoderOnlyLM
+from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.students.base import IdPair, Student
 from bench.protocol import IGNORED_LABEL, Batch
 
@@ -22,6 +23,11 @@ class DecoderOnlyStudent(Student):
 
     adapter: ClassVar[type[FrozenLM]] = DecoderOnlyLM
     padding_side: ClassVar[Literal["left", "right"]] = "left"  # Answers begin in one column.
+
+    def __init__(self, recipe: Recipe, tokenizer: Any) -> None:
+        if recipe.fronts.noise:
+            raise ValueError("fronts.noise is for an encoder-decoder; set it to 0 for a Llama")
+        super().__init__(recipe, tokenizer)
 
     def _random_model(self) -> nn.Module:
         from transformers import LlamaConfig, LlamaForCausalLM

@@ -66,7 +66,10 @@ class EncoderDecoderStudent(Student):
         return [*source, end], [*target, end]
 
     def scores(self, model: Any, batch: Batch) -> Tensor:
-        encoded = model.encoder(input_ids=batch.input_ids, attention_mask=batch.mask)
+        embedded = model.shared(batch.input_ids)
+        if self.recipe.fronts.noise:
+            embedded = embedded + self.blur(batch.input_ids, embedded.shape[-1])
+        encoded = model.encoder(inputs_embeds=embedded, attention_mask=batch.mask)
         decoded = model.decoder(
             input_ids=model.prepare_decoder_input_ids_from_labels(batch.labels),
             encoder_hidden_states=encoded.last_hidden_state,
@@ -76,6 +79,21 @@ class EncoderDecoderStudent(Student):
         # T5 scales what it compares with tied embeddings.
         wanted = decoded[batch.labels != IGNORED_LABEL] * model.config.d_model**-0.5
         return model.lm_head(wanted)  # type: ignore[no-any-return]
+
+    def blur(self, ids: Tensor, width: int) -> Tensor:
+        """Noise for the fronts that end with the mark for it, ``(B, L, width)``; elsewhere zeros.
+
+        Each row draws its own from its own ids: the same wherever and beside whatever it is read.
+        """
+        noise = torch.zeros(*ids.shape, width)
+        for row, ends in zip(range(len(ids)), ids == self.tokenizer.unk_token_id, strict=True):
+            if ends.any():
+                length = int(ends.nonzero()[-1]) + 1
+                places = torch.arange(1, ids.shape[1] + 1)
+                generator = torch.Generator().manual_seed(int((ids[row] * places).sum()))
+                size = self.recipe.fronts.noise * torch.rand((), generator=generator)
+                noise[row, :length] = size * torch.randn(length, width, generator=generator)
+        return noise
 
 
 @torch.no_grad()
