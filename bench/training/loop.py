@@ -41,6 +41,10 @@ class DivergedError(BenchError):
     """The training loss is no longer a finite number."""
 
 
+class ScoreError(BenchError):
+    """A validation score is no finite number, so that nothing can be best by it."""
+
+
 class BatchStream(Protocol):
     """Training batches by step number."""
 
@@ -110,6 +114,7 @@ class Trainer:
 
         Raises:
             DivergedError: the loss or the module became infinite or no number.
+            ScoreError: a validation score is infinite or no number.
             ListenerError: a listener failed.
             StopRequested: as asked for; the checkpoint is saved.
         """
@@ -268,6 +273,12 @@ class Trainer:
             validation = self.validate()
         scores = dict(validation.scores)
         score = sum(scores.values()) / len(scores)
+        if not math.isfinite(score):
+            told = ", ".join(f"{name} {value}" for name, value in scores.items())
+            raise ScoreError(
+                f"validation after step {progress.step} gave {told}; a task's metrics must give "
+                "finite numbers for any predictions"
+            )
         progress.curve.append(
             {
                 "step": progress.step,
@@ -364,6 +375,7 @@ def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:
 __all__ = [
     "BatchStream",
     "DivergedError",
+    "ScoreError",
     "Trainer",
     "TrainingResult",
     "Validate",

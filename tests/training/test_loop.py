@@ -17,7 +17,7 @@ from bench.errors import StopRequested
 from bench.protocol import Batch, ParameterGroup, Trainable
 from bench.training.checkpoints import CheckpointError, CheckpointFile
 from bench.training.listeners import Listener
-from bench.training.loop import DivergedError, Trainer, Validation
+from bench.training.loop import DivergedError, ScoreError, Trainer, Validation
 from bench.training.settings import TrainingSettings
 from bench.training.stopping import Stop
 
@@ -152,6 +152,15 @@ def test_divergence_is_an_error_and_never_the_best(tmp_path: Path) -> None:
     assert saved is not None
     assert saved.progress.best_step == 3
     assert torch.isfinite(saved.best["vector"]).all()
+
+
+def test_a_score_that_is_no_number_is_an_error_and_never_the_best(tmp_path: Path) -> None:
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(ScoreError, match="validation after step 6 gave accuracy nan"):
+        trainer(Quadratic(), scripted(1, float("nan")), checkpoint=file).run()
+    saved = file.load()
+    assert saved is not None
+    assert (saved.progress.best_step, saved.progress.best_score) == (3, 1)
 
 
 @pytest.mark.parametrize("kill", range(1, 13))
