@@ -12,7 +12,7 @@ from bench.data.samples.corpus import sentences
 from bench.data.samples.registry import SAMPLERS
 from bench.data.samples.sampling import stream
 from bench.models.pretraining.recipe import Fronts
-from bench.models.pretraining.steering import is_named, steer
+from bench.models.pretraining.steering import NAMES, is_named, steer
 from bench.models.tiny_tokenizer import COMMON_WORDS
 from bench.seeding import derive_seed
 from bench.tasks import Task, TextPair, get_task
@@ -83,6 +83,8 @@ class Mixture:
 
     def __init__(self, seed: int, weights: Mapping[str, float], fronts: Fronts) -> None:
         self._fronts = fronts
+        names = set(NAMES.values()) if fronts.named_share else set()
+        self._fillers = [word for word in COMMON_WORDS if word not in names]
         self._names, self._weights = tuple(weights), tuple(weights.values())
         self._rng = Random(derive_seed("mixture", seed))
         rows = derive_seed("mixture rows", seed)
@@ -111,7 +113,7 @@ class Mixture:
     def _front(self, instruction: str) -> str:
         if self._rng.random() >= self._fronts.filler_share:
             return instruction
-        words = self._rng.choices(COMMON_WORDS, k=self._rng.randint(1, self._fronts.most_fillers))
+        words = self._rng.choices(self._fillers, k=self._rng.randint(1, self._fronts.most_fillers))
         at = self._rng.randint(0, len(words))
         words[at:at] = instruction.split()
         if is_named(instruction):

@@ -46,13 +46,16 @@ LETTERS = "ABCDEF"
 
 
 NAMES: Mapping[str, str] = {
-    **{"write true false open": "J", "write right wrong other": "K", "write good bad small": "L"},
-    **{"write A B C": "M", "write all no some": "N"},
-    **{"write 1 0 2": "O", "write 0 1 2": "P", "write 0 2 1": "Q"},
-    **{"write short": "R", "write long": "S", "write 5.0 0.0": "T", "write 5 0": "U"},
-    **{"write text": "V", "write list": "W"},
+    **{"write true false open": "true", "write right wrong other": "right"},
+    **{"write good bad small": "good", "write A B C": "A", "write all no some": "all"},
+    **{"write 1 0 2": "down", "write 0 1 2": "up", "write 0 2 1": "turn"},
+    **{"write short": "short", "write long": "long", "write 5.0 0.0": "5.0", "write 5 0": "5"},
+    **{"write text": "text", "write list": "list"},
 }
-"""Another way to say each instruction: in one letter, which no text of the world has.
+"""Another way to say each instruction: in one word, which is no random word where names are used.
+
+Words that were read before. With letters that no text had, the published names of tasks that are
+never seen were taken for names of instructions.
 
 What an instruction asks for depends on the order of its words; a name may stand anywhere and more
 than once, so that every place of a soft prompt can come nearer to it by itself.
