@@ -28,7 +28,7 @@ ARROWS = {
     "bench.models": PROTOCOL | {"bench.seeding", "bench.data.samples"},
     # A script of its own, which no other module imports.
     "bench.models.pretraining": PROTOCOL
-    | {"bench.data.samples", "bench.tasks", "bench.models", "bench.seeding"},
+    | {"bench.data.samples", "bench.tasks", "bench.models", "bench.seeding", "bench.files"},
     "bench.training": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.seeding", "bench.files"},
     "bench.devices": BASE,

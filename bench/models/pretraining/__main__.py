@@ -19,12 +19,16 @@ from bench.models.pretraining.recipe import RECIPES
 @click.option("--every", default=1000, show_default=True, help="Steps between reports.")
 @click.option("--rows", default=64, show_default=True, help="Rows per task in a report; 0: none.")
 def main(out: Path, name: str, steps: int | None, every: int, rows: int) -> None:
-    """Pretrain a model of the sample world; write configuration, weights and tokenizer to OUT."""
+    """Pretrain a model of the sample world; write configuration, weights and tokenizer to OUT.
+
+    Stages that an interrupted call has ended are kept in OUT/stages, and not trained again.
+    """
     import torch
     from torch import nn
     from transformers import AutoTokenizer
 
     from bench.models import tiny_tokenizer
+    from bench.models.pretraining.finished import FinishedStages
     from bench.models.pretraining.probing import probe
     from bench.models.pretraining.students import student_of
     from bench.models.pretraining.training import pretrain, save
@@ -43,7 +47,10 @@ def main(out: Path, name: str, steps: int | None, every: int, rows: int) -> None
         for task, score in scores.items():
             click.echo(f"  {task}: {score.steered:.0f} % instructed, {score.bare:.0f} % bare")
 
-    pretrain(stages, report, every, steps)
+    finished = FinishedStages(out / "stages")
+    average = pretrain(stages, report, every, steps, finished)
+    save(average, stages[0].recipe, out)
+    finished.remove()
 
 
 if __name__ == "__main__":

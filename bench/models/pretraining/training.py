@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from bench.files import atomic_write
 from bench.models.pretraining.batches import batches
 from bench.models.pretraining.data_parallel import DataParallel
+from bench.models.pretraining.finished import FinishedStages, weights_file
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.students import Student
 from bench.protocol import Batch
@@ -28,7 +29,11 @@ AHEAD = 64
 
 
 def pretrain(
-    stages: Sequence[Student], report: Report, every: int = 500, steps: int | None = None
+    stages: Sequence[Student],
+    report: Report,
+    every: int = 500,
+    steps: int | None = None,
+    finished: FinishedStages | None = None,
 ) -> nn.Module:
     """Train a model from random weights; returns the average of its last weights.
 
@@ -42,12 +47,21 @@ def pretrain(
             all stages so far.
         every: steps between reports.
         steps: of all stages together; None: as many as the recipes say.
+        finished: stages that have ended before, which are left out; those that end now are added.
     """
     average = stages[0].initial_model()
     done = 0
-    for student in stages:
-        count = student.recipe.steps if steps is None else min(steps - done, student.recipe.steps)
-        average = _stage(student, average, count, done, report, every)
+    for number, student in enumerate(stages, start=1):
+        recipe = student.recipe
+        count = recipe.steps if steps is None else min(steps - done, recipe.steps)
+        whole = finished if count == recipe.steps else None
+        before = whole.model(stages[:number]) if whole is not None else None
+        if before is None:
+            average = _stage(student, average, count, done, report, every)
+            if whole is not None:
+                whole.keep(stages[:number], average)
+        else:
+            average = before
         done += count
     return average
 
@@ -124,17 +138,8 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def save(model: nn.Module, recipe: Recipe, folder: Path) -> None:
-    """Write ``config.json`` and ``model.safetensors`` (each shared tensor once), byte for byte.
-
-    Written beside and then renamed, so that a reader never finds half a file.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().contiguous() for name, value in model.named_parameters()}
-    files = {
-        "config.json": (json.dumps(recipe.architecture, indent=2) + "\n").encode(),
-        "model.safetensors": safetensors.torch.save(tensors, metadata={"format": "pt"}),
-    }
-    for name, data in files.items():
-        beside = folder / f"{name}.part"
-        beside.write_bytes(data)
-        beside.replace(folder / name)
+    """Write ``config.json`` and ``model.safetensors``, byte for byte."""
+    atomic_write(
+        folder / "config.json", (json.dumps(recipe.architecture, indent=2) + "\n").encode()
+    )
+    atomic_write(folder / "model.safetensors", weights_file(model))

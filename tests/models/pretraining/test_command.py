@@ -14,9 +14,7 @@ from click.testing import CliRunner
 from bench.models.catalog import BUNDLED
 from bench.models.loading import load
 from bench.models.pretraining.__main__ import main
-from bench.models.pretraining.recipe import (
-    RECIPES,
-)
+from bench.models.pretraining.recipe import RECIPES
 
 
 @pytest.fixture(scope="module", params=sorted(RECIPES))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench.models.pretraining.batches import shares
+from bench.models.pretraining.finished import FinishedStages
 from bench.models.pretraining.recipe import Recipe
 from bench.models.pretraining.students import Student, student_of
 from bench.models.pretraining.training import pretrain, rate, save
@@ -42,6 +43,36 @@ def test_a_stage_starts_from_what_the_one_before_left(student: Student) -> None:
     for other in (alone, cut):
         for one, two in zip(both.parameters(), other.parameters(), strict=True):
             assert torch.equal(one, two)
+
+
+def test_finished_stages_are_not_trained_again_and_change_no_bit(
+    student: Student, tmp_path: Path
+) -> None:
+    recipes = (student.recipe, replace(student.recipe, seed=2, steps=2))
+    stages = [student_of(recipe, student.tokenizer) for recipe in recipes]
+    at_once = pretrain(stages, lambda *_: None)
+    finished = FinishedStages(tmp_path / "stages")
+
+    def dies(step: int, loss: float, model: torch.nn.Module) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(stages, dies, every=1, finished=finished)
+    steps: list[int] = []
+    resumed = pretrain(stages, lambda step, *_: steps.append(step), every=1, finished=finished)
+    assert steps == [4, 5]
+    again = pretrain(stages, dies, every=1, finished=finished)
+    for model in (resumed, again):
+        for one, two in zip(at_once.parameters(), model.parameters(), strict=True):
+            assert torch.equal(one, two)
+    other = student_of(replace(recipes[0], learning_rate=0.1), student.tokenizer)
+    assert finished.model([other]) is None
+    assert finished.model([stages[1]]) is None
+    pretrain(stages[:1], dies, steps=2, finished=FinishedStages(tmp_path / "cut"))
+    assert not (tmp_path / "cut").exists()
+    finished.remove()
+    assert finished.model(stages) is None
 
 
 def test_drills_give_way_to_tasks_and_then_instructions_come_in() -> None:
