@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from bench.errors import ModelError, one_line
 from bench.models.base import FrozenLM
 from bench.models.catalog import BUNDLED, auto_class
+from bench.models.hub import COMMIT, commit_of
 from bench.models.info import (
     Architecture,
     ModelInfo,
@@ -36,15 +36,12 @@ TEXT_FILES = (
 )
 
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
 @dataclass(frozen=True)
 class Location:
-    """Where transformers shall load from: a folder or hub id, with the hub revision."""
+    """Where transformers shall load from: a folder, or a hub id with its revision."""
 
     source: str
-    revision: str | None = None
+    revision: str = "main"
 
 
 def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
@@ -65,15 +62,15 @@ def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
                 f"model {name!r} is bundled with its own tokenizer: leave out the other"
             )
         return ModelInfo(name, bundled.digest(), bundled.architecture, True, bundled.note)
-    location = _locate(name)
+    location = _pin(name, _locate(name))
     config = _config(name, location)
-    digest = _digest(name, location, config)
+    digest = _digest(location)
     note = ""
     if tokenizer is not None:
         place = _locate(tokenizer)
         if _is_folder(place):
             other = _folder_digest(Path(place.source))
-        elif place.revision is not None and COMMIT.fullmatch(place.revision):
+        elif COMMIT.fullmatch(place.revision):
             other = f"{place.source}@{place.revision}"
         else:
             raise ModelError(
@@ -97,7 +94,7 @@ def architecture_of(name: str) -> Architecture:
     bundled = BUNDLED.get(name)
     if bundled is not None:
         return bundled.architecture
-    return _architecture(name, _config(name, _locate(name)))
+    return _architecture(name, _config(name, _pin(name, _locate(name))))
 
 
 def load(
@@ -127,7 +124,7 @@ def load(
     if bundled is not None:
         module, words = bundled.load()
     else:
-        module, words = _load_pretrained(name, _locate(name), tokenizer, architecture)
+        module, words = _load_pretrained(name, _pin(name, _locate(name)), tokenizer, architecture)
     adapter = DecoderOnlyLM if architecture == "decoder-only" else EncoderDecoderLM
     model = adapter(module, words, torch.device(device))
     model.store_weights_in(precision)
@@ -147,7 +144,7 @@ def _load_pretrained(
         "weights",
         lambda: auto_class(architecture).from_pretrained(
             location.source,
-            revision=location.revision or "main",
+            revision=location.revision,
             use_safetensors=True,
             trust_remote_code=False,  # Left open, transformers asks the user.
             dtype=torch.float32,
@@ -159,7 +156,7 @@ def _load_pretrained(
         "tokenizer",
         lambda: AutoTokenizer.from_pretrained(
             words_from.source,
-            revision=words_from.revision or "main",
+            revision=words_from.revision,
             use_fast=True,
             trust_remote_code=False,
         ),
@@ -192,16 +189,24 @@ def _require_words(name: str, words: Any) -> None:
 def _locate(name: str) -> Location:
     """Tell a folder from a hub id; anything that looks like a path must exist."""
     path = Path(name).expanduser()
+    source, _, revision = name.partition("@")  # A revision may have slashes, as refs/pr/2.
     if path.is_dir():
         return Location(str(path))
-    looks_like_path = is_folder_name(name) or name.count("/") > 1 or path.is_file()
+    looks_like_path = is_folder_name(name) or source.count("/") > 1 or path.is_file()
     if looks_like_path:
         raise ModelError(
             f"no model folder at {name!r}: give a folder with config.json and safetensors weights, "
             f"a hub id such as google-t5/t5-base, or one of {', '.join(sorted(BUNDLED))}"
         )
-    source, _, revision = name.partition("@")
-    return Location(source, revision or None)
+    return Location(source, revision or "main")
+
+
+def _pin(name: str, location: Location) -> Location:
+    """The same place at the commit that a revision of the hub stands for."""
+    if _is_folder(location):
+        return location
+    commit = _reading(name, "commit", lambda: commit_of(location.source, location.revision))
+    return Location(location.source, commit)
 
 
 def _clear_name(name: str, location: Location) -> str:
@@ -225,7 +230,7 @@ def _config(name: str, location: Location) -> Any:
         name,
         "configuration",
         lambda: AutoConfig.from_pretrained(
-            location.source, revision=location.revision or "main", trust_remote_code=False
+            location.source, revision=location.revision, trust_remote_code=False
         ),
     )
 
@@ -247,15 +252,11 @@ def _architecture(name: str, config: Any) -> Architecture:
     return "decoder-only"
 
 
-def _digest(name: str, location: Location, config: Any) -> str:
+def _digest(location: Location) -> str:
     if _is_folder(location):
         return _folder_digest(Path(location.source))
-    commit = getattr(config, "_commit_hash", None)
-    if commit is None:
-        raise ModelError(
-            f"model {name!r}: the hub gave no commit for it; name one as {location.source}@COMMIT"
-        )
-    return digest_of([("hub", location.source.encode()), ("commit", str(commit).encode())])
+    commit = location.revision
+    return digest_of([("hub", location.source.encode()), ("commit", commit.encode())])
 
 
 def _folder_digest(folder: Path) -> str:

@@ -1,0 +1,123 @@
+"""Models and data from the hub, over a stand-in for it on loopback, and from what was cached."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+from bench.tasks import get_task
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "google-t5/t5-base"
+COMMITS = {"main": "a" * 40, "refs/pr/2": "b" * 40}
+CARD = """\
+---
+configs:
+- config_name: cb
+  data_files:
+  - {split: train, path: cb/train.parquet}
+  - {split: validation, path: cb/validation.parquet}
+---
+"""
+RUN = (
+    *("--preset", "paper", "--task", "cb", "--method", "pt", "--shots", "16", "--seeds", "42"),
+    *("--set", "training.steps=2", "--set", "training.evaluate_every=2"),
+    *("--set", "training.warmup_steps=0", "--set", "prompt_length=4", "--set", "input_length=32"),
+)
+
+Bench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Hub(NamedTuple):
+    address: str
+    server: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def repositories(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two commits of a tiny random model under the name of T5, and the data of cb."""
+    root = tmp_path_factory.mktemp("repositories")
+    words = AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    torch.manual_seed(0)
+    for commit in COMMITS.values():
+        folder = root / "models" / MODEL / commit
+        config = T5Config(vocab_size=32128, decoder_start_token_id=0, **sizes)
+        T5ForConditionalGeneration(config).save_pretrained(folder)
+        words.save_pretrained(folder)
+    references = {f"models/{MODEL}/{name}": commit for name, commit in COMMITS.items()}
+    (root / "refs.json").write_text(json.dumps(references))
+    hub = get_task("cb").hub
+    folder = root / "datasets" / hub.path / hub.revision
+    (folder / "cb").mkdir(parents=True)
+    (folder / "README.md").write_text(CARD)
+    for file in (shared / "data" / "cb").glob("*.parquet"):
+        (folder / "cb" / file.name).write_bytes(file.read_bytes())
+    return root
+
+
+@pytest.fixture
+def hub(shared: Path, repositories: Path) -> Iterator[Hub]:
+    tool = shared / "tools" / "fakehub.py"
+    if not tool.is_file():
+        pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
+    command = [sys.executable, str(tool), str(repositories), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield Hub(server.stdout.readline().strip(), server)
+        server.kill()
+
+
+@pytest.fixture
+def bench(hub: Hub, tmp_path: Path) -> Bench:
+    """The command line in a process of its own, with a fresh cache that later calls share."""
+    kept = {key: text for key, text in os.environ.items() if not key.startswith("HF_")}
+    places = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache")}
+    kept |= {**places, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
+    program = "import sys; from bench.cli import main; sys.exit(main())"
+
+    def call(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, "run", *RUN, *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=kept | variables, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return call
+
+
+def test_a_run_over_the_hub_is_repeated_without_it(hub: Hub, bench: Bench, tmp_path: Path) -> None:
+    bench("--out", "online")
+    hub.server.kill()
+    hub.server.wait()
+    bench("--out", "offline", HF_HUB_OFFLINE="1")
+    bench("--out", "unreachable", "--dry-run")
+    (online,), (offline,) = (
+        [json.loads(file.read_text()) for file in (tmp_path / out / "records").glob("*.json")]
+        for out in ("online", "offline")
+    )
+    assert online["status"] == "finished"
+    for block in ("cell", "rows", "scores"):
+        assert offline[block] == online[block]
+    assert offline["training"]["curve"] == online["training"]["curve"]
+
+
+def test_a_revision_is_the_commit_that_it_stands_for(bench: Bench) -> None:
+    prompts = {}
+    for revision in (*COMMITS, *COMMITS.values()):
+        shown = bench("--model", f"{MODEL}@{revision}", "--dry-run", "--json").stdout
+        (cell,) = json.loads(shown)["cells"]
+        prompts[revision] = cell["prompt"]  # It is of the model's digest, not of its name.
+    for revision, commit in COMMITS.items():
+        assert prompts[revision] == prompts[commit]
+    assert len(set(prompts.values())) == 2
