@@ -25,10 +25,7 @@ ARROWS = {
     "bench.registry": PROTOCOL | {"bench.plugins"},
     "bench.tasks": BASE | {"bench.plugins"},
     "bench.data": PROTOCOL | {"bench.tasks", "bench.seeding", "bench.files"},
-    "bench.models": PROTOCOL | {"bench.seeding", "bench.data.samples"},
-    # A script of its own, which no other module imports.
-    "bench.models.pretraining": PROTOCOL
-    | {"bench.data.samples", "bench.tasks", "bench.models", "bench.seeding", "bench.files"},
+    "bench.models": PROTOCOL | {"bench.seeding"},
     "bench.training": PROTOCOL
     | {"bench.tasks", "bench.data", "bench.models", "bench.seeding", "bench.files"},
     "bench.devices": BASE,
@@ -86,7 +83,9 @@ def own_imports(path: Path) -> Iterator[str]:
             names = [alias.name for alias in node.names]
         else:
             continue
-        yield from (n for n in names if n.partition(".")[0] in ("bench", "baselines", "dtvg"))
+        yield from (
+            n for n in names if n.partition(".")[0] in ("bench", "baselines", "dtvg", "tools")
+        )
 
 
 def allowed(name: str, rooms: set[str]) -> bool:

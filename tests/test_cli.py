@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from bench.cli import main
-from bench.data.samples import generate
+from bench.data.sources import bundled_rows
 from bench.listing import LISTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +69,7 @@ def rows(tmp_path: Path) -> Rows:
         for split in ("train", "validation"):
             folder = tmp_path / "data" / "cb"
             folder.mkdir(parents=True, exist_ok=True)
-            changed = [change(dict(row)) for row in generate("cb", split, 12)]
+            changed = [change(dict(row)) for row in bundled_rows("cb", split).take(12)]
             datasets.Dataset.from_list(changed).to_parquet(folder / f"{split}.parquet")
         return tmp_path / "data"
 

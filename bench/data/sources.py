@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 SourceKind = Literal["hub", "local", "bundled"]
 
-SAMPLES_SEED = 0
-"""Seed of the bundled samples."""
+SAMPLES = Path(__file__).parent / "samples"
+"""The bundled samples: ``<task>/<split>.parquet``, written by ``tools/sample_world``."""
 
 
 class _Official(NamedTuple):
@@ -145,8 +145,7 @@ class LocalFolder(DataSource):
     def fingerprint(self, task: Task) -> str:
         """Digest of the names and bytes of the task's files, read once."""
         if task.name not in self._digests:
-            sums = [f"{file.stem}={_file_digest(file)}" for file in self._files(task)]
-            self._digests[task.name] = digest(*sums)
+            self._digests[task.name] = _files_digest(self._files(task))
         return self._digests[task.name]
 
     def _files(self, task: Task) -> list[Path]:
@@ -203,34 +202,38 @@ class BundledSamples(DataSource):
     name = "bundled samples"
 
     def fingerprint(self, task: Task) -> str:
-        """Digest of the generator: its code, sizes and seed."""
-        from bench.data import samples
-
-        self.splits(task)
-        return digest(samples.digest(), SAMPLES_SEED)
+        """Digest of the names and bytes of the task's files."""
+        return _files_digest(self._files(task))
 
     def splits(self, task: Task) -> tuple[str, ...]:
-        from bench.data import samples
+        return tuple(file.stem for file in self._files(task))
 
-        if task.name not in samples.SIZES:
+    def _files(self, task: Task) -> list[Path]:
+        files = sorted((SAMPLES / task.name).glob("*.parquet"))
+        if not files:
             raise DataError(f"there are no bundled samples of {task.name}: use the hub or a folder")
-        return tuple(samples.SIZES[task.name])
+        return files
 
     def _read(self, task: Task, split: str) -> _Official:
         if split not in self.splits(task):
             raise DataError(f"the bundled samples of {task.name} have no {split} split")
-        rows = _samples(task.name, split)
+        rows = bundled_rows(task.name, split)
         return _Official(rows, f"bundled {task.name} {split}", self.fingerprint(task))
 
 
+def bundled_rows(task: str, split: str) -> datasets.Dataset:
+    """All rows and columns of one split of the bundled samples, held in memory."""
+    return _read_table(SAMPLES / task / f"{split}.parquet")
+
+
 @functools.cache
-def _samples(task: str, split: str) -> datasets.Dataset:
+def _read_table(file: Path) -> datasets.Dataset:
     import datasets
+    import pyarrow.parquet as pq
 
-    from bench.data import samples
-
-    rows = samples.generate(task, split, samples.SIZES[task][split], SAMPLES_SEED)
-    return datasets.Dataset.from_list(rows, split=datasets.NamedSplit(split))
+    return datasets.Dataset(
+        datasets.table.InMemoryTable(pq.read_table(file)), split=datasets.NamedSplit(file.stem)
+    )
 
 
 def open_source(text: str) -> DataSource:
@@ -272,6 +275,10 @@ def require_rows(task: Task, rows: int, origin: str) -> None:
     """
     if rows == 0:
         raise DataError(f"{origin} has no rows: {task.name} needs some")
+
+
+def _files_digest(files: Sequence[Path]) -> str:
+    return digest(*(f"{file.stem}={_file_digest(file)}" for file in files))
 
 
 def _file_digest(file: Path) -> str:

@@ -26,17 +26,12 @@ HARNESS = (
     "runs/recording.py",
     "runs/workshop.py",
 )
-"""What below ``bench`` decides results; the samples count as data, and how the tiny model was
-pretrained shows in its weights. Who is asked whether to stop decides no result."""
+"""What below ``bench`` decides results. Who is asked whether to stop decides none."""
 
 METHOD_PACKAGES = ("baselines", "dtvg")
 """The built-in methods, which those of plugins may build on."""
 
-NOT_HARNESS = {
-    PACKAGE / "data" / "samples",
-    PACKAGE / "models" / "pretraining",
-    PACKAGE / "training" / "stopping.py",
-}
+NOT_HARNESS = {PACKAGE / "training" / "stopping.py"}
 
 
 @cache

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,37 +166,26 @@ def test_hub_without_network(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def samples(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """Stands in for the generator of the bundled samples."""
-    module = types.ModuleType("bench.data.samples")
-
-    def generate(task: str, split: str, rows: int, seed: int) -> list[dict[str, Any]]:
-        return [{"sentence": f"{split} {i}", "label": i % 3} for i in range(rows)]
-
-    for name, value in {
-        "SIZES": {"toy": {"train": 5, "validation": 3}},
-        "digest": lambda: "code",
-        "generate": generate,
-    }.items():
-        setattr(module, name, value)
-    monkeypatch.setitem(sys.modules, "bench.data.samples", module)
-    monkeypatch.setattr("bench.data.samples", module, raising=False)
-    sources._samples.cache_clear()
-    return module
+def samples(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """Writes toy samples in place of the bundled ones."""
+    monkeypatch.setattr(sources, "SAMPLES", tmp_path / "data")
+    return folder
 
 
-def test_bundled_samples(toy: Toy, samples: types.ModuleType) -> None:
+def test_bundled_samples(toy: Toy, samples: Folder) -> None:
+    samples(train=5, validation=3)
     source = open_source("bundled")
     assert (source.kind, source.name) == ("bundled", "bundled samples")
     assert source.splits(toy()) == ("train", "validation")
-    assert source.load(toy(), "validation")["sentence"][:] == [f"validation {i}" for i in range(3)]
+    assert source.load(toy(), "validation")["sentence"][:] == [f"row {i}" for i in range(3)]
     before = source.fingerprint(toy()), source.load(toy(), "train")._fingerprint
-    samples.digest = lambda: "other code"  # type: ignore[attr-defined]
+    samples(train=5, validation=4)
     assert source.fingerprint(toy()) != before[0]
     assert source.load(toy(), "train")._fingerprint != before[1]
 
 
-def test_bundled_samples_that_do_not_exist(toy: Toy, samples: types.ModuleType) -> None:
+def test_bundled_samples_that_do_not_exist(toy: Toy, samples: Folder) -> None:
+    samples(train=5)
     with pytest.raises(DataError, match="bundled samples of toy have no test split"):
         open_source("bundled").load(toy(), "test")
     with pytest.raises(DataError, match="no bundled samples of other: use the hub or a folder"):

@@ -25,8 +25,7 @@ import pytest
 
 from bench import plugins
 from bench.cli import cli, main
-from bench.data.samples import SIZES, generate
-from bench.data.samples.sampling import Row
+from bench.data.sources import SAMPLES, bundled_rows
 from bench.models.catalog import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,17 +165,18 @@ def place(tmp_path_factory: pytest.TempPathFactory, results: Path) -> Path:
     for part in BUNDLED["tiny"].load():  # Network and tokenizer.
         part.save_pretrained(folder / "my-t5")
     for task in ("cb", "mrpc", "boolq"):
-        for split in SIZES[task]:
-            save(generate(task, split, 100), folder / "my-data" / task / f"{split}.parquet")
+        for file in (SAMPLES / task).iterdir():
+            save(bundled_rows(task, file.stem).take(100), folder / "my-data" / task / file.name)
     for split in ("train", "validation"):
         reviews = [{"text": f"{split} {i}: well made", "label": i % 2} for i in range(40)]
-        save(reviews, folder / "my-data" / "reviews" / f"{split}.parquet")
+        rows = datasets.Dataset.from_list(reviews)
+        save(rows, folder / "my-data" / "reviews" / f"{split}.parquet")
     return folder
 
 
-def save(rows: list[Row], file: Path) -> None:
+def save(rows: datasets.Dataset, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    datasets.Dataset.from_list(rows).to_parquet(file)
+    rows.to_parquet(file)
 
 
 def bench(arguments: list[str]) -> int:

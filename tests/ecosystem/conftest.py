@@ -12,7 +12,7 @@ import datasets
 import pytest
 
 from bench.cli import main
-from bench.data.samples import generate
+from bench.data.sources import bundled_rows
 from bench.plugins import use_files
 from bench.runs.provenance import provenance
 
@@ -48,7 +48,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"text": f"{'good' if i % 2 else 'bad'} thing {i}", "label": i % 2}
             for i in range(count)
         ]
-        for task, rows in {"mrpc": generate("mrpc", split, count), "reviews": reviews}.items():
+        samples = bundled_rows("mrpc", split).take(count).to_list()
+        for task, rows in {"mrpc": samples, "reviews": reviews}.items():
             for name in REVIEWS if task == "reviews" else (task,):
                 (folder / name).mkdir(exist_ok=True)
                 datasets.Dataset.from_list(rows).to_parquet(folder / name / f"{split}.parquet")

@@ -14,13 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 import torch
 
 from bench.cli import main
 from bench.config import RunConfig, load_config
-from bench.data.samples import SIZES, generate
+from bench.data.sources import SAMPLES, bundled_rows
 from bench.models.catalog import BUNDLED
 from bench.records import Record, read_records
 from bench.runs.grid import Grid, execute, lay_out
@@ -49,9 +48,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for task in dict.fromkeys([*SUITES["sources"], *TASKS, "rte", "wic"]):
         (folder / task).mkdir()
-        for split in SIZES[task]:
-            rows = generate(task, split, ROWS.get(split, EVALUATION_ROWS))
-            datasets.Dataset.from_list(rows).to_parquet(folder / task / f"{split}.parquet")
+        for file in (SAMPLES / task).iterdir():
+            rows = bundled_rows(task, file.stem).take(ROWS.get(file.stem, EVALUATION_ROWS))
+            rows.to_parquet(folder / task / file.name)
     return folder
 
 

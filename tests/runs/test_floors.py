@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from bench.cli import cli
 from bench.data import open_source
-from bench.data.samples import generate
+from bench.data.sources import bundled_rows
 from bench.models.base import FrozenLM
 from bench.models.loading import load
 from bench.runs.examples import Examples
@@ -84,7 +84,7 @@ def test_the_command_prints_a_line_per_task() -> None:
     assert [item["task"] for item in found["floors"]] == ["cb", "wic"]
     assert found["data"] == "bundled"
     assert found["bundled"] == ["model", "data"]
-    rows = len(generate("cb", "validation", 300)) // 2
+    rows = len(bundled_rows("cb", "validation")) // 2
     assert found["floors"][0]["rows"] == rows
     shown = CliRunner().invoke(cli, ["floors", "--task", "cb"]).stdout
     assert "| cb " in shown

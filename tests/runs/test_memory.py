@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 import torch
 
-from bench.data.samples import SIZES, generate
+from bench.data.sources import bundled_rows
 from bench.models.encoder_decoder import EncoderDecoderLM
 
 
@@ -19,10 +18,9 @@ from bench.models.encoder_decoder import EncoderDecoderLM
 def plenty(tmp_path: Path) -> Path:
     """A data folder with enough rows of one task for a batch of 32."""
     (tmp_path / "data" / "cb").mkdir(parents=True)
-    for split in SIZES["cb"]:
-        rows = generate("cb", split, 40 if split == "train" else 20)
+    for split, count in {"train": 40, "validation": 20}.items():
         target = tmp_path / "data" / "cb" / f"{split}.parquet"
-        datasets.Dataset.from_list(rows).to_parquet(target)
+        bundled_rows("cb", split).take(count).to_parquet(target)
     return tmp_path / "data"
 
 
