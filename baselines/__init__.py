@@ -1,5 +1,1 @@
-"""The methods DTVG is compared with, each whole in one file.
-
-:mod:`baselines.pt`, :mod:`baselines.spot`, :mod:`baselines.attempt` and :mod:`baselines.mpt` know
-PyTorch and :mod:`bench.protocol`, nothing else of the harness.
-"""
+"""The methods DTVG is compared with, each in one file, written against :mod:`bench.method`."""

@@ -9,24 +9,26 @@ with one ``P*`` ``(r, d)`` for all tasks and ``u_k`` ``(r, rho)``, ``v_k`` ``(rh
 ``rho`` is 1 in the paper. The code says ``shared`` for ``P*``, ``columns`` for ``u`` and ``rows``
 for ``v``, as the PEFT library does.
 
-Source stage: all source tasks together, with the PT prompts of the sources as teachers
-(:class:`MPTSourceStage`). Target stage: ``P*`` and the means of ``u_k`` and ``v_k`` over the
-sources are where :class:`MPT` starts, which then trains all three with the task loss alone.
+Source stage: all source tasks together, with the PT prompts of the sources as teachers. Target
+stage: starts from ``P*`` and the means of ``u_k`` and ``v_k`` over the sources, and trains all
+three with the task loss alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from baselines.pt import PTSettings
-from bench.protocol import (
+from bench.errors import PromptError
+from bench.method import (
     IGNORED_LABEL,
     Batch,
     Ingredients,
@@ -34,7 +36,6 @@ from bench.protocol import (
     ModelOutput,
     Needs,
     ParameterGroup,
-    PromptError,
     PromptMethod,
     SourceStage,
     require_same_shape,
@@ -43,150 +44,93 @@ from bench.protocol import (
 
 @dataclass(frozen=True)
 class MPTSettings(PTSettings):
-    """Settings of MPT: those of PT, for both stages, and its own.
+    """Settings of both stages: those of PT (the rate is that of ``P*``), and MPT's own."""
 
-    Attributes:
-        learning_rate: peak rate of ``P*``.
-        factor_learning_rate: peak rate of ``u`` and ``v``.
-        rank: ``rho``.
-        factor_std: standard deviation of ``u_k`` and ``v_k`` at the start of the source stage.
-        distillation: ``lambda``, the weight of the teachers in the source stage.
-        sampling_cap: a source task with more examples is drawn as if it had so many.
-    """
+    factor_learning_rate: PositiveFloat = 0.4  # peak rate of u and v
+    rank: PositiveInt = 1  # rho
+    factor_std: NonNegativeFloat = 0.02  # spread of u_k and v_k at the start of the source stage
+    distillation: NonNegativeFloat = 0.9  # lambda, the weight of the teachers in the source stage
+    sampling_cap: PositiveInt = (
+        2**18
+    )  # a source task is drawn as if it had at most so many examples
 
-    factor_learning_rate: float = 0.4
-    rank: int = 1
-    factor_std: float = 0.02
-    distillation: float = 0.9
-    sampling_cap: int = 2**18
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.factor_learning_rate > 0:
-            raise ValueError("factor_learning_rate must be above 0")
-        if self.rank < 1 or self.sampling_cap < 1:
-            raise ValueError("rank and sampling_cap must be at least 1")
-        if not (self.factor_std >= 0 and self.distillation >= 0):
-            raise ValueError("factor_std and distillation must be 0 or more")
+    @property
+    def factor_mean(self) -> float:
+        """Mean of ``u_k`` and ``v_k`` at the start, ``rho^(-1/2)``: ``u_k v_k^T`` is about 1."""
+        return 1 / math.sqrt(self.rank)
 
 
 def compose(shared: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-    """Prompts of ``K`` tasks, or of one without that dimension: ``P_k = P* o (u_k v_k^T)``.
-
-    Args:
-        shared: ``(r, d)``, ``P*``.
-        columns: ``(K, r, rho)``, ``u``.
-        rows: ``(K, rho, d)``, ``v``.
-
-    Returns:
-        ``(K, r, d)``.
-    """
+    """Prompts ``P* o (u v^T)`` ``(K, r, d)`` of ``u`` ``(K, r, rho)`` and ``v`` ``(K, rho, d)``."""
     return shared * (columns @ rows)
 
 
-class MPT(PromptMethod[MPTSettings]):
-    """The target stage: one task's ``P* o (u v^T)``, all three trained.
+class _Decomposition(nn.Module):
+    """``P*``, ``u`` and ``v`` of one task or of several, all trained."""
 
-    Args:
-        shared: ``(r, d)``, where ``P*`` starts.
-        columns: ``(r, rho)``, where ``u`` starts.
-        rows: ``(rho, d)``, where ``v`` starts.
-        settings: of the method.
-    """
+    def __init__(self, settings: MPTSettings, *start: Tensor) -> None:
+        super().__init__()
+        self.settings = settings
+        self.shared, self.columns, self.rows = (nn.Parameter(t.detach().clone()) for t in start)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """``P*``, and ``u`` with ``v``: ``r*d + rho*(r + d)`` scalars for one task."""
+        settings, factors = self.settings, [self.columns, self.rows]
+        rate, decay = settings.factor_learning_rate, settings.weight_decay
+        return [
+            ParameterGroup("shared prompt", [self.shared], settings.learning_rate, decay),
+            ParameterGroup("task factors", factors, rate, decay),
+        ]
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Initialisation of the source stage."""
+        mean, std = self.settings.factor_mean, self.settings.factor_std
+        start = {"shared": "P_init", "factor_mean": mean, "factor_std": std}
+        return {"source_stage_initialisation": start}
+
+
+class MPT(_Decomposition, PromptMethod[MPTSettings]):
+    """Target stage: ``P* o (u v^T)`` of one task."""
 
     Settings: ClassVar[type[Any]] = MPTSettings
 
-    def __init__(
-        self, shared: Tensor, columns: Tensor, rows: Tensor, settings: MPTSettings
-    ) -> None:
-        super().__init__()
-        self.settings = settings
-        self.shared = nn.Parameter(shared.detach().clone())
-        self.columns = nn.Parameter(columns.detach().clone())
-        self.rows = nn.Parameter(rows.detach().clone())
-
     @classmethod
     def needs(cls, settings: MPTSettings) -> Needs:
-        """What the source stage gives."""
         return Needs(shared=True)
 
     @classmethod
     def build(cls, settings: MPTSettings, ingredients: Ingredients) -> MPT:
-        """Start from ``P*`` and from the mean over sources of ``u_k`` and of ``v_k``.
-
-        Raises:
-            PromptError: the source stage's tensors are missing or of another shape.
-        """
-        length, width = ingredients.initial.shape
-        stored = ingredients.shared or {}
-        expected = {
-            "shared": (length, width),
-            "columns": (length, settings.rank),
-            "rows": (settings.rank, width),
-        }
-        for name, shape in expected.items():
-            if name not in stored or stored[name].shape[-2:] != shape:
-                found = tuple(stored[name].shape) if name in stored else "none"
-                raise PromptError(
-                    f"MPT's source stage left {name} of shape {found}, expected {shape} in its "
-                    "last two dimensions: train it with the same model, prompt length and rank"
-                )
+        """Method that starts from ``P*`` and the means over sources of ``u_k`` and ``v_k``."""
+        stored = ingredients.shared
+        if stored is None:
+            raise PromptError("MPT starts from the result of its source stage: missing")
         columns, rows = stored["columns"].mean(dim=0), stored["rows"].mean(dim=0)
-        return cls(stored["shared"], columns, rows, settings)
+        return cls(settings, stored["shared"], columns, rows)
 
     @classmethod
     def source_stage(
         cls, settings: MPTSettings, ingredients: Ingredients, examples: Mapping[str, int]
     ) -> MPTSourceStage:
-        """All sources together, taught by their PT prompts, wherever these started.
-
-        Raises:
-            PromptError: shapes do not fit, or ``examples`` names other tasks than the teachers.
-        """
+        """Stage over all sources, taught by their PT prompts."""
         teachers = ingredients.sources
         require_same_shape(ingredients.initial, teachers)
         names = [teacher.task for teacher in teachers]
         if not teachers or names != list(examples):
-            raise PromptError(
-                f"MPT's source stage has teachers for {names} but examples of {list(examples)}: "
-                "train the prompt of every source task first"
-            )
+            given = f"teachers for {names}, examples of {list(examples)}"
+            raise PromptError(f"MPT's source stage needs both for each source task: {given}")
         matrices = torch.stack([teacher.matrix for teacher in teachers])
         return MPTSourceStage(ingredients.initial, matrices, examples, settings)
 
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """``P*``, and ``u`` with ``v`` at their own rate: ``r*d + rho*(r + d)`` scalars."""
-        return _parameter_groups(self.shared, self.columns, self.rows, self.settings)
-
     def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """``P* o (u v^T)`` as ``(1, r, d)``, whatever the input."""
         return compose(self.shared, self.columns, self.rows).unsqueeze(0)
 
-    @torch.no_grad()
-    def merged_prompt(self) -> Tensor:
-        """``P* o (u v^T)`` as ``(r, d)``, detached."""
-        return compose(self.shared, self.columns, self.rows)
 
-    def diagnostics(self) -> dict[str, Any]:
-        """How the source stage behind this prompt was initialised."""
-        return {"source_stage_initialisation": initialisation(self.settings)}
+class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
+    """Source stage: the loss is the paper's ``L = L_PLM + lambda (L_logits + L_hidden)``.
 
-
-class MPTSourceStage(SourceStage[MPTSettings]):
-    """Trains ``P*`` and every source's ``u_k``, ``v_k`` together, by distillation.
-
-    The loss is the paper's ``L = L_PLM + lambda (L_logits + L_hidden)``.
-
-    ``P*`` starts at ``P_init`` and the entries of ``u_k`` and ``v_k`` are drawn from a normal
-    distribution around ``rho^(-1/2)``, so that ``u_k v_k^T`` is about 1 and every ``P_k`` starts
-    near ``P_init``; the spread keeps the ``rho`` factors apart. The paper leaves this open. Drawn
-    from PyTorch's global random state: seed it before.
-
-    Args:
-        initial: ``(r, d)``, ``P_init``.
-        teachers: ``(S, r, d)``, the PT prompts of the sources.
-        examples: number of training examples by source task, in the teachers' order.
-        settings: of the method.
+    ``teachers`` ``(S, r, d)`` are the PT prompts of the sources; ``examples`` counts the training
+    examples in their order. ``P*`` starts at ``P_init``; ``u`` and ``v`` are normal, drawn from
+    PyTorch's global random state. The paper leaves the start open.
     """
 
     teachers: Tensor
@@ -194,22 +138,15 @@ class MPTSourceStage(SourceStage[MPTSettings]):
     def __init__(
         self, initial: Tensor, teachers: Tensor, examples: Mapping[str, int], settings: MPTSettings
     ) -> None:
-        super().__init__()
-        self.settings = settings
-        start = initialisation(settings)
         number, length, width = teachers.shape
+        columns = initial.new_empty(number, length, settings.rank)
+        rows = initial.new_empty(number, settings.rank, width)
+        for factor in (columns, rows):
+            nn.init.normal_(factor, settings.factor_mean, settings.factor_std)
+        super().__init__(settings, initial, columns, rows)
         counts = torch.tensor(list(examples.values()), dtype=torch.float64)
         self.task_weights = counts.clamp(max=settings.sampling_cap)
         self.register_buffer("teachers", teachers.detach().clone(), persistent=False)
-        self.shared = nn.Parameter(initial.detach().clone())
-        self.columns = nn.Parameter(initial.new_empty(number, length, settings.rank))
-        self.rows = nn.Parameter(initial.new_empty(number, settings.rank, width))
-        for factor in (self.columns, self.rows):
-            nn.init.normal_(factor, start["factor_mean"], start["factor_std"])
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """``P*``, and all ``u_k``, ``v_k`` at their own rate."""
-        return _parameter_groups(self.shared, self.columns, self.rows, self.settings)
 
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
         """Source task of each row of the next batch [published code].
@@ -217,10 +154,6 @@ class MPTSourceStage(SourceStage[MPTSettings]):
         First the number of tasks in the batch, uniformly from 2 to ``S``; then the tasks, with
         replacement, in proportion to their examples, counted up to ``sampling_cap``. The batch is
         split evenly among them; the remainder goes to the task drawn first.
-
-        Args:
-            batch_size: number of rows.
-            generator: on the CPU; the draw follows from it alone.
         """
         most = min(len(self.task_weights), batch_size)
         number = int(torch.randint(min(2, most), most + 1, (), generator=generator))
@@ -239,9 +172,8 @@ class MPTSourceStage(SourceStage[MPTSettings]):
         student = model.run(torch.einsum("bs,srd->brd", chosen, prompts), batch)
         with model.inference():
             teacher = model.run(self.teachers[batch.task_ids], batch)
-        logits = logits_divergence(student, teacher, batch.labels)
-        hidden = hidden_distance(student, teacher)
-        return student.loss + self.settings.distillation * (logits + hidden)
+        distance = distillation_loss(student, teacher, batch.labels)
+        return student.loss + self.settings.distillation * distance
 
     @torch.no_grad()
     def task_prompt(self, index: int) -> Tensor:
@@ -249,53 +181,21 @@ class MPTSourceStage(SourceStage[MPTSettings]):
         return compose(self.shared, self.columns[index], self.rows[index])
 
     def shared_state(self) -> dict[str, Tensor]:
-        """``shared`` ``(r, d)``, and ``columns`` ``(S, r, rho)`` and ``rows`` of every source."""
+        """``shared`` ``(r, d)``, ``columns`` ``(S, r, rho)`` and ``rows`` ``(S, rho, d)``."""
         return {name: value.detach().clone() for name, value in self.named_parameters()}
 
-    def diagnostics(self) -> dict[str, Any]:
-        """How ``P*``, ``u`` and ``v`` were initialised."""
-        return {"initialisation": initialisation(self.settings)}
 
+def distillation_loss(student: ModelOutput, teacher: ModelOutput, labels: Tensor) -> Tensor:
+    """``L_logits + L_hidden``, padding left out.
 
-def initialisation(settings: MPTSettings) -> dict[str, Any]:
-    """Where the source stage starts, for records; see :class:`MPTSourceStage`."""
-    mean = 1 / math.sqrt(settings.rank)
-    return {"shared": "P_init", "factor_mean": mean, "factor_std": settings.factor_std}
-
-
-def logits_divergence(student: ModelOutput, teacher: ModelOutput, labels: Tensor) -> Tensor:
-    """``L_logits``: KL(teacher || student) per target token, averaged over non-padded tokens.
-
-    Args:
-        student: with logits ``(B, T, V)``.
-        teacher: with logits ``(B, T, V)``, without gradients.
-        labels: ``(B, T)``, :data:`IGNORED_LABEL` on padding.
+    KL(teacher || student) per target token, and mean squared difference of last hidden states.
     """
-    tokens = labels != IGNORED_LABEL
-    divergence = F.kl_div(
-        F.log_softmax(student.logits.float(), dim=-1),
-        F.log_softmax(teacher.logits.float(), dim=-1),
-        reduction="none",
-        log_target=True,
-    ).sum(dim=-1)  # (B, T)
-    return _masked_mean(divergence, tokens)
-
-
-def hidden_distance(student: ModelOutput, teacher: ModelOutput) -> Tensor:
-    """``L_hidden``: mean squared difference of the last hidden states, padding left out."""
-    difference = student.hidden.float() - teacher.hidden.float()
-    return _masked_mean(difference.square().mean(dim=-1), student.hidden_mask.bool())
+    ours, theirs = (F.log_softmax(out.logits.float(), dim=-1) for out in (student, teacher))
+    divergence = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)  # (B, T)
+    logits = _masked_mean(divergence, labels != IGNORED_LABEL)
+    squares = (student.hidden.float() - teacher.hidden.float()).square().mean(dim=-1)  # (B, r+L)
+    return logits + _masked_mean(squares, student.hidden_mask.bool())
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
-
-
-def _parameter_groups(
-    shared: nn.Parameter, columns: nn.Parameter, rows: nn.Parameter, settings: MPTSettings
-) -> list[ParameterGroup]:
-    decay = settings.weight_decay
-    return [
-        ParameterGroup("shared prompt", [shared], settings.learning_rate, decay),
-        ParameterGroup("task factors", [columns, rows], settings.factor_learning_rate, decay),
-    ]

@@ -1,42 +1,33 @@
-"""What a run is: presets, configuration files and options merged into one checked RunConfig.
+"""Run configurations: preset, YAML file, options and ``--set`` items merged into one RunConfig.
 
-Later sources win: preset, ``--config`` file, command-line options, ``--set`` items. All faults are
-reported together.
+Later sources win. All faults are reported together, each with its place and the nearest valid key.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, replace
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from annotated_types import Ge, Len
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
-from bench.config_values import (
-    inherited,
-    label,
-    merge,
-    parse_item,
-    read_preset,
-    read_yaml,
-    special_architectures,
-)
-from bench.devices import usable_device
 from bench.errors import ConfigError, UnknownNameError
-from bench.models.info import Precision
-from bench.registry import MethodSpec, method_entry, parse_method
+from bench.registry import MethodSpec, method_entry, parse_method, plain_fault
 from bench.tasks import SUITES, get_suite, get_task
-from bench.training.settings import TrainingSettings
 
-DIGEST_PREFIX = r"^[0-9a-f]{4,64}$"
-"""How a stored prompt is named: by its digest, or by enough of its beginning."""
+PRESETS = ("smoke", "paper")
+GRID_KEYS = frozenset(
+    {"model", "data", "device", "suites", "tasks", "methods", "shots", "seeds", "source_prompts"}
+)
+"""What spans the grid; all else is the protocol by which each run is trained and scored."""
 
-STRICT = ConfigDict(extra="forbid")
+Precision = Literal["float32", "bf16"]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _shots(value: object) -> object:
@@ -48,306 +39,344 @@ def _shots(value: object) -> object:
 Shots = Annotated[int | Literal["full"], PlainValidator(_shots)]
 """Size of a few-shot sample, or the full training data."""
 
-DigestPrefix = Annotated[str, Field(pattern=DIGEST_PREFIX)]
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-@dataclass(frozen=True, config=STRICT)
-class MethodOptions:
-    """What a configuration says of one method.
+class TrainingSettings(_Strict):
+    """How long and with what batches a prompt trains; learning rates belong to the methods."""
 
-    Attributes:
-        settings: fields of the method's ``Settings``, such as learning rates.
-        training: changes to the run's ``training`` for this method's targets.
-        few_shot_training: further changes for targets with few shots.
-        source_training: changes to ``source_training`` for its multi-task source stage.
-    """
+    steps: Count | None  # Of the optimiser; exactly one of steps and epochs is set.
+    epochs: Annotated[float, Field(gt=0)] | None  # Passes over the training examples.
+    batch_size: Count
+    warmup_steps: Annotated[int, Field(ge=0)]  # Of linear warm-up before the linear decay to 0.
+    evaluate_every: Count  # Steps between evaluations on validation, each with a checkpoint.
+    gradient_clip: Annotated[float, Field(gt=0)] | None  # Largest norm of all gradients together.
+    patience: Count | None  # Stop after so many evaluations without a better score.
+    evaluation_batch_size: Count  # Examples per batch when answers are decoded.
+    beams: Count = 1  # Of the search for answers; 1: greedy.
+    batching: Literal["random", "bucketed"] = "random"  # Bucketed by input length: less padding.
 
-    settings: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-    few_shot_training: dict[str, Any] = Field(default_factory=dict)
-    source_training: dict[str, Any] = Field(default_factory=dict)
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingSettings:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("set exactly one of steps and epochs, the other to null")
+        return self
+
+    def total_steps(self, examples: int) -> int:
+        """Optimiser steps on so many training examples."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, math.ceil(self.epochs * math.ceil(examples / self.batch_size)))
 
 
-@dataclass(frozen=True, config=STRICT)
-class RunConfig:
-    """One run: the grid of tasks, methods, shots and seeds, and how each cell is trained.
+class MethodOptions(_Strict):
+    """What a configuration says of one method."""
 
-    Attributes:
-        preset: name of the preset, with what was changed of its protocol.
-        model: bundled name, local folder, or hub id (``id`` or ``id@revision``).
-        tokenizer: folder or hub id of another tokenizer than the model's own; None: its own.
-        data: ``bundled``, ``hub``, or a folder of parquet files.
-        suites: suites to run; their tasks come before ``tasks``.
-        tasks: single tasks to run.
-        methods: ``name`` or ``name:key=value,...`` for a variant.
-        shots: training examples in total per task, or ``full``.
-        seeds: each gives its own initial prompt, few-shot sample, order and dropout.
-        data_seed: shuffles rows into validation and test; the same for all seeds.
-        prompt_length: ``r``, tokens of the soft prompt.
-        input_length: cap on the tasks' own input lengths, in tokens; None: no cap.
-        validation_rows: rows to validate on, the first of the split; of generation tasks, all rows
-            of their inputs; None: all.
-        sources: source tasks of the transfer methods, in this order.
-        source_prompts: stored prompts, by source task, that are used instead of training one; each
-            by its digest or the beginning of it.
-        precision: of the frozen weights, ``float32`` or ``bf16``; prompts are float32.
-        device: where to run, as torch names it; ``auto`` takes a GPU if there is one.
-        training: how a prompt is trained on a target.
-        source_training: how the source prompts are.
-        method_options: changes by method name.
-    """
+    settings: dict[str, Any] = {}  # Fields of its Settings, such as learning rates.
+    training: dict[str, Any] = {}  # Changes to ``training`` for its targets.
+    few_shot_training: dict[str, Any] = {}  # Further changes for few-shot targets.
+    source_training: dict[str, Any] = {}  # Changes for its multi-task source stage.
 
-    preset: str
-    model: str
-    data: str
-    methods: Annotated[tuple[str, ...], Len(1)]
-    shots: Annotated[tuple[Shots, ...], Len(1)]
-    seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)]
-    data_seed: Annotated[int, Ge(0)]
-    prompt_length: Annotated[int, Ge(1)]
-    input_length: Annotated[int, Ge(8)] | None
-    validation_rows: Annotated[int, Ge(1)] | None
-    training: TrainingSettings
-    source_training: TrainingSettings
-    tokenizer: str | None = None
-    suites: tuple[str, ...] = ()
+
+class RunConfig(_Strict):
+    """The grid of tasks, methods, shots and seeds, and how each run is trained."""
+
+    preset: str  # Name with the changes to its protocol; equal only for equal protocols.
+    model: str  # Bundled name, local folder, or hub id (``id`` or ``id@revision``).
+    data: str  # ``bundled``, ``hub``, or a folder of parquet files.
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]  # ``name`` or ``name:key=value,...``.
+    shots: Annotated[tuple[Shots, ...], Field(min_length=1)]  # Training examples in total per task.
+    # Each decides an initial prompt, a few-shot sample, an order of rows, and dropout.
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    data_seed: Seed  # Shuffles rows into validation and test; one for all seeds.
+    prompt_length: Count  # ``r``, tokens of the soft prompt.
+    input_length: Annotated[int, Field(ge=8)] | None  # Cap on the tasks' own, in tokens.
+    validation_rows: Count | None  # To validate on, the first of the split; None: all.
+    training: TrainingSettings  # Of prompts on targets.
+    source_training: TrainingSettings  # Of source prompts.
+    suites: tuple[str, ...] = ()  # Their tasks come before ``tasks``.
     tasks: tuple[str, ...] = ()
-    sources: Annotated[tuple[str, ...], Len(1)] = SUITES["sources"]
-    source_prompts: dict[str, DigestPrefix] = Field(default_factory=dict)
-    precision: Precision = "float32"
-    device: str = "auto"
-    method_options: dict[str, MethodOptions] = Field(default_factory=dict)
+    # Source tasks of the transfer methods, in this order.
+    sources: Annotated[tuple[str, ...], Field(min_length=1)] = SUITES["sources"]
+    # Stored prompts by source task, used instead of training one: id or file.
+    source_prompts: dict[str, str] = {}
+    precision: Precision = "float32"  # Of the frozen weights; prompts are float32.
+    device: str = "auto"  # As torch names it; ``auto`` takes a GPU if there is one.
+    method_options: dict[str, MethodOptions] = {}
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks of the suites and then the single ones, each once."""
         named = [task for suite in self.suites for task in get_suite(suite)]
         return tuple(dict.fromkeys([*named, *self.tasks]))
 
-    def torch_device(self) -> str:
-        """The device, or what ``auto`` stands for on this machine.
-
-        Raises:
-            ConfigError: this machine has no such device.
-        """
-        return usable_device(self.device)
-
     def method_spec(self, method: str) -> MethodSpec:
-        """A method, given as ``name`` or ``name:key=value,...``, with this run's settings."""
+        """A method, given as ``name`` or ``name:key=value,...``, with the settings of this run."""
         return parse_method(method, self._options(method).settings)
 
     def target_training(self, method: str, few_shot: bool = False) -> TrainingSettings:
         """How a method is trained on a target, with all its data or with few shots."""
-        name = method.partition(":")[0]
-        options = self._options(name)
-        place = f"method_options.{name}"
+        options, place = self._options(method), f"method_options.{method.partition(':')[0]}"
         settings = _changed(self.training, options.training, f"{place}.training")
         if not few_shot:
             return settings
         return _changed(settings, options.few_shot_training, f"{place}.few_shot_training")
 
     def stage_training(self, method: str) -> TrainingSettings:
-        """How a method's multi-task source stage is trained; its rows are drawn at random.
-
-        Raises:
-            ConfigError: its own changes do not fit.
-        """
-        name = method.partition(":")[0]
-        changes = self._options(name).source_training
-        place = f"method_options.{name}.source_training"
+        """How a method's multi-task source stage is trained; its rows are drawn at random."""
+        changes = self._options(method).source_training
+        place = f"method_options.{method.partition(':')[0]}.source_training"
         if changes.get("batching", "random") != "random":
             raise ConfigError(
-                f"{place}.batching: a source stage draws its rows with replacement, so there are "
-                "no epochs to put into buckets; leave it out"
+                f"{place}.batching: a source stage draws its rows with replacement, so it cannot "
+                "put an epoch into buckets; leave it out"
             )
-        # Source prompts may be trained with buckets: what is said of them all includes these.
-        return _changed(replace(self.source_training, batching="random"), changes, place)
-
-    def with_source_prompts(self, digests: Mapping[str, str]) -> RunConfig:
-        """The same run with full digests of the given source prompts, which ``preset`` then tells.
-
-        Tables never mix presets, and so no results from trained and from given source prompts.
-        """
-        if not digests:
-            return self
-        changes = ", ".join(f"source_prompts.{task}={d[:12]}" for task, d in digests.items())
-        joint = ", " if " with " in self.preset else " with "
-        return replace(self, source_prompts=dict(digests), preset=self.preset + joint + changes)
+        base = self.source_training.model_copy(update={"batching": "random"})
+        return _changed(base, changes, place)
 
     def _options(self, method: str) -> MethodOptions:
         return self.method_options.get(method.partition(":")[0], MethodOptions())
 
 
 def load_config(
-    preset: str = "smoke",
+    preset: str | None = None,
     file: Path | None = None,
     options: Mapping[str, Any] | None = None,
     items: Iterable[str] = (),
 ) -> RunConfig:
     """Merge preset, file, options and ``key=value`` items, and check the result.
 
-    A preset may have other values for models of another architecture than its own model's; then
-    the configuration of a model that is given in its place is read.
+    Without a name, the preset is the one that the file names, or ``smoke``. A preset may have other
+    values for models of another architecture than its own model's.
 
     Raises:
-        ConfigError: with every fault found, each named by its place.
-        ModelError: the model's configuration is wanted, but cannot be read.
+        ConfigError: every fault found, each with its place.
+        ModelError: the model's configuration is needed, but cannot be read.
     """
     faults: list[str] = []
-    given: dict[str, Any] = {} if file is None else read_yaml(file)
-    merge(given, options or {})
+    given: dict[str, Any] = {} if file is None else _read_yaml(file)
+    named = given.pop("preset", None)
+    _merge(given, options or {})
     for item in items:
         try:
-            merge(given, parse_item(item))
+            _merge(given, _parse_item(item))
         except ConfigError as error:
             faults.extend(error.faults)
-    architecture = _special_architecture(preset, given.get("model"))
-    values = read_preset(preset, architecture)
-    merge(values, given)
-    if "preset" in values:
-        faults.append(f"preset: choose it by --preset (given: {values['preset']!r})")
-    return _checked({**values, "preset": label(preset, values, architecture)}, faults)
-
-
-def _special_architecture(preset: str, model: object) -> str | None:
-    """The architecture of a given model if the preset has values for it; else None."""
-    special = special_architectures(preset)
-    if not special or not isinstance(model, str) or model == read_preset(preset)["model"]:
-        return None
-    from bench.models.loading import architecture_of
-
-    architecture = architecture_of(model)
-    return architecture if architecture in special else None
+    if "preset" in given:
+        faults.append(f"preset: choose it by --preset (given: {given.pop('preset')!r})")
+    title, usual = _read_preset(preset or str(named or PRESETS[0]), given.get("model"))
+    values = copy.deepcopy(usual)
+    _merge(values, given)
+    config = _checked({**values, "preset": title}, faults)
+    changes = _changes(config, _validated({**usual, "preset": title}))
+    return config.model_copy(update={"preset": f"{title} with {changes}"}) if changes else config
 
 
 def dump_config(config: RunConfig) -> str:
-    """The configuration as YAML that ``--config`` takes."""
-    values = plain_config(config)
-    del values["preset"]
-    plain: str = yaml.safe_dump(values, sort_keys=False)
-    return plain
+    """The configuration as YAML that ``--config`` takes; its preset is named without changes."""
+    values = config.model_dump(mode="json")
+    values["preset"] = config.preset.split()[0]
+    return str(yaml.safe_dump(values, sort_keys=False))
 
 
-def plain_config(config: RunConfig) -> dict[str, Any]:
-    """All of a configuration as plain values, for :func:`restore_config`."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    return values
+def _read_preset(name: str, model: object) -> tuple[str, dict[str, Any]]:
+    """Title and values of a preset, for the architecture of a given model if that has its own."""
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    text = (resources.files("bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    values: dict[str, Any] = yaml.safe_load(text)
+    special = values.pop("architectures", {})
+    if special and isinstance(model, str) and model != values["model"]:
+        from bench.models.loading import architecture_of
 
-
-def restore_config(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    """A configuration from :func:`plain_config`, with some values changed.
-
-    Raises:
-        ConfigError: with every fault found; names may be unknown here.
-    """
-    return _checked({**values, **changes}, [])
+        architecture = architecture_of(model)
+        if architecture in special:
+            _merge(values, special[architecture])
+            return f"{name} for {architecture} models", values
+    return name, values
 
 
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
     """Validate merged values; ``faults`` holds what was found before."""
-    taken_over = inherited(values)
-    if taken_over:
-        values = {**values, "source_training": {**taken_over, **values["source_training"]}}
-    faults = [*faults, *_name_faults(values), *_setting_faults(values)]
+    faults = [*faults, *_name_faults(values), *_settings_faults(values)]
     try:
-        config = TypeAdapter(RunConfig).validate_python(values)
+        config = _validated(values)
     except ValidationError as error:
-        raise ConfigError([*faults, *_describe(error, "", taken_over)]) from error
+        raise ConfigError(dict.fromkeys([*faults, *_described(error, "")])) from error
     if not config.suites and not config.tasks:
         faults.append("tasks: none given; name a suite or a task")
+    sources = ", ".join(config.sources)
     if len(set(config.sources)) < len(config.sources):
-        faults.append(f"sources: a task is named twice (given: {', '.join(config.sources)})")
-    faults += [
-        f"source_prompts: {task} is none of the sources ({', '.join(config.sources)})"
-        for task in config.source_prompts
-        if task not in config.sources
-    ]
-    faults += _option_faults(config)
+        faults.append(f"sources: a task is named twice (given: {sources})")
+    for task in sorted(config.source_prompts.keys() - set(config.sources)):
+        faults.append(f"source_prompts: {task} is none of the sources ({sources})")
+    for method in config.method_options:
+        for check in (lambda name: config.target_training(name, True), config.stage_training):
+            try:
+                check(method)
+            except ConfigError as error:
+                faults.extend(error.faults)
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(dict.fromkeys(faults))
     return config
 
 
-def _name_faults(values: Mapping[str, Any]) -> list[str]:
-    """Unknown names; found even where other parts of the configuration are faulty."""
-    look_ups: dict[str, Callable[[str], object]] = {
+def _validated(values: Mapping[str, Any]) -> RunConfig:
+    """The model of merged values; ``source_training`` inherits from ``training``."""
+    base, stage = values.get("training"), values.get("source_training")
+    if isinstance(base, Mapping) and isinstance(stage, Mapping):
+        inherited = dict(base)
+        if stage.keys() & {"steps", "epochs"}:  # Naming one of them drops the other.
+            inherited |= {"steps": None, "epochs": None}
+        values = {**values, "source_training": {**inherited, **stage}}
+    return RunConfig.model_validate(values)
+
+
+def _name_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    """Unknown names, found even where other parts of the configuration are faulty."""
+    checks: dict[str, Callable[[str], object]] = {
         "suites": get_suite,
         "tasks": get_task,
         "sources": get_task,
         "methods": method_entry,
         "method_options": method_entry,
     }
-    faults = []
-    for key, look_up in look_ups.items():
+    for key, check in checks.items():
         names = values.get(key)
         for name in names if isinstance(names, list | tuple | dict) else ():
             try:
-                look_up(str(name))
+                check(str(name))
             except UnknownNameError as error:
-                faults.append(str(error))
-    return faults
+                yield str(error)
 
 
-def _option_faults(config: RunConfig) -> list[str]:
-    """Faults in the training changes of single methods."""
-    faults: list[str] = []
-    for method in config.method_options:
-        try:
-            config.target_training(method, few_shot=True)
-        except ConfigError as error:
-            faults.extend(error.faults)
-        try:
-            config.stage_training(method)
-        except ConfigError as error:
-            faults.extend(error.faults)
-    return list(dict.fromkeys(faults))
-
-
-def _setting_faults(values: Mapping[str, Any]) -> list[str]:
-    """Faults in the methods' own settings, whether the methods run or only have options."""
+def _settings_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    """Faults in the settings of the methods that run or have options."""
     listed, options = values.get("methods"), values.get("method_options")
     methods = [str(method) for method in listed] if isinstance(listed, list | tuple) else []
     options = options if isinstance(options, Mapping) else {}
     used = {method.partition(":")[0] for method in methods}
-    faults: list[str] = []
     for method in [*methods, *(str(name) for name in options if name not in used)]:
         given = options.get(method.partition(":")[0])
         settings = given.get("settings") if isinstance(given, Mapping) else None
         settings = settings if isinstance(settings, Mapping) else {}
-        settings = {key: value for key, value in settings.items() if isinstance(key, str)}
         try:
-            parse_method(method, settings)
+            parse_method(method, {str(key): value for key, value in settings.items()})
         except UnknownNameError:
-            continue  # Found by its name already.
+            continue  # Reported by _name_faults.
         except ConfigError as error:
-            faults.extend(error.faults)
-    return list(dict.fromkeys(faults))
+            yield from error.faults
+
+
+def _changes(config: RunConfig, usual: RunConfig) -> str:
+    """The protocol values that differ from the preset's, after validation."""
+    actual, expected = _protocol(config), _protocol(usual)
+    for name in TrainingSettings.model_fields.keys() - {"steps", "epochs"}:
+        # What follows ``training`` in the preset is a change where it no longer does.
+        if expected[f"source_training.{name}"] == expected[f"training.{name}"]:
+            expected[f"source_training.{name}"] = actual[f"training.{name}"]
+    return ", ".join(
+        f"{key}={value}"
+        for key, value in actual.items()
+        if key not in expected or value != expected[key]
+    )
+
+
+def _protocol(config: RunConfig) -> dict[str, Any]:
+    """What decides how runs are trained and scored, by dotted key."""
+    values = config.model_dump(mode="json", exclude={"preset", *GRID_KEYS})
+    for name, options in values["method_options"].items():
+        checked = {
+            "settings": config.method_spec(name).values(),
+            "training": config.target_training(name).model_dump(),
+            "few_shot_training": config.target_training(name, few_shot=True).model_dump(),
+            "source_training": config.stage_training(name).model_dump(),
+        }
+        for part, given in options.items():
+            options[part] = {key: checked[part][key] for key in given}
+    return dict(_flat("", values))
+
+
+def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(f"{place}.{key}" if place else str(key), part)
+    else:
+        yield place, value
 
 
 def _changed(base: TrainingSettings, changes: Mapping[str, Any], place: str) -> TrainingSettings:
     try:
-        return TypeAdapter(TrainingSettings).validate_python({**asdict(base), **changes})
+        return TrainingSettings.model_validate({**base.model_dump(), **changes})
     except ValidationError as error:
-        raise ConfigError(_describe(error, place)) from error
+        raise ConfigError(_described(error, place)) from error
 
 
-def _describe(error: ValidationError, place: str, inherited: Collection[str] = ()) -> list[str]:
-    """One line per fault: where, what is wrong, what was given.
-
-    Keys of ``source_training`` that are ``inherited`` from ``training`` are told of there.
-    """
-    lines = []
+def _described(error: ValidationError, place: str) -> Iterator[str]:
+    """One line per fault: where, what is wrong, what was given."""
     faults = error.errors(include_url=False)
+    own = {fault["loc"] for fault in faults}
     for fault in faults:
-        inside = len(fault["loc"])
+        place_of, depth = fault["loc"], len(fault["loc"])
         if fault["type"] == "too_short" and any(
-            other["loc"][:inside] == fault["loc"] and other is not fault for other in faults
+            other[:depth] == place_of and len(other) > depth for other in own
         ):
             continue  # A list is too short only because its items are faulty.
-        if fault["loc"][:1] == ("source_training",) and set(fault["loc"][1:]) & set(inherited):
-            continue
-        parts = [str(part) for part in fault["loc"]]
+        if place_of[:1] == ("source_training",) and ("training", *place_of[1:]) in own:
+            continue  # Inherited with its fault.
+        parts = [str(part) for part in place_of]
         where = ".".join([place, *parts] if place else parts) or "configuration"
-        message = fault["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(fault["input"], Mapping) else f" (given: {fault['input']!r})"
-        lines.append(f"{where}: {message[:1].lower()}{message[1:]}{given}")
-    return lines
+        if fault["type"] == "extra_forbidden":
+            yield str(UnknownNameError("key", where, _keys_beside(parts, place)))
+        else:
+            yield f"{where}: {plain_fault(fault)}"
+
+
+def _keys_beside(parts: list[str], place: str) -> list[str]:
+    """The valid keys in the place of an unknown one."""
+    model: type[BaseModel] = TrainingSettings if place else RunConfig
+    if not place and len(parts) > 1:
+        model = MethodOptions if parts[0] == "method_options" else TrainingSettings
+    above = ".".join([place, *parts[:-1]] if place else parts[:-1])
+    return [f"{above}.{key}" if above else key for key in model.model_fields]
+
+
+def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put ``changes`` into ``target``, nested mappings key by key."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = copy.deepcopy(value)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {file}: {error.strerror}; check the path") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"configuration {file}: no valid YAML ({reason})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration {file}: expected 'key: value' lines")
+    return values
+
+
+def _parse_item(item: str) -> dict[str, Any]:
+    """``a.b=value`` as nested mapping; the value is read as YAML."""
+    path, equals, text = item.partition("=")
+    if not equals or not all(path.split(".")):
+        raise ConfigError(f"--set {item}: expected key=value, such as training.steps=100")
+    try:
+        value: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"--set {item}: the value is no valid YAML") from error
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    nested: dict[str, Any] = value
+    return nested

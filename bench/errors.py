@@ -1,7 +1,7 @@
-"""The errors a user can cause, each a single line that says what is wrong, where, and what to do.
+"""The errors a user can cause, each one line that says what is wrong, where, and what to do.
 
-The command line prints them without a traceback and exits with code 2. Anything that is not a
-:class:`BenchError` is a fault of the program and keeps its traceback.
+The command line prints them without a traceback and exits with code 2. Any other exception is a
+fault of the program and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 def one_line(error: BaseException) -> str:
-    """An exception of any library as one line for a message: its type and what it says."""
+    """An exception of any library as one line: its type and its message."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
@@ -30,7 +30,7 @@ class ConfigError(BenchError):
 
 
 class UnknownNameError(ConfigError):
-    """A task, suite, method, model or layout that does not exist; offers the nearest names."""
+    """A task, suite, method, model, layout or key that does not exist; offers the nearest names."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
         known = sorted(choices)
@@ -52,7 +52,7 @@ class ModelError(BenchError):
 
 
 class PromptError(BenchError):
-    """A stored soft prompt is missing, damaged, or does not fit the run that wants it."""
+    """A stored soft prompt is missing, damaged, or does not fit the run that needs it."""
 
 
 class InitialPromptMismatchError(PromptError):
@@ -60,26 +60,29 @@ class InitialPromptMismatchError(PromptError):
 
 
 class RecordError(BenchError):
-    """A result record cannot be read, or does not follow the schema."""
-
-
-class PredictionsError(BenchError):
-    """Stored predictions are missing, damaged, or not those of their record."""
+    """A result record or its predictions are missing, damaged or do not follow the schema."""
 
 
 class OutputError(BenchError):
     """The output folder or a file in it cannot be written."""
 
 
+class RunError(BenchError):
+    """One run failed; it is recorded as failed, and the grid goes on."""
+
+
 class StopRequested(BaseException):
-    """Ctrl-C or SIGTERM asked for a stop, and what was begun can be continued.
+    """A signal asked for a stop; what was begun can be continued.
 
     Args:
-        signal: its name.
+        signal: its name, such as ``SIGTERM``.
         number: its number.
     """
 
     def __init__(self, signal: str, number: int) -> None:
-        self.signal = signal
+        self.signal, self.number = signal, number
         self.exit_code = 128 + number
         super().__init__(f"stopped by {signal}")
+
+    def __reduce__(self) -> tuple[type[StopRequested], tuple[str, int]]:
+        return StopRequested, (self.signal, self.number)

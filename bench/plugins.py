@@ -1,9 +1,8 @@
-"""Methods, tasks and loggers that other packages or single files bring along.
+"""Methods, tasks and loggers from other packages (entry points) or from files (``--plugin``).
 
-A package names them in the entry-point groups of :data:`GROUPS`; a file given by ``--plugin`` has
-a mapping from name to object under the names of :data:`FILE_NAMES`. What is installed is known by
-name at once and imported only when it is used; files are imported when they are given, as only
-that tells what they hold. Plugins are code and run with the rights of the user.
+Packages name them in the entry-point groups of :data:`GROUPS`; a file has mappings from name to
+object under :data:`FILE_NAMES`. Installed plugins are imported when they are used, files when they
+are given. Plugins are code and run with the rights of the user.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from bench.errors import PluginError, one_line
 
@@ -30,41 +29,27 @@ GROUPS: Mapping[Kind, str] = {
     "task": "dtvg_bench.tasks",
     "logger": "dtvg_bench.loggers",
 }
-"""Entry-point group by kind."""
-
 FILE_NAMES: Mapping[Kind, str] = {"method": "METHODS", "task": "TASKS", "logger": "LOGGERS"}
-"""Module attribute of a plugin file by kind."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become parts of file names and of ``NAME:KEY=VALUE,...``."""
 
+_files: dict[Path, ModuleType] = {}
+
 
 @dataclass(frozen=True)
 class Plugin:
-    """One method, task or logger from outside.
-
-    Attributes:
-        kind: what it is.
-        name: on the command line.
-        origin: package with version, or file, for people.
-        module: that holds it.
-        attribute: its place in the module; of a file's object, the mapping that holds it.
-        loaded: holds the object, if it came from a file.
-    """
+    """One method, task or logger from outside."""
 
     kind: Kind
-    name: str
-    origin: str
-    module: str
-    attribute: str
-    loaded: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    name: str  # On the command line.
+    origin: str  # Package with version, or file; for messages.
+    module: str  # The module that defines it.
+    attribute: str  # Its place in the module; for a file, the mapping that holds it.
+    loaded: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # If from a file.
 
     def load(self) -> Any:
-        """Import the object.
-
-        Raises:
-            PluginError: its module cannot be imported, or lacks it.
-        """
+        """Import the object."""
         if self.loaded:
             return self.loaded[0]
         try:
@@ -82,42 +67,24 @@ class Plugin:
         return PluginError(f"{self.kind} {self.name!r} of {self.origin}: {reason}")
 
 
-_files: dict[Path, ModuleType] = {}
-
-
 def use_files(paths: Iterable[Path]) -> None:
-    """Take these plugin files into use, in place of those given before.
-
-    Raises:
-        PluginError: one cannot be imported, or holds nothing.
-    """
-    chosen = {path.resolve(): path for path in paths}
-    modules = {resolved: _import_file(path, resolved) for resolved, path in chosen.items()}
+    """Import these plugin files; they replace those given before."""
+    modules = {path.resolve(): _import_file(path) for path in paths}
     _files.clear()
     _files.update(modules)
 
 
 def files_in_use() -> tuple[Path, ...]:
-    """The plugin files in use, for other processes of the same run."""
+    """The plugin files in use, for other processes of the same grid."""
     return tuple(_files)
 
 
 def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
-    """What plugins there are of a kind, by name; imports nothing but the files given.
-
-    Args:
-        kind: methods, tasks or loggers.
-        builtin: names that are taken.
-
-    Raises:
-        PluginError: two things have one name, or a name cannot be used.
-    """
+    """The plugins of a kind by name; nothing installed is imported."""
     found: dict[str, Plugin] = {}
     for plugin in (*_installed(kind), *_from_files(kind)):
         if not NAME.fullmatch(plugin.name):
-            raise plugin.fault(
-                "its name may have letters, digits, '.', '_' and '-' only; rename it"
-            )
+            raise plugin.fault("a name has letters, digits, '.', '_' and '-' only; rename it")
         if plugin.name in builtin:
             raise plugin.fault(f"there is a built-in {kind} of that name; rename the plugin")
         other = found.setdefault(plugin.name, plugin)
@@ -148,32 +115,24 @@ def _from_files(kind: Kind) -> Iterator[Plugin]:
             yield Plugin(kind, name, origin, module.__name__, attribute, (value,))
 
 
-def _import_file(path: Path, resolved: Path) -> ModuleType:
-    """Import a file under a name of its own, once a process."""
-
-    def refuse(reason: str, error: BaseException | None = None) -> NoReturn:
-        raise PluginError(f"plugin file {path}: {reason}") from error
-
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under a module name of its own, once per process."""
+    resolved = path.resolve()
     if not resolved.is_file() or resolved.suffix != ".py":
-        refuse("there is no such Python file; check the path")
-    digest = hashlib.sha256(str(resolved).encode()).hexdigest()[:12]
-    name = f"dtvg_bench_plugin_{digest}"
+        raise PluginError(f"plugin file {path}: there is no such Python file; check the path")
+    name = f"dtvg_bench_plugin_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, resolved)
-    # A .py file always has both.
-    assert spec is not None
+    assert spec is not None  # A .py file always has a spec and a loader.
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+        if not any(hasattr(module, attribute) for attribute in FILE_NAMES.values()):
+            raise PluginError(f"give it {' or '.join(FILE_NAMES.values())} = {{name: object}}")
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        refuse(f"cannot be loaded ({one_line(error)}); mend it", error)
-    if not any(hasattr(module, attribute) for attribute in FILE_NAMES.values()):
-        del sys.modules[name]
-        refuse(f"holds no plugin; give it {' or '.join(FILE_NAMES.values())} = {{name: object}}")
+        reason = str(error) if isinstance(error, PluginError) else one_line(error)
+        raise PluginError(f"plugin file {path}: cannot be used ({reason}); mend it") from error
     return module
-
-
-__all__ = ["FILE_NAMES", "GROUPS", "Kind", "Plugin", "discover", "use_files"]

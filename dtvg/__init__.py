@@ -1,8 +1,4 @@
-"""DTVG: dynamic task vector grouping (Zhang et al. 2025, arXiv:2503.18063).
-
-:mod:`dtvg.task_vectors` makes task prompt vectors, :mod:`dtvg.grouping` chooses the sources that
-go together with the target, :mod:`dtvg.prompt` trains the mixture.
-"""
+"""DTVG: dynamic task vector grouping (Zhang et al. 2025, arXiv:2503.18063)."""
 
 from dtvg.grouping import Group, pairwise_similarity, select_group
 from dtvg.prompt import DTVGPrompt, DTVGSettings

@@ -1,4 +1,4 @@
-"""Which source tasks go together with the target (Zhang et al. 2025, arXiv:2503.18063, stage 2).
+"""Sources that are merged with the target (Zhang et al. 2025, arXiv:2503.18063, stage 2).
 
 Similarity of two task vectors with token rows ``v_i``, the dot product of their means over tokens:
 
@@ -16,110 +16,80 @@ The objective is ``TS(G) + lambda KC(G)``. Solvers, both over the sources with
   ``m`` of them with the highest consistency, the smallest such ``m`` on a tie.
 * ``exact``: the subset of them with the highest objective, out of all.
 
-``TS`` is a sum because that is what makes the published first step greedy: keeping every source
-with similarity >= 0 maximises the sum, while a mean would be maximised by the best source alone.
-
-All of it is computed on the device of the vectors without waiting for it: groups are masks, and
-subsets are rows of 0/1 matrices that matrix products evaluate at once.
+``TS`` is a sum, which keeping every source with similarity >= 0 maximises, as published; a mean
+would be maximised by the best source alone. Everything is computed on the vectors' device without
+synchronisation: groups are masks, subsets are rows of 0/1 matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, get_args
+import dataclasses
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.errors import ConfigError, UnknownNameError
-from bench.protocol import PromptError
+from bench.errors import ConfigError, PromptError
 
 Grouping = Literal["full", "similarity", "consistency", "all", "target-only", "fixed-first-step"]
-"""Which steps choose the group.
+"""Steps that choose the group.
 
 ``full``: similarity, then consistency. ``similarity``: every source with target similarity >= 0.
 ``consistency``: of all subsets of all sources the most consistent; none if no consistency is
 above 0 [published code]. ``all``: every source. ``target-only``: none. ``fixed-first-step``: as
-``full``, and who computes it anew in every step keeps the first.
+``full``, but the module keeps the group of its first step.
 """
 
 Similarity = Literal["dot", "cosine"]
-"""Of the means over tokens: the paper's dot product, or its cosine."""
-
-Solver = Literal["greedy", "exact"]
-
-MOST_SOURCES = 16
-"""Above so many sources not all subsets are tried (2^16 of them are)."""
+MOST_SOURCES = 16  # limit for trying all subsets (2^16 of them)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class GroupSettings:
+    """Settings of the choice."""
+
+    grouping: Grouping = "full"  # steps that choose the group
+    similarity: Similarity = "dot"  # of the means over tokens: the paper's dot product, or cosine
+    solver: Literal["greedy", "exact"] = "greedy"  # greedy as published
+    consistency_weight: NonNegativeFloat = 1.0  # lambda of the objective; only for exact
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Group:
-    """The sources chosen, as tensors on the device; lists are read from it only when asked for.
+    """Chosen sources, as tensors on the device; its properties wait for the device."""
 
-    Attributes:
-        mask: ``(S,)`` bool, true for members.
-        similarities: ``(S,)``, target similarity of every source.
-        order: ``(S,)``, sources by falling target similarity.
-        pairwise: ``(S, S)``, similarity of every two sources.
-    """
-
-    mask: Tensor
-    similarities: Tensor
-    order: Tensor
-    pairwise: Tensor
+    mask: Tensor  # (S,) bool, true for members
+    similarities: Tensor  # (S,) target similarity of every source
+    order: Tensor  # (S,) sources by falling target similarity
+    pairwise: Tensor  # (S, S) similarity of every two sources
 
     @property
     def members(self) -> list[int]:
-        """The sources in the group by falling target similarity (waits for the device)."""
+        """Sources in the group by falling target similarity."""
         chosen = self.mask.tolist()
         return [source for source in self.order.tolist() if chosen[source]]
 
     @property
-    def kept(self) -> int:
-        """How many sources have target similarity >= 0 (waits for the device)."""
-        return int((self.similarities >= 0).sum())
-
-    @property
     def consistencies(self) -> Tensor:
-        """Knowledge consistency of the first 1, 2, ... kept sources in order.
+        """Knowledge consistency of the first 1, 2, ... sources with target similarity >= 0.
 
-        The first is 0 by definition and is there even if no source is kept, as in the published
-        code (waits for the device).
+        The first is 0 by definition and is there even if no source is kept [published code].
         """
         ranked = self.pairwise[self.order][:, self.order]
-        return knowledge_consistency(_prefixes(self.order), ranked)[: max(1, self.kept)]
-
-    def objective(self, consistency_weight: float = 1.0) -> Tensor:
-        """``TS + lambda KC`` of the group, a scalar tensor."""
-        subset = self.mask.unsqueeze(0)
-        return objective(subset, self.similarities, self.pairwise, consistency_weight).squeeze(0)
+        kept = int((self.similarities >= 0).sum())
+        return knowledge_consistency(_prefixes(self.order), ranked)[: max(1, kept)]
 
 
 def pairwise_similarity(vectors: Tensor, similarity: Similarity = "dot") -> Tensor:
-    """Similarity of every two task vectors.
-
-    Args:
-        vectors: ``(N, r, d)``.
-        similarity: of the means over tokens.
-
-    Returns:
-        ``(N, N)``.
-    """
+    """Similarity ``(N, N)`` of every two task vectors ``(N, r, d)``."""
     return _gram(vectors.mean(dim=1), similarity)
 
 
 def knowledge_consistency(subsets: Tensor, pairwise: Tensor) -> Tensor:
-    """``KC`` of subsets: mean similarity of their ordered pairs ``i != j``; 0 below two members.
-
-    Args:
-        subsets: ``(K, S)``, 1 for members.
-        pairwise: ``(S, S)``, similarity of every two sources.
-
-    Returns:
-        ``(K,)``.
-    """
+    """``KC`` ``(K,)`` of subsets ``(K, S)``, given the similarity ``(S, S)`` of every two."""
     members = subsets.to(pairwise.dtype)
     others = pairwise - torch.diag(pairwise.diagonal())
     total = ((members @ others) * members).sum(dim=-1)
@@ -127,68 +97,26 @@ def knowledge_consistency(subsets: Tensor, pairwise: Tensor) -> Tensor:
     return total / (size * (size - 1)).clamp(min=1)
 
 
-def objective(
-    subsets: Tensor, similarities: Tensor, pairwise: Tensor, consistency_weight: float
-) -> Tensor:
-    """``TS + lambda KC`` of subsets ``(K, S)`` as ``(K,)``."""
-    target_similarity = subsets.to(similarities.dtype) @ similarities
-    return target_similarity + consistency_weight * knowledge_consistency(subsets, pairwise)
-
-
-@torch.no_grad()
 def select_group(
-    target_vector: Tensor,
-    source_vectors: Tensor,
-    solver: Solver = "greedy",
-    *,
-    grouping: Grouping = "full",
-    similarity: Similarity = "dot",
-    consistency_weight: float = 1.0,
+    target_vector: Tensor, source_vectors: Tensor, solver: Any = "greedy", **settings: Any
 ) -> Group:
-    """Choose the sources to merge with the target; no gradient flows through the choice.
+    """Sources to merge with the target; no gradient flows through the choice.
 
-    Args:
-        target_vector: ``(r, d)``, ``diag(alpha_t) T_t``.
-        source_vectors: ``(S, r, d)``, ``diag(alpha_s) T_s``.
-        solver: how the group is searched.
-        grouping: which steps choose it.
-        similarity: of two vectors.
-        consistency_weight: ``lambda`` of the objective; only for ``exact``.
-
-    Raises:
-        PromptError: the shapes do not fit, or there is no source to choose.
-        ConfigError: too many sources to try all subsets.
-        UnknownNameError: no such solver, grouping or similarity.
+    ``target_vector`` is ``diag(alpha_t) T_t`` ``(r, d)``, ``source_vectors`` are the
+    ``diag(alpha_s) T_s`` ``(S, r, d)``; the rest are fields of :class:`GroupSettings`.
     """
     if source_vectors.dim() != 3 or source_vectors.shape[1:] != target_vector.shape:
-        raise PromptError(
-            f"source vectors have shape {tuple(source_vectors.shape)}, the target vector "
-            f"{tuple(target_vector.shape)}: expected (S, r, d) and (r, d)"
-        )
+        shapes = f"{tuple(source_vectors.shape)} and {tuple(target_vector.shape)}"
+        raise PromptError(f"source and target vectors: expected (S, r, d) and (r, d), got {shapes}")
     means = torch.cat([target_vector.unsqueeze(0), source_vectors]).mean(dim=1)
-    return group_means(
-        means,
-        solver,
-        grouping=grouping,
-        similarity=similarity,
-        consistency_weight=consistency_weight,
-    )
+    return group_means(means, GroupSettings(solver=solver, **settings))
 
 
 @torch.no_grad()
-def group_means(
-    means: Tensor,
-    solver: Solver,
-    *,
-    grouping: Grouping,
-    similarity: Similarity,
-    consistency_weight: float,
-) -> Group:
+def group_means(means: Tensor, settings: GroupSettings) -> Group:
     """:func:`select_group` from the means over tokens ``(S+1, d)``, target first."""
-    require_known("solver", solver, get_args(Solver))
-    require_known("grouping", grouping, get_args(Grouping))
-    require_known("similarity", similarity, get_args(Similarity))
-    gram = _gram(means, similarity)
+    grouping = settings.grouping
+    gram = _gram(means, settings.similarity)
     similarities, pairwise = gram[0, 1:], gram[1:, 1:]
     kept = similarities >= 0
     order = similarities.argsort(descending=True, stable=True)
@@ -205,26 +133,18 @@ def group_means(
         if grouping == "consistency":
             subsets = _all_subsets(order)
             values = knowledge_consistency(subsets, ranked)
-        elif solver == "exact":
+        elif settings.solver == "exact":
             subsets = _all_subsets(order) & kept[order]
-            values = objective(subsets, similarities[order], ranked, consistency_weight)
+            target_similarity = subsets.to(ranked.dtype) @ similarities[order]
+            consistency = knowledge_consistency(subsets, ranked)
+            values = target_similarity + settings.consistency_weight * consistency
         else:
             subsets = _prefixes(order) & kept[order]
-            values = _prefix_consistency(subsets, ranked)
+            values = knowledge_consistency(subsets, ranked)
         # The first of equal values wins: the shortest prefix, or the subset of higher ranks.
         best = subsets[values.argmax(dim=0, keepdim=True)].squeeze(0)
         mask = torch.zeros_like(kept).scatter(0, order, best)
     return Group(mask, similarities, order, pairwise)
-
-
-def require_known(kind: str, name: str, choices: Iterable[str]) -> None:
-    """Check the value of a setting.
-
-    Raises:
-        UnknownNameError: it is none of the choices.
-    """
-    if name not in choices:
-        raise UnknownNameError(kind, name, choices)
 
 
 def _gram(means: Tensor, similarity: Similarity) -> Tensor:
@@ -236,19 +156,7 @@ def _gram(means: Tensor, similarity: Similarity) -> Tensor:
 
 def _prefixes(order: Tensor) -> Tensor:
     """``(S, S)`` bool: row ``m`` holds the first ``m + 1`` ranks."""
-    number = len(order)
-    return torch.ones(number, number, dtype=torch.bool, device=order.device).tril()
-
-
-def _prefix_consistency(prefixes: Tensor, ranked: Tensor) -> Tensor:
-    """:func:`knowledge_consistency` of prefixes ``(S, S)``, the first 1, 2, ... ranks or fewer.
-
-    Each rank adds its similarities to those before it, so ``S`` prefixes cost ``S^2``, not the
-    ``S^3`` of as many arbitrary subsets.
-    """
-    added = 2 * ranked.tril(diagonal=-1).sum(dim=1)
-    size = prefixes.sum(dim=1)
-    return (prefixes.to(added.dtype) @ added) / (size * (size - 1)).clamp(min=1)
+    return torch.ones(len(order), len(order), dtype=torch.bool, device=order.device).tril()
 
 
 def _all_subsets(order: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The commands of ``bench``, one module each: parse, call, print."""
+"""The commands of ``bench``: parse, call, print. Heavy imports stay inside the commands."""

@@ -1,113 +1,203 @@
-"""``bench run``: train and score a grid."""
+"""``bench run`` and ``bench plan``: train and score a grid, or estimate its cost."""
 
 from __future__ import annotations
 
-import json
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from click import Choice, FloatRange, IntRange, Option
 
-from bench.commands.executors import executor_of, executor_options
-from bench.commands.grid_options import grid_options, overwrite_of, repetitions_of
-from bench.commands.names import complete_loggers
-from bench.commands.output import warn
-from bench.errors import ConfigError
+from bench.commands import base
+from bench.commands.base import PATH, bench, print_json
+from bench.config import RunConfig, dump_config, load_config
+from bench.errors import ConfigError, UnknownNameError
+from bench.grid import Grid, Run, make_grid
+from bench.provenance import differences, provenance
+from bench.record import read_records
+from bench.registry import method_entry
+from bench.store import ResultStore
+from bench.tasks import get_suite, get_task
+from bench.training.callbacks import callback_names
 
-if TYPE_CHECKING:
-    from bench.runs.progress import Verbosity
+OVERWRITE, EXECUTOR = Choice(["never", "failed", "always"]), Choice(["local", "ray"])
+GRID = [
+    base.SUITES,
+    base.TASKS,
+    Option(["--method", "methods"], multiple=True, help="NAME or NAME:KEY=VALUE,...; repeatable."),
+    Option(["--shots"], multiple=True, help="Training examples per task, or 'full'; comma list."),
+    Option(["--seeds"], multiple=True, help="Comma list of seeds, such as 42,43,44."),
+    Option(["--model"], help="Bundled name, folder, or hub id such as google-t5/t5-base."),
+    Option(["--precision"], type=Choice(["float32", "bf16"]), help="Of the frozen weights."),
+    Option(["--data"], help="'bundled', 'hub', or a folder with <task>/<split>.parquet."),
+    Option(["--device"], help="As torch names it; 'auto' takes a GPU if there is one."),
+    Option(["--preset"], help="'smoke' or 'paper'; default: that of --config, or smoke."),
+    Option(["--config", "file"], type=PATH, help="YAML file over the preset."),
+    Option(["--set", "items"], multiple=True, help="KEY=VALUE, such as training.steps=100."),
+    Option(["--overwrite"], type=OVERWRITE, default="never", help="Which recorded runs to repeat."),
+    Option(["--workers"], type=IntRange(1), help="Local processes that divide runs and cores."),
+    Option(["--debug"], is_flag=True, help="Print the traceback of any error."),
+    *(base.PLUGIN, base.OUT, base.PROMPTS, base.JSON),
+]
+EXECUTION = [
+    Option(["--executor"], type=EXECUTOR, default="local", help="Processes, or a Ray cluster."),
+    Option(["--cpus-per-run"], type=IntRange(1), help="Ray: cores for each run; default: 1."),
+    Option(["--gpus-per-run"], type=FloatRange(0, 1), help="Ray: GPU for each run, such as 0.5."),
+    Option(["--dry-run"], is_flag=True, help="Print all runs and what they need; run nothing."),
+    Option(["--log", "loggers"], multiple=True, help="tensorboard or a plugin; to OUT/logs."),
+    Option(["--quiet"], is_flag=True, help="Print nothing but errors and the final table."),
+    Option(["--verbose"], is_flag=True, help="Print one more line per evaluation."),
+    Option(["--print-config"], is_flag=True, help="Print the merged configuration as YAML."),
+]
+PLAN = [
+    Option(["--calibrate"], is_flag=True, help="Time short trainings, even if timings exist."),
+    Option(["--from-records", "records"], type=PATH, help="Result folder that costs come from."),
+]
 
 
-@click.command()
-@grid_options
-@executor_options
-@click.option("--dry-run", is_flag=True, help="Print every cell and what it needs; run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
-@click.option(
-    "--log",
-    "loggers",
-    multiple=True,
-    shell_complete=complete_loggers,
-    help="'tensorboard' or a logger of a plugin, writing to OUT/logs; may be repeated.",
-)
-@click.option("--quiet", is_flag=True, help="Print nothing but errors and the final table.")
-@click.option("--verbose", is_flag=True, help="Print one more line per evaluation.")
-@click.option("--print-config", is_flag=True, help="Print the merged configuration as YAML.")
-@click.option("--debug", is_flag=True, help="Print the traceback of any error.")
-@click.pass_context
-def run(
-    context: click.Context,
-    /,
-    bundle: Path | None,
-    out: Path,
-    prompts: Path | None,
-    dry_run: bool,
-    as_json: bool,
-    print_config: bool,
-    loggers: tuple[str, ...],
-    quiet: bool,
-    verbose: bool,
-    debug: bool,
-    **_: Any,
-) -> None:
-    """Train and score every cell of a grid, then print its table.
+@bench.command(params=GRID + EXECUTION)
+def run(quiet: bool, verbose: bool, file: Path | None, **options: Any) -> None:
+    """Train and score every run of a grid, then print its table.
 
-    Finished cells are never trained again; a killed run continues when the same command is given.
+    Finished runs are never trained again; a killed command continues when it is given again.
     """
-    from bench.config import dump_config
-    from bench.registry import METHODS
-    from bench.reports import load_results, render_tables
-    from bench.runs.bundle import compare
-    from bench.runs.grid import lay_out
-    from bench.runs.loggers import require_loggers
-    from bench.runs.overview import overview, render_overview
-    from bench.runs.results import ResultFolder
-    from bench.training.stopping import Stop
-
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other: give one of them")
-    overwrite = overwrite_of(context)
-    require_loggers(loggers)
-    executor = executor_of(context)
-    repeated = repetitions_of(context)
-    if print_config:
-        click.echo("---\n".join(dump_config(each.config) for each in repeated))
+    resources, loggers = _resources(options), options["loggers"]
+    for name in loggers:
+        if name not in callback_names():
+            raise UnknownNameError("logger", name, callback_names())
+    config = _config(file, options)
+    if options["print_config"]:
+        click.echo(dump_config(config), nl=False)
         return
-    folder = ResultFolder(out, prompts)
-    grids = [lay_out(each.config, folder, overwrite) for each in repeated]
-    if bundle is not None and not quiet:
-        pairs = zip(repeated, grids, strict=True)
-        lines = list(dict.fromkeys(line for pair in pairs for line in compare(*pair)))
-        for line in lines or ["nothing"]:
-            click.echo(f"differs from {bundle}: {line}", err=True)
-    if dry_run:
-        views = [overview(grid) for grid in grids]
-        texts = map(render_overview, views)
-        plain = views[0] if len(views) == 1 else views
-        click.echo(json.dumps(plain, indent=1) if as_json else "\n\n".join(texts))
+    grid, store = _grid(config, options)
+    for line in _environment(file, grid) if file and not quiet else ():
+        click.echo(f"differs from {file}: {line}", err=True)
+    if options["dry_run"]:
+        values = overview(grid, store)
+        print_json(values) if options["as_json"] else _print_overview(values)
         return
-    verbosity: Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
-    finished = 0
-    stop = Stop()
-    for number, grid in enumerate(grids):
-        if number:  # Those before may have done some of its cells.
-            grid = lay_out(repeated[number].config, folder, overwrite)
-        with stop.on_signals():
-            outcome = executor.run(grid, stop, loggers, verbosity, debug)
-        finished += len(outcome.finished)
-    wanted = {cell.digest for grid in grids for cell in grid.plan.cells}
-    results = load_results(out).only(wanted)
-    # Those too that failed in another process, or before a run that was stopped went on.
+
+    from bench.reports.frame import load_results
+    from bench.reports.tables import render_tables
+
+    verbosity: Any = "quiet" if quiet else "verbose" if verbose else "normal"
+    counts = Counter[str]()
+    if grid.todo:  # A finished grid needs no model and no executor.
+        from bench.runner import Resources, run_grid
+
+        counts = run_grid(grid, store, Resources(**resources), loggers, verbosity, options["debug"])
+    results = load_results(store.folder).only(grid.ids)
+    # Those that failed before this command, or in another process, count as well.
     failed = sum(record.status == "failed" for record in results.records)
     if not quiet:
-        done = len(wanted) - finished - failed
-        click.echo(
-            f"{finished} cells finished, {done} found done, {failed} failed; "
-            f"records in {folder.records}",
-            err=True,
-        )
-        warn(results.warnings)
-    click.echo(render_tables(results, "markdown", method_order=tuple(METHODS)))
+        found = len(grid.reported) - counts["finished"] - failed
+        states = f"{counts['finished']} runs finished, {found} found finished, {failed} failed"
+        click.echo(f"{states}; records in {store.records}", err=True)
+        base.warn(results.warnings)
+    click.echo(render_tables(results, "markdown")[0], nl=False)
     if failed:
         sys.exit(1)
+
+
+@bench.command(params=GRID + PLAN)
+def plan(file: Path | None, calibrate: bool, records: Path | None, **options: Any) -> None:
+    """Estimate what `bench run` with these options would take: steps, tokens, hours and disk.
+
+    Costs come from finished runs of the same model on this machine, or from short trainings made
+    now. Nothing is written to the result folder.
+    """
+    if calibrate and records is not None:
+        raise ConfigError("--calibrate and --from-records exclude each other: give one of them")
+
+    from bench.estimate import estimate, render_estimate
+
+    grid, store = _grid(_config(file, options), options)
+    workers, say = options["workers"] or 1, partial(click.echo, err=True)
+    values = estimate(grid, store, workers, say, calibrate, records)
+    print_json(values) if options["as_json"] else click.echo(render_estimate(values))
+
+
+def _resources(options: dict[str, Any]) -> dict[str, Any]:
+    """Given values of :class:`bench.runner.Resources`; none may belong to the other executor."""
+    keys = ("executor", "workers", "cpus_per_run", "gpus_per_run")
+    given = {key: options[key] for key in keys if options[key] is not None}
+    for key in ("workers",) if given["executor"] == "ray" else keys[2:]:
+        if key in given:
+            option = f"--{key.replace('_', '-')}"
+            raise ConfigError(f"{option} has no meaning with --executor {given['executor']}")
+    return given
+
+
+def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
+    """The configuration that the options ask for; naming tasks or suites replaces the preset's."""
+    for key, check in (("suites", get_suite), ("tasks", get_task), ("methods", method_entry)):
+        for name in options[key]:
+            check(name)  # Fails before load_config imports torch.
+    values = {key: options[key] for key in ("model", "precision", "data", "device")}
+    if options["suites"] or options["tasks"]:
+        values |= {"suites": list(options["suites"]), "tasks": list(options["tasks"])}
+    values["methods"] = list(options["methods"]) or None
+    for key in ("shots", "seeds"):
+        words = [word.strip() for text in options[key] for word in text.split(",")]
+        values[key] = [int(w) if w.lstrip("-").isdecimal() else w for w in words] or None
+    values = {key: value for key, value in values.items() if value is not None}
+    return load_config(options["preset"], file, values, options["items"])
+
+
+def _grid(config: RunConfig, options: dict[str, Any]) -> tuple[Grid, ResultStore]:
+    store = ResultStore(options["out"], options["prompts"])
+    return make_grid(config, store, options["overwrite"]), store
+
+
+def _environment(file: Path, grid: Grid) -> Iterator[str]:
+    """Differences to the environment of the result folder whose configuration this file is."""
+    folder = file.absolute().parent
+    records, _ = read_records(folder.parent / "records") if folder.name == "configs" else ([], [])
+    own = [record for record in records if record.id in grid.ids]
+    if records and not own:
+        yield "its records are of other runs: model, data or a version changed"
+    lines = [line for r in own or records for line in differences(r.provenance, provenance())]
+    yield from dict.fromkeys(lines)
+
+
+def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
+    """All runs and prompts of a grid with their state, JSON-ready."""
+    todo = {run.prompt_id for run in grid.todo}
+    runs, prompts = [], []
+    for key, run in grid.runs.items():
+        needs = [
+            need.describe() if isinstance(need, Run) else f"{need.task} given {need.prompt_id}"
+            for need in run.start
+        ]
+        line = {"run": run.describe(), "needs": needs}
+        if key in grid.reported:
+            state = "to run" if key in todo else grid.records[key].status
+            runs.append({"id": run.id, "state": state, **line})
+        else:
+            exists = "exists" if store.has_prompt(run) else "not needed"
+            prompts.append({"id": key, "state": "to train" if key in todo else exists, **line})
+    return {
+        **{key: getattr(grid.config, key) for key in ("preset", "model", "data")},
+        "to_run": grid.to_run,
+        "finished": len(grid.records) - len(grid.failed),
+        "failed": len(grid.failed),
+        "prompts_to_train": len(grid.todo) - grid.to_run,
+        "runs": runs,
+        "prompts": prompts,
+    }
+
+
+def _print_overview(values: dict[str, Any]) -> None:
+    for kind in ("prompts", "runs"):
+        click.echo(f"{kind}:")
+        for line in values.pop(kind):
+            needs = f" (needs {len(line['needs'])} prompts)" if line["needs"] else ""
+            click.echo(f"  {line['state']:<10} {line['run']}{needs}")
+    for key, value in values.items():
+        click.echo(f"{key.replace('_', ' ')}: {value}")

@@ -1,41 +1,15 @@
-"""Where examples come from: hub, local folder or bundled samples; splits; few-shot; encoding.
+"""Data: official splits of a source, their rows as encoded examples, and batches of these.
 
-Importing it is quick: the library ``datasets`` is loaded with the first rows, and a run that finds
-all its cells done needs none.
+The modules import torch and datasets inside functions, so that names are quick to check.
 """
 
-from bench.data.batches import (
-    BucketedSampler,
-    Example,
-    MixtureSampler,
-    batch_indices,
-    collate,
-    evaluation_batches,
-    steps_per_epoch,
-)
-from bench.data.encoding import EncodedExamples, TextEncoder, encode_examples, leading_rows
-from bench.data.fewshot import sample_shots
-from bench.data.rows import OFFICIAL_ROW
-from bench.data.sources import DataSource, open_source
-from bench.data.splits import DATA_SEED, TaskRows, load_splits
-
-__all__ = [
-    "DATA_SEED",
-    "OFFICIAL_ROW",
-    "BucketedSampler",
-    "DataSource",
-    "EncodedExamples",
-    "Example",
-    "MixtureSampler",
-    "TaskRows",
-    "TextEncoder",
-    "batch_indices",
-    "collate",
-    "encode_examples",
-    "evaluation_batches",
-    "leading_rows",
-    "load_splits",
-    "open_source",
-    "sample_shots",
-    "steps_per_epoch",
-]
+from bench.data.batches import MixtureBatches as MixtureBatches
+from bench.data.batches import TaskBatches as TaskBatches
+from bench.data.batches import evaluation_batches as evaluation_batches
+from bench.data.encoding import EncodedExamples as EncodedExamples
+from bench.data.encoding import Examples as Examples
+from bench.data.encoding import TrainingRows as TrainingRows
+from bench.data.sources import DataSource as DataSource
+from bench.data.sources import open_source as open_source
+from bench.data.splits import load_splits as load_splits
+from bench.data.splits import sample_shots as sample_shots

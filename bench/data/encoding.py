@@ -1,296 +1,254 @@
-"""From rows to token ids: ``datasets.map`` with a cache that every process shares.
-
-The cache goes by digests of the rows, the tasks' code and the encoder, never by file times.
-"""
+"""Rows as token ids: encoded by ``datasets.map``, in a cache on disk that processes share."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, Protocol
 
-import bench.tasks
 from bench.data.batches import Example, collate
-from bench.data.rows import (
-    OFFICIAL_ROW,
-    blaming,
-    cache_folder,
-    digest,
-    number_rows,
-    quiet_datasets,
-    rows_of,
-)
-from bench.protocol import Batch
-from bench.tasks.task import Task, TextPair
+from bench.data.sources import BATCH, OFFICIAL_ROW, DataSource, digest, read_each, rows_of
+from bench.data.splits import TaskRows, load_splits, sample_shots
+from bench.errors import DataError
+from bench.tasks import get_task
+from bench.tasks.base import Row, Task, TextPair
 
 if TYPE_CHECKING:
     import datasets
 
-_LAYOUT = "1"
-"""Number of the stored layout: a change of what is stored must change it."""
+    from bench.method import Batch
+
+_LAYOUT = 2
+"""Number of the stored layout: raised when other columns are stored."""
 
 
 class TextEncoder(Protocol):
-    """Turns texts into token ids the way one language model reads and writes them."""
+    """Token ids of texts, as one language model reads and writes them."""
 
     @property
-    def fingerprint(self) -> str:
-        """Digest of everything the ids depend on."""
-        ...
-
+    def fingerprint(self) -> str: ...
     @property
-    def pad_id(self) -> int:
-        """Id that fills up shorter inputs of a batch."""
-        ...
-
+    def pad_id(self) -> int: ...
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
-    ) -> dict[str, list[list[int]]]:
-        """Encode pairs of texts, cut at the given numbers of tokens, without padding.
+    ) -> Mapping[str, list[list[int]]]: ...
 
-        Returns:
-            ``input_ids`` and ``labels``, one list of ids per pair.
-        """
-        ...
+
+def _column(name: str) -> cached_property[list[Any]]:
+    return cached_property(lambda examples: examples.table[name][:])
 
 
 class EncodedExamples:
-    """Encoded examples on disk, with the texts they came from.
+    """Encoded examples on disk; a column is read into memory when it is asked for."""
 
-    Only what is asked for is read into memory: ids by batch, the other columns as a whole when
-    evaluation wants them.
-
-    Args:
-        table: one line per example.
-        pad_id: of the encoder.
-    """
+    lengths: cached_property[list[int]] = _column("length")  # tokens of each input
+    sources: cached_property[list[str]] = _column("source")  # input texts
+    targets: cached_property[list[str]] = _column("target")  # target texts
+    references: cached_property[list[list[str]]] = _column("references")  # all right answers
+    groups: cached_property[list[str | None]] = _column("group")  # of examples judged together
+    rows: cached_property[list[int]] = _column("row")  # official row, the first of joined rows
 
     def __init__(self, table: datasets.Dataset, pad_id: int) -> None:
+        self.table = table
         self.pad_id = pad_id
-        self._table = table
         self._ids = table.select_columns(["input_ids", "labels"])
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
+
+    @cached_property
+    def truncated(self) -> int:
+        """Number of inputs that were cut."""
+        return sum(self.table["truncated"][:])
 
     def examples(self, indices: Sequence[int]) -> list[Example]:
         """Token ids of the given examples."""
-        return [cast(Example, row) for row in rows_of(self._ids[list(indices)])]
+        return rows_of(self._ids[list(indices)])
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The given examples, padded to the longest of them."""
         return collate(self.examples(indices), self.pad_id)
 
-    @functools.cached_property
-    def lengths(self) -> list[int]:
-        """Tokens of each input."""
-        return cast("list[int]", self._table["length"][:])
 
-    @functools.cached_property
-    def truncated(self) -> int:
-        """How many inputs were cut."""
-        return sum(self._table["truncated"][:])
+@dataclass(frozen=True)
+class TrainingRows:
+    """Training examples of a run."""
 
-    @functools.cached_property
-    def sources(self) -> list[str]:
-        """What the model reads, as text."""
-        return cast("list[str]", self._table["source"][:])
-
-    @functools.cached_property
-    def targets(self) -> list[str]:
-        """What the model is to write, as text."""
-        return cast("list[str]", self._table["target"][:])
-
-    @functools.cached_property
-    def references(self) -> list[list[str]]:
-        """All right answers of each example."""
-        return cast("list[list[str]]", self._table["references"][:])
-
-    @functools.cached_property
-    def groups(self) -> list[str | None]:
-        """What a metric judges together with the example, if anything."""
-        return cast("list[str | None]", self._table["group"][:])
-
-    @functools.cached_property
-    def rows(self) -> list[int]:
-        """Number of each example's row in its official split (of joined rows, the first)."""
-        return cast("list[int]", self._table["row"][:])
+    encoded: EncodedExamples
+    rows: int  # number of dataset rows
+    few_shot: list[int] | None  # official row numbers; None for the full data
 
 
-def encode_examples(
-    rows: datasets.Dataset, task: Task, encoder: TextEncoder, training: bool, code: str = ""
+@dataclass
+class Examples:
+    """Rows, labels and encoded examples of tasks, each loaded once per process."""
+
+    source: DataSource
+    encoder: TextEncoder
+    data_seed: int  # of the split into validation and test
+    input_length: int | None = None  # cap on the tasks' input lengths
+    validation_rows: int | None = None  # to validate on; see leading_rows
+
+    def __post_init__(self) -> None:
+        self.rows: Callable[[str], TaskRows] = cache(
+            lambda name: load_splits(self.source, self.task(name), self.data_seed)
+        )
+        self.labels: Callable[[str], list[str]] = cache(self._labels)
+        self.evaluation: Callable[[str, str], EncodedExamples] = cache(self._evaluation)
+
+    def task(self, name: str) -> Task:
+        """The task, with the cap on its input length."""
+        task = get_task(name)
+        cap = self.input_length or task.input_length
+        return replace(task, input_length=min(task.input_length, cap))
+
+    def training(self, name: str, shots: int | None, seed: int) -> TrainingRows:
+        """The training examples of a run; ``shots`` of None are all."""
+        rows, few_shot = self.rows(name).train, None
+        if shots is not None:
+            rows = rows.select(sample_shots(self.task(name), rows, shots, seed))
+            few_shot = rows[OFFICIAL_ROW][:]
+        return TrainingRows(self._encode(name, rows, training=True), len(rows), few_shot)
+
+    def notes(self, name: str) -> list[str]:
+        """Remarks on the rows for the record."""
+        notes, full = list(self.rows(name).notes), len(self.rows(name).validation)
+        used = len(self._validation(name))
+        if used < full:
+            notes.append(f"validated on {used} of {full} rows")
+        if cut := self.evaluation(name, "test").truncated:
+            notes.append(f"{cut} test inputs cut at {self.task(name).input_length} tokens")
+        return notes
+
+    def _validation(self, name: str) -> datasets.Dataset:
+        rows = self.rows(name).validation
+        number = len(rows) if self.validation_rows is None else self.validation_rows
+        return leading_rows(rows, self.task(name), number)
+
+    def _evaluation(self, name: str, split: str) -> EncodedExamples:
+        rows = self._validation(name) if split == "validation" else self.rows(name).test
+        return self._encode(name, rows, training=False)
+
+    def _encode(self, name: str, rows: datasets.Dataset, training: bool) -> EncodedExamples:
+        task = self.task(name)
+        return encode(rows, task, self.encoder, training, self.source.fingerprint(task))
+
+    def _labels(self, name: str) -> list[str]:
+        """The label of each training row; none for a task without labels."""
+        task, rows = self.task(name), self.rows(name).train
+        if task.labels is None or task.label_of is None:
+            return []
+        classes = read_each(rows.iter(BATCH), rows.info.description, task.label_of)
+        return [task.labels[index] for index in classes]
+
+
+def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Dataset:
+    """The first rows; if the task joins rows, also later rows of their sources (all references)."""
+    if number >= len(rows) or not task.group_by_source:
+        return rows.select(range(min(number, len(rows))))
+    texts = read_each(rows.iter(BATCH), rows.info.description, lambda row: task.to_text(row, False))
+    sources = [{pair.source for pair in pairs} for pairs in texts]
+    wanted = set[str]().union(*sources[:number])
+    return rows.select([at for at, found in enumerate(sources) if found & wanted])
+
+
+def encode(
+    rows: datasets.Dataset, task: Task, encoder: TextEncoder, training: bool, content: str
 ) -> EncodedExamples:
-    """Encode a task's rows, or read them from the cache where that has been done before.
+    """Encode rows of a source (all of a split or a selection), or read them from the cache.
 
     A row may give several training examples (one per answer). In evaluation, rows of equal source
-    become one example where the task says so (:attr:`Task.group_by_source`), with all their
-    references.
-
-    Args:
-        rows: of one split, in the hub's columns.
-        task: turns rows into texts.
-        encoder: turns texts into ids.
-        training: whether to train on the examples or to evaluate on them.
-        code: digest of the task's own code, if it is none of :mod:`bench.tasks`.
-
-    Raises:
-        DataError: a row gives no text (the message names it), or the cache cannot be written.
+    become one example with all references if the task says so (:attr:`Task.group_by_source`).
+    ``content`` is the source's fingerprint of the task.
     """
-    quiet_datasets()
+    import datasets
+
+    from bench.provenance import RESULTS_VERSION
+
+    origin, join = rows.info.description, task.group_by_source and not training
+
+    def pairs_of(row: Row) -> list[tuple[int, TextPair]]:
+        return [(row[OFFICIAL_ROW], pair) for pair in task.to_text(row, training)]
+
+    def encode_columns(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        pairs = [pair for found in read_each([columns], origin, pairs_of) for pair in found]
+        return _encode_pairs(_joined(pairs) if join else pairs, task, encoder)
+
+    head = list(read_each([rows[:8]], origin, pairs_of))
     fingerprint = digest(
-        _LAYOUT,
-        rows._fingerprint,
-        task.name,
-        _tasks_digest(),
-        code,
-        task.input_length,
-        task.target_length,
-        encoder.fingerprint,
-        "training" if training else "evaluation",
+        *(_LAYOUT, RESULTS_VERSION, content, rows.split, rows[OFFICIAL_ROW][:]),
+        *(task.name, task.version, task.input_length, task.target_length),
+        *(encoder.fingerprint, training, join, head),
     )
-    join = task.group_by_source and not training
-    columns = [*task.hub.columns, OFFICIAL_ROW]
-    encode = functools.partial(
-        _encode_batch,
-        task=task,
-        encoder=encoder,
-        training=training,
-        join=join,
-        origin=rows.info.description or task.name,
-    )
-    table = (
-        number_rows(rows)
-        .select_columns(columns)
-        .map(
-            encode,
-            batched=True,
-            batch_size=None if join else 1000,  # rows to be joined may lie anywhere
-            remove_columns=columns,
-            features=_features(),
-            new_fingerprint=fingerprint,
-            cache_file_name=str(cache_folder("encoded") / f"{fingerprint}.arrow"),
-            load_from_cache_file=True,
-        )
+    table = rows.map(
+        encode_columns,
+        batched=True,
+        batch_size=None if join else 1000,  # rows to be joined may lie anywhere
+        remove_columns=rows.column_names,
+        features=datasets.Features(
+            **dict.fromkeys(("input_ids", "labels"), datasets.List(datasets.Value("int32"))),
+            **dict.fromkeys(("length", "row"), datasets.Value("int32")),
+            **dict.fromkeys(("source", "target", "group"), datasets.Value("string")),
+            references=datasets.List(datasets.Value("string")),
+            truncated=datasets.Value("bool"),
+        ),
+        new_fingerprint=fingerprint,
+        cache_file_name=str(_cache_folder() / f"{fingerprint}.arrow"),
+        load_from_cache_file=True,
     )
     return EncodedExamples(table, encoder.pad_id)
 
 
-def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Dataset:
-    """The first rows of a split, to evaluate on.
+def _cache_folder() -> Path:
+    import datasets
 
-    Where evaluation joins rows of equal source (:attr:`Task.group_by_source`), all later rows of
-    the same sources come along, so that no input loses some of its references.
-
-    Args:
-        rows: of one split, in the hub's columns.
-        task: turns rows into texts.
-        number: of rows; all of them if there are fewer.
-
-    Raises:
-        DataError: a row gives no text (the message names it).
-    """
-    if number >= len(rows):
-        return rows
-    chosen = range(number)
-    if not task.group_by_source:
-        return rows.select(chosen)
-    sources = []
-    for row in number_rows(rows):
-        with blaming(rows.info.description or task.name, row.pop(OFFICIAL_ROW)):
-            sources.append({pair.source for pair in task.to_text(row, False)})
-    wanted = set[str]().union(*sources[:number])
-    behind = (at for at in range(number, len(rows)) if sources[at] & wanted)
-    return rows.select([*chosen, *behind])
+    folder = Path(datasets.config.HF_DATASETS_CACHE, "dtvg-bench", "encoded")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache folder {folder} ({error.strerror}): set HF_DATASETS_CACHE to "
+            f"a folder that can be written"
+        ) from error
+    return folder
 
 
-def _encode_batch(
-    columns: dict[str, list[Any]],
-    *,
-    task: Task,
-    encoder: TextEncoder,
-    training: bool,
-    join: bool,
-    origin: str,
+def _encode_pairs(
+    pairs: Sequence[tuple[int, TextPair]], task: Task, encoder: TextEncoder
 ) -> dict[str, list[Any]]:
-    examples: list[tuple[int, TextPair]] = []
-    for row in rows_of(columns):
-        number = row.pop(OFFICIAL_ROW)
-        with blaming(origin, number):
-            examples += [(number, pair) for pair in task.to_text(row, training)]
-    if join:
-        examples = _join_equal_sources(examples)
-    sources = [pair.source for _, pair in examples]
-    targets = [pair.target for _, pair in examples]
+    """The stored columns of a batch of examples."""
+    sources, targets = [pair.source for _, pair in pairs], [pair.target for _, pair in pairs]
     ids = encoder.encode(sources, targets, task.input_length, task.target_length)
+    lengths = [len(tokens) for tokens in ids["input_ids"]]
+    # With room for one more token, an input that was cut takes it.
+    full = [i for i, length in enumerate(lengths) if length >= task.input_length]
+    truncated = [False] * len(pairs)
+    if full:
+        texts = [sources[i] for i in full], [targets[i] for i in full]
+        longer = encoder.encode(*texts, task.input_length + 1, task.target_length)["input_ids"]
+        for i, tokens in zip(full, longer, strict=True):
+            truncated[i] = len(tokens) > lengths[i]
     return {
-        "input_ids": ids["input_ids"],
-        "labels": ids["labels"],
-        "length": [len(tokens) for tokens in ids["input_ids"]],
-        "truncated": _truncated(ids["input_ids"], sources, targets, task, encoder),
-        "source": sources,
-        "target": targets,
-        "references": [list(pair.references) for _, pair in examples],
-        "group": [pair.group for _, pair in examples],
-        "row": [number for number, _ in examples],
+        **{"input_ids": ids["input_ids"], "labels": ids["labels"], "length": lengths},
+        **{"source": sources, "target": targets, "truncated": truncated},
+        "references": [list(pair.references) for _, pair in pairs],
+        "group": [pair.group for _, pair in pairs],
+        "row": [number for number, _ in pairs],
     }
 
 
-def _join_equal_sources(examples: Iterable[tuple[int, TextPair]]) -> list[tuple[int, TextPair]]:
+def _joined(pairs: Sequence[tuple[int, TextPair]]) -> list[tuple[int, TextPair]]:
+    """One example per source: the first, with the references of all."""
     first: dict[str, tuple[int, TextPair]] = {}
     references: dict[str, dict[str, None]] = {}
-    for number, pair in examples:
+    for number, pair in pairs:
         first.setdefault(pair.source, (number, pair))
         references.setdefault(pair.source, {}).update(dict.fromkeys(pair.references))
     return [
-        (number, TextPair(source, pair.target, tuple(references[source]), pair.group))
+        (number, replace(pair, references=tuple(references[source])))
         for source, (number, pair) in first.items()
     ]
-
-
-def _truncated(
-    input_ids: list[list[int]],
-    sources: list[str],
-    targets: list[str],
-    task: Task,
-    encoder: TextEncoder,
-) -> list[bool]:
-    """Whether each input was cut: given room for one more token, a cut input takes it."""
-    cut = [False] * len(sources)
-    full = [i for i, tokens in enumerate(input_ids) if len(tokens) >= task.input_length]
-    if full:
-        longer = encoder.encode(
-            [sources[i] for i in full],
-            [targets[i] for i in full],
-            task.input_length + 1,
-            task.target_length,
-        )["input_ids"]
-        for i, tokens in zip(full, longer, strict=True):
-            cut[i] = len(tokens) > len(input_ids[i])
-    return cut
-
-
-@functools.lru_cache(maxsize=1)
-def _tasks_digest() -> str:
-    """Digest of the code that turns rows into texts."""
-    folder = Path(bench.tasks.__file__).parent
-    return digest(*(file.read_text("utf-8") for file in sorted(folder.rglob("*.py"))))
-
-
-def _features() -> datasets.Features:
-    """The columns of the stored layout."""
-    import datasets
-
-    return datasets.Features(
-        {
-            "input_ids": datasets.List(datasets.Value("int32")),
-            "labels": datasets.List(datasets.Value("int32")),
-            "length": datasets.Value("int32"),
-            "truncated": datasets.Value("bool"),
-            "source": datasets.Value("string"),
-            "target": datasets.Value("string"),
-            "references": datasets.List(datasets.Value("string")),
-            "group": datasets.Value("string"),
-            "row": datasets.Value("int64"),
-        }
-    )

@@ -1,1 +1,1 @@
-"""The frozen language models that prompts are tuned on."""
+"""Frozen language models that soft prompts are tuned on."""

@@ -1,65 +1,93 @@
-"""The frozen language model: what the harness asks of it, whatever its architecture."""
+"""Frozen language model: what the harness asks of it, whatever its architecture."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+import hashlib
+import inspect
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from bench.errors import ConfigError, ModelError
+from bench.method import IGNORED_LABEL, Batch, ModelOutput
+from bench.models.decoding import greedy
 from bench.models.dropout import use_frozen_dropout
-from bench.models.encoders import TokenEncoder
-from bench.models.info import Architecture, Precision
-from bench.protocol import IGNORED_LABEL, Batch, ModelOutput
 from bench.seeding import generator
+
+if TYPE_CHECKING:
+    from bench.models.loading import Architecture, Precision
 
 INITIAL_VOCABULARY = 5000
 """``P_init`` is drawn from the embeddings of the first so many token ids (published code)."""
 
 
-DTYPES: Mapping[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
+class TokenEncoder:
+    """Texts to token ids as an encoder-decoder reads them, without padding.
+
+    Its fingerprint names cached results.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if tokenizer.eos_token_id is None:
+            raise ModelError(
+                f"tokenizer {tokenizer.name_or_path!r} has no end-of-text token, which ends every "
+                "answer: set eos_token in its tokenizer_config.json"
+            )
+        self.tokenizer = tokenizer
+        self.end_id: int = tokenizer.eos_token_id
+        self.pad_id: int = tokenizer.pad_token_id
+        described = tokenizer.backend_tokenizer.to_str()
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+
+    def encode(
+        self, sources: list[str], targets: list[str], input_length: int, target_length: int
+    ) -> dict[str, list[list[int]]]:
+        """Ids of sources and targets, each with the end token, cut at the given lengths."""
+        read = self.tokenizer(sources, truncation=True, max_length=input_length)
+        written = self.tokenizer(targets, truncation=True, max_length=target_length)
+        return {"input_ids": read["input_ids"], "labels": written["input_ids"]}
 
 
 class FrozenLM(abc.ABC):
-    """A language model whose weights never change, with a soft prompt in front of its input."""
+    """Language model whose weights never change, with a soft prompt in front of its input."""
 
     architecture: ClassVar[Architecture]
     encoder_type: ClassVar[type[TokenEncoder]] = TokenEncoder
+    positions: int | None = None
+    """Most tokens of prompt, input and answer together; None: any number, as for T5."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
+    def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
         self.model = model.to(device).requires_grad_(False).eval()
+        self.device = device
         if device.type == "cpu":
             use_frozen_dropout(self.model)
         self.tokenizer = tokenizer
         self.encoder = self.encoder_type(tokenizer)
-        self.device = device
+        self.embedding: nn.Embedding = self.model.get_input_embeddings()
+        self.width = self.embedding.embedding_dim
+        self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
+        causal = self.architecture == "decoder-only"
+        given = GenerationConfig() if causal else self.model.generation_config
+        self.start_token: Any = given.decoder_start_token_id
+        self.first_token: int | None = given.forced_bos_token_id
+        # What else comes with a model, such as penalties, would be used where a call is silent.
+        self.model.generation_config = self._search()
         # As the weights were read, whatever precision they are rounded to later.
         first = self.embedding.weight.detach()[:INITIAL_VOCABULARY]
-        self._initial_vocabulary = first.to("cpu", torch.float32, copy=True)
+        self._initial_vocabulary: Tensor = first.to("cpu", torch.float32, copy=True)
 
     def store_weights_in(self, precision: Precision) -> None:
-        """Round the frozen weights to a precision, in which the model then computes.
-
-        Buffers, such as the frequencies of rotary positions, keep theirs; so does ``P_init``, so
-        that prompts of both precisions start at the same place.
-        """
+        """Round the weights; buffers, such as rotary frequencies, and ``P_init`` stay float32."""
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         for parameter in self.model.parameters():
-            parameter.data = parameter.data.to(DTYPES[precision])
-
-    @property
-    def width(self) -> int:
-        """``d``, the width of the embeddings."""
-        return int(self.embedding.embedding_dim)
-
-    @property
-    def embedding(self) -> nn.Embedding:
-        """The input embeddings, ``(V, d)``."""
-        return self.model.get_input_embeddings()  # type: ignore[operator, no-any-return]
+            parameter.data = parameter.data.to(dtype)
 
     def parameter_count(self) -> int:
         """Number of frozen parameters."""
@@ -68,12 +96,8 @@ class FrozenLM(abc.ABC):
     def initial_prompt(self, length: int, seed: int) -> Tensor:
         """``P_init`` ``(r, d)`` float32 on the CPU: embeddings of ``r`` distinct random token ids.
 
-        The same for every task of one (model, seed), as task vectors are differences to it
-        (Lester et al. 2021; published code: ``permutation(5000)[:r]``). Taken from the weights in
-        float32, so it is the same for every precision.
-
-        Raises:
-            ConfigError: the vocabulary has fewer than ``length`` tokens.
+        It depends on model and seed alone, as task vectors are differences to it (Lester et al.
+        2021; published code: ``permutation(5000)[:r]``).
         """
         candidates = len(self._initial_vocabulary)
         if length > candidates:
@@ -84,20 +108,8 @@ class FrozenLM(abc.ABC):
         ids = torch.randperm(candidates, generator=generator("initial prompt", seed))[:length]
         return self._initial_vocabulary[ids]
 
-    @property
-    def positions(self) -> int | None:
-        """Tokens that prompt, input and answer may have together; None: any number, as for T5."""
-        return None
-
     def require_room(self, length: int) -> None:
-        """Refuse what the model was not made for; learned positions would fail in obscure ways.
-
-        Args:
-            length: tokens of prompt, input and answer together.
-
-        Raises:
-            ModelError: they are more than the model takes.
-        """
+        """Refuse more tokens of prompt, input and answer together than the model has positions."""
         if self.positions is not None and length > self.positions:
             raise ModelError(
                 f"prompt, input and answer have {length} tokens together, the model takes "
@@ -113,15 +125,31 @@ class FrozenLM(abc.ABC):
         """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input."""
 
     @abc.abstractmethod
-    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
-        """Answers to the inputs of a batch, at most ``max_tokens`` long each.
+    def read(self, prompt: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What decoding starts from, one entry per row in each tensor."""
 
-        Args:
-            prompt: ``(B, r, d)`` or ``(1, r, d)``.
-            batch: its labels are not read.
-            max_tokens: at least one.
-            beams: of the search; 1: greedy.
+    def generation_inputs(self, rows: dict[str, Tensor]) -> dict[str, Any]:
+        """Rows of :meth:`read` as ``generate`` takes them."""
+        return {**rows}
+
+    @abc.abstractmethod
+    def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
+        """Scores ``(n, V)`` of what follows ``tokens`` ``(n, 1)``, or what was read if None.
+
+        It changes ``rows`` and ``cache``.
         """
+
+    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
+        """Answers to the inputs of a batch, greedy for one beam; its labels are not read."""
+        with self.inference():
+            rows = self.read(prompt, batch)
+            self.require_room(rows["attention_mask"].shape[1] + max_tokens)
+            cache = self._empty_cache() if beams == 1 else None
+            if cache is not None:
+                return self.decode(greedy(self, rows, cache, max_tokens))
+            search = self._search(max_new_tokens=max_tokens, num_beams=beams)
+            inputs = self.generation_inputs(rows)
+            return self.decode(self.model.generate(**inputs, generation_config=search))
 
     def decode(self, ids: Tensor) -> list[str]:
         """Answers as text, without special tokens and outer white space."""
@@ -133,50 +161,53 @@ class FrozenLM(abc.ABC):
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Within it: no gradients and no dropout; the former mode is restored afterwards."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.model.train(was_training)
+        """Within it: no gradients and no dropout."""
+        with self.training(False), torch.no_grad():
+            yield
 
     @contextmanager
-    def training(self) -> Iterator[None]:
-        """Within it the model's dropout is active, as in the published runs."""
-        was_training = self.model.training
-        self.model.train()
+    def training(self, active: bool = True) -> Iterator[None]:
+        """Within it the model's dropout is active; the former mode is restored afterwards."""
+        before = self.model.training
+        self.model.train(active)
         try:
             yield
         finally:
-            self.model.train(was_training)
+            self.model.train(before)
+
+    def _search(self, **options: int) -> GenerationConfig:
+        return GenerationConfig(
+            do_sample=False,
+            eos_token_id=self.encoder.end_id,
+            pad_token_id=self.encoder.pad_id,
+            decoder_start_token_id=self.start_token,
+            forced_bos_token_id=self.first_token,
+            **options,
+        )
+
+    def _empty_cache(self) -> Any:
+        """Cache that rows can leave; None for models with other states, such as state spaces."""
+        config = self.model.config.get_text_config(decoder=True)
+        cache = DynamicCache(config=config)
+        other = {type(layer) for layer in cache.layers} - {DynamicLayer, DynamicSlidingWindowLayer}
+        if "past_key_values" not in self.accepted or other:
+            return None
+        if self.model.config.is_encoder_decoder:
+            return EncoderDecoderCache(cache, DynamicCache(config=config))
+        return cache
 
 
 def prepend(prompt: Tensor, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Put the prompt in front of embedded inputs.
-
-    Args:
-        prompt: ``(B, r, d)`` or ``(1, r, d)``.
-        inputs: ``(B, L, d)``.
-        mask: ``(B, L)``.
-
-    Returns:
-        ``(B, r+L, d)`` embeddings in the type of ``inputs``, and ``(B, r+L)`` their mask, 1 over
-        the prompt.
-    """
+    """Put ``prompt`` ``(B or 1, r, d)`` in front of ``inputs`` ``(B, L, d)`` and their mask."""
     rows = inputs.shape[0]
     # Expanded first, so that the gradients of the rows are added up in the prompt's own type.
     prompt = prompt.expand(rows, -1, -1).to(inputs.dtype)
     ones = mask.new_ones(rows, prompt.shape[1])
-    return torch.cat([prompt, inputs], dim=1), torch.cat([ones, mask], dim=1)
+    return torch.cat([prompt, inputs], dim=1), torch.cat([ones, mask], dim=1)  # (B, r+L, …)
 
 
-def token_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the target tokens that count.
-
-    Args:
-        logits: ``(B, T, V)`` float32.
-        labels: ``(B, T)``, :data:`~bench.protocol.IGNORED_LABEL` on padding.
-    """
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL)
+def model_output(logits: Tensor, labels: Tensor, hidden: Tensor, mask: Tensor) -> ModelOutput:
+    """Scores ``(B, T, V)`` in float32 with their loss, a mean over all target tokens."""
+    logits = logits.float()
+    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL)
+    return ModelOutput(loss, logits, hidden, mask)

@@ -2,127 +2,147 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, ClassVar
+import hashlib
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from bench.errors import ModelError
-from bench.models.base import FrozenLM, prepend, token_cross_entropy
-from bench.models.decoding import greedy_loop
-from bench.models.encoders import CausalEncoder, TokenEncoder
-from bench.models.info import Architecture
-from bench.protocol import IGNORED_LABEL, Batch, ModelOutput
+from bench.errors import ConfigError, ModelError
+from bench.method import IGNORED_LABEL, Batch, ModelOutput
+from bench.models.base import FrozenLM, TokenEncoder, model_output, prepend
+
+MARK = "Label :"
+"""Stands between input and answer, as in the published runs; white space on both sides."""
+
+
+class CausalEncoder(TokenEncoder):
+    """Texts to token ids: the input ends with :data:`MARK`, the answer with the end of text.
+
+    An input that is too long loses the end of its source, never the mark. What the tokenizer puts
+    in front of every text (Llama's begin-of-text token) stays in front of the input, behind the
+    soft prompt; what it puts behind a text is left out. A tokenizer without padding pads with its
+    end of text, as padding is masked.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(tokenizer)
+        tokenizer.truncation_side = "right"
+        if tokenizer.pad_token_id is None:
+            self.pad_id = self.end_id
+        # Both as they stand within a text: a word may look different where a text begins.
+        whole: list[int] = tokenizer("a")["input_ids"]
+        self._beginning = whole[: whole.index(self._plain(["a"])[0][0])]
+        self._mark = self._behind("a", [f"a {MARK}"])[0]
+        parts = (self.fingerprint, MARK, self._beginning, self.end_id)
+        self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def encode(
+        self, sources: list[str], targets: list[str], input_length: int, target_length: int
+    ) -> dict[str, list[list[int]]]:
+        """Ids of sources with the mark and of targets with the end of text, cut to the lengths."""
+        room = input_length - len(self._beginning) - len(self._mark)
+        if room < 1:
+            raise ConfigError(
+                f"input_length: {input_length} tokens leave no room for an input beside the "
+                f"{input_length - room} around it; choose more"
+            )
+        read = self._plain(sources, truncation=True, max_length=room)
+        answers = self._behind(MARK, [f"{MARK} {target}" for target in targets])
+        return {
+            "input_ids": [[*self._beginning, *ids, *self._mark] for ids in read],
+            "labels": [[*ids[: target_length - 1], self.end_id] for ids in answers],
+        }
+
+    def _plain(self, texts: list[str], **options: Any) -> list[list[int]]:
+        encoded = self.tokenizer(texts, add_special_tokens=False, **options)
+        return encoded["input_ids"]  # type: ignore[no-any-return]
+
+    def _behind(self, start: str, texts: list[str]) -> list[list[int]]:
+        """Ids of what follows ``start`` in each of the texts, tokenised as part of the text."""
+        first, *whole = self._plain([start, *texts])
+        for text, ids in zip(texts, whole, strict=True):
+            if ids[: len(first)] != first:
+                raise ModelError(
+                    f"tokenizer {self.tokenizer.name_or_path!r} joins {start!r} with what follows "
+                    f"it in {text[:60]!r}: choose a tokenizer that splits at white space"
+                )
+        return [ids[len(first) :] for ids in whole]
 
 
 class DecoderOnlyLM(FrozenLM):
-    """A frozen ``AutoModelForCausalLM``.
+    """Frozen ``AutoModelForCausalLM``.
 
     A row is laid out as padding, prompt, input, answer, padding, so that all answers of a batch
-    begin in one column. Positions count the tokens of the row alone: what a row gives does not
+    begin in one column. Positions count the tokens of the row alone: results of a row do not
     depend on its padding.
     """
 
-    architecture: ClassVar[Architecture] = "decoder-only"
+    architecture: ClassVar[Literal["decoder-only"]] = "decoder-only"
     encoder_type: ClassVar[type[TokenEncoder]] = CausalEncoder
-    encoder: CausalEncoder
 
-    def __init__(self, model: nn.Module, tokenizer: Any, device: torch.device) -> None:
+    def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
         super().__init__(model, tokenizer, device)
-        _require_soft_prompts(model)
-        # What comes with a model (sampling, a penalty for repetition) is for chats, and would be
-        # taken over wherever a call leaves it open.
-        self.model.generation_config = self._decoding()
-        accepted = inspect.signature(self.model.forward).parameters
-        # A model without positions in its call takes them from the mask.
-        self._takes_positions = "position_ids" in accepted
-        self._takes_logits_to_keep = "logits_to_keep" in accepted
+        self.positions = getattr(self.model.config, "max_position_embeddings", None)
         self._require_unseen_padding()
 
-    @property
-    def positions(self) -> int | None:
-        return getattr(self.model.config, "max_position_embeddings", None)
-
     def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
-        read, mask = self._read(prompt, batch)  # (B, r+L, d), (B, r+L)
+        rows, length = self.read(prompt, batch), batch.labels.shape[1]
+        mask = rows["attention_mask"]  # (B, r+L)
         answered = batch.labels != IGNORED_LABEL  # (B, T)
         written = self.embed(batch.labels.masked_fill(~answered, self.encoder.pad_id))
-        length = batch.labels.shape[1]
         # Every token but the last is read too; the model says after each what comes next.
-        embeds = torch.cat([read, written[:, :-1]], dim=1)  # (B, r+L+T-1, d)
+        embeds = torch.cat([rows["inputs_embeds"], written[:, :-1]], dim=1)  # (B, r+L+T-1, d)
         seen = torch.cat([mask, answered[:, :-1].to(mask.dtype)], dim=1)
         self.require_room(seen.shape[1])
-        options: dict[str, Any] = {}
-        if self._takes_positions:
-            options["position_ids"] = (seen.cumsum(dim=1) - 1).clamp(min=0)
-        if self._takes_logits_to_keep:
-            options["logits_to_keep"] = length
+        options = self._options(seen, seen.shape[1], length)
         output = self.model(
-            inputs_embeds=embeds,
-            attention_mask=seen,
-            use_cache=False,
-            output_hidden_states=True,
-            **options,
+            inputs_embeds=embeds, use_cache=False, output_hidden_states=True, **options
         )
-        logits = output.logits[:, -length:].float()  # (B, T, V)
-        loss = token_cross_entropy(logits, batch.labels)
-        return ModelOutput(loss, logits, output.hidden_states[-1][:, : read.shape[1]], mask)
+        hidden = output.hidden_states[-1][:, : mask.shape[1]]
+        return model_output(output.logits[:, -length:], batch.labels, hidden, mask)
 
-    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
-        with self.inference():
-            read, mask = self._read(prompt, batch)
-            self.require_room(read.shape[1] + max_tokens)
-            ids = self.model.generate(  # type: ignore[operator]
-                inputs_embeds=read,
-                attention_mask=mask,
-                generation_config=self._decoding(max_new_tokens=max_tokens, num_beams=beams),
-                custom_generate=greedy_loop(self.model) if beams == 1 else None,
-            )
-        return self.decode(ids)
-
-    def _read(self, prompt: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Prompt and input, ``(B, r+L, d)`` with their mask ``(B, r+L)``, padded on the left."""
+    def read(self, prompt: Tensor, batch: Batch) -> dict[str, Tensor]:
         embeds, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
         order = mask.argsort(dim=1, stable=True)  # Padding first, the rest as it was.
         moved = embeds.gather(1, order.unsqueeze(-1).expand_as(embeds))
-        return moved, mask.gather(1, order)
+        return {"inputs_embeds": moved, "attention_mask": mask.gather(1, order)}
+
+    def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
+        if tokens is None:
+            read = {"inputs_embeds": rows.pop("inputs_embeds")}
+        else:
+            read = {"input_ids": tokens}
+            rows["attention_mask"] = F.pad(rows["attention_mask"], (0, 1), value=1)
+        mask = rows["attention_mask"]
+        options = self._options(mask, mask.shape[1] if tokens is None else 1, 1)
+        output = self.model(**read, past_key_values=cache, use_cache=True, **options)
+        return output.logits[:, -1]  # type: ignore[no-any-return]
+
+    def _options(self, mask: Tensor, read: int, kept: int) -> dict[str, Any]:
+        """Mask, positions of the last ``read`` tokens and number of scores, for ``forward``."""
+        options: dict[str, Any] = {"attention_mask": mask}
+        if "position_ids" in self.accepted:  # Other models take them from the mask.
+            options["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -read:]
+        if "logits_to_keep" in self.accepted:
+            options["logits_to_keep"] = kept
+        return options
 
     def _require_unseen_padding(self) -> None:
         """Refuse models that read padding in spite of the mask, such as RWKV."""
         ids = torch.arange(4, device=self.device).expand(2, -1)
         mask = torch.ones_like(ids)
         mask[0, 1:] = 0
-        rows = Batch(ids, mask, ids[:, :1])
-        row = Batch(ids[:1, :1], mask[:1, :1], ids[:1, :1])
-        prompt = self.embed(ids[:1, :1])
+        padded = Batch(ids, mask, ids[:, :1])
+        alone = Batch(ids[:1, :1], mask[:1, :1], ids[:1, :1])
         with self.inference():
-            beside, alone = (self.run(prompt, batch).logits[0] for batch in (rows, row))
-        # Far above the noise of 32-bit floats, far below what a token read in vain does.
-        if (beside - alone).abs().max() > 1e-2 * alone.abs().max():
+            first, second = (
+                self.run(self.embed(ids[:1, :1]), b).logits[0] for b in (padded, alone)
+            )
+        # Far above the noise of 32-bit floats, far below the effect of a token that is read.
+        if (first - second).abs().max() > 1e-2 * second.abs().max():
             raise ModelError(
                 f"{type(self.model).__name__} reads padding, so that the rest of its batch would "
                 "change what a row gives: choose another model"
             )
-
-    def _decoding(self, **options: int) -> Any:
-        """How answers are found: without sampling, up to the end of text."""
-        from transformers import GenerationConfig
-
-        return GenerationConfig(
-            do_sample=False,
-            use_cache=True,
-            eos_token_id=self.encoder.end_id,
-            pad_token_id=self.encoder.pad_id,
-            **options,
-        )
-
-
-def _require_soft_prompts(model: Any) -> None:
-    """Refuse models whose ``generate`` starts from token ids only, such as CTRL and Falcon-H1."""
-    accepted = inspect.signature(model.prepare_inputs_for_generation).parameters
-    if "inputs_embeds" not in accepted:
-        raise ModelError(
-            f"{type(model).__name__} cannot write behind a soft prompt, as it generates from token "
-            "ids only: choose another model"
-        )

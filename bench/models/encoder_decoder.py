@@ -2,78 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
 
-from bench.models.base import FrozenLM, prepend, token_cross_entropy
-from bench.models.decoding import greedy_loop
-from bench.models.info import Architecture
-from bench.protocol import Batch, ModelOutput
+from bench.method import Batch, ModelOutput
+from bench.models.base import FrozenLM, model_output, prepend
 
-ENCODED_AT_ONCE = {"cpu": 2048}
+ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 """Positions that the encoder reads in one pass when answers are written, by device.
 
-A larger pass is slower on a CPU: its intermediate results come fresh from the operating system,
-which took a fifth of the time of 32 rows of 332 positions of t5-small.
+Larger passes are slower on a CPU: memory that comes fresh from the operating system for their
+intermediate results took a fifth of the time of 32 rows of 332 positions of t5-small.
 """
-
-ENCODED_AT_ONCE_ELSEWHERE = 16384
-"""The same on other devices, which small passes would leave idle."""
 
 
 class EncoderDecoderLM(FrozenLM):
-    """A frozen ``AutoModelForSeq2SeqLM``."""
+    """Frozen ``AutoModelForSeq2SeqLM``."""
 
-    architecture: ClassVar[Architecture] = "encoder-decoder"
+    architecture: ClassVar[Literal["encoder-decoder"]] = "encoder-decoder"
 
     def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
         inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
         output = self.model(
             inputs_embeds=inputs,
             attention_mask=mask,
-            decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(batch.labels),  # type: ignore[operator]
+            decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(batch.labels),
             use_cache=False,
         )
-        logits = output.logits.float()  # (B, T, V)
-        loss = token_cross_entropy(logits, batch.labels)
-        return ModelOutput(loss, logits, output.encoder_last_hidden_state, mask)
+        return model_output(output.logits, batch.labels, output.encoder_last_hidden_state, mask)
 
-    def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
-        with self.inference():
-            inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
-            ids = self.model.generate(  # type: ignore[operator]
-                encoder_outputs=self._encode(inputs, mask),
-                attention_mask=mask,
-                max_new_tokens=max_tokens,
-                do_sample=False,
-                num_beams=beams,
-                custom_generate=greedy_loop(self.model) if beams == 1 else None,
-            )
-        return self.decode(ids)
+    def read(self, prompt: Tensor, batch: Batch) -> dict[str, Tensor]:
+        inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
+        return {"states": self._encode(inputs, mask), "attention_mask": mask}
 
-    def _encode(self, inputs: Tensor, mask: Tensor) -> Any:
-        """What the encoder gives for ``(B, r+L, d)``, in parts of rows that follow each other.
+    def generation_inputs(self, rows: dict[str, Tensor]) -> dict[str, Any]:
+        encoded = BaseModelOutput(rows["states"])
+        return {"encoder_outputs": encoded, "attention_mask": rows["attention_mask"]}
 
-        Each part is as wide as its own longest row. Rows that are sorted by length, as those of
-        an evaluation are, so cost the encoder hardly any padding, however many are answered at
-        once.
-        """
-        from transformers.modeling_outputs import BaseModelOutput
+    def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
+        if tokens is None:
+            tokens = torch.full((len(rows["states"]), 1), self.start_token, device=self.device)
+        inputs = self.generation_inputs(rows) | {"past_key_values": cache, "use_cache": True}
+        output = self.model(decoder_input_ids=tokens, **inputs)
+        return output.logits[:, -1]  # type: ignore[no-any-return]
 
-        encoder = self.model.get_encoder()  # type: ignore[operator]
-        most = ENCODED_AT_ONCE.get(self.device.type, ENCODED_AT_ONCE_ELSEWHERE)
-        lengths = mask.sum(dim=1).tolist()
-        states: list[Tensor] = []
-        start = 0
-        while start < len(lengths):
-            end = start + max(1, most // max(lengths[start:]))
-            width = max(lengths[start:end])
-            state = encoder(
-                inputs_embeds=inputs[start:end, :width], attention_mask=mask[start:end, :width]
-            ).last_hidden_state
-            states.append(F.pad(state, (0, 0, 0, mask.shape[1] - width)))
-            start = end
-        return BaseModelOutput(last_hidden_state=torch.cat(states))
+    def _encode(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """Encode ``(B, r+L, d)`` in parts of consecutive rows, each as wide as its longest row."""
+        encoder, length = self.model.get_encoder(), mask.shape[1]
+        rows = max(1, ENCODED_AT_ONCE.get(self.device.type, ENCODED_AT_ONCE["cuda"]) // length)
+        states = []
+        for part, seen in zip(torch.split(inputs, rows), torch.split(mask, rows), strict=True):
+            width = int(seen.sum(dim=1).max())
+            output = encoder(inputs_embeds=part[:, :width], attention_mask=seen[:, :width])
+            states.append(F.pad(output.last_hidden_state, (0, 0, 0, length - width)))
+        return torch.cat(states)

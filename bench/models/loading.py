@@ -1,243 +1,96 @@
-"""Find, describe and load a frozen language model: a bundled one, a local folder, or a hub id."""
+"""Find, describe and load a frozen language model: bundled, in a local folder, or on the hub."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.errors import ModelError, one_line
-from bench.models.base import FrozenLM
-from bench.models.catalog import BUNDLED, auto_class
-from bench.models.hub import COMMIT, commit_of
-from bench.models.info import (
-    Architecture,
-    ModelInfo,
-    Precision,
-    digest_of,
-    folder_name,
-    is_folder_name,
+from bench.errors import ConfigError, ModelError, one_line
+from bench.files import file_digest
+
+if TYPE_CHECKING:
+    from bench.models.base import FrozenLM
+
+Architecture = Literal["encoder-decoder", "decoder-only"]
+Precision = Literal["float32", "bf16"]
+"""Type of the frozen weights; what is trained is float32 in any case."""
+
+HERE = Path(__file__).parent
+FILES = (
+    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("spiece.model", "tokenizer.model"),
 )
-
-T = TypeVar("T")
-
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
-TEXT_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.model",
-)
+"""Files that decide what a model computes; others may change freely."""
 
 
 @dataclass(frozen=True)
-class Location:
-    """Where transformers shall load from: a folder, or a hub id with its revision."""
+class ModelInfo:
+    """What records and captions say of a model; a bundled one is too small for comparisons.
 
-    source: str
-    revision: str = "main"
-
-
-def describe(name: str, tokenizer: str | None = None) -> ModelInfo:
-    """Say what a model is, without loading its weights.
-
-    Args:
-        name: bundled name, folder, or hub id (``id`` or ``id@revision``).
-        tokenizer: folder or hub id of another tokenizer; None: the model's own.
-
-    Raises:
-        ModelError: there is no such model, its configuration cannot be read, or the tokenizer
-            is not pinned.
+    The digest is that of configuration, weights and tokenizer, or of the hub commit. The name of a
+    folder follows :func:`folder_name`.
     """
-    bundled = BUNDLED.get(name)
-    if bundled is not None:
-        if tokenizer is not None:
-            raise ModelError(
-                f"model {name!r} is bundled with its own tokenizer: leave out the other"
-            )
-        return ModelInfo(name, bundled.digest(), bundled.architecture, True, bundled.note)
-    location = _pin(name, _locate(name))
-    config = _config(name, location)
-    digest = _digest(location)
-    note = ""
-    if tokenizer is not None:
-        place = _locate(tokenizer)
-        if _is_folder(place):
-            other = _folder_digest(Path(place.source))
-        elif COMMIT.fullmatch(place.revision):
-            other = f"{place.source}@{place.revision}"
-        else:
-            raise ModelError(
-                f"tokenizer {tokenizer!r}: give a folder, or a hub id with its commit as ID@COMMIT"
-            )
-        digest = digest_of([("model", digest.encode()), ("tokenizer", other.encode())])
-        note = f"with the tokenizer {_clear_name(tokenizer, place)}"
-    shown = _clear_name(name, location)
-    return ModelInfo(shown, digest, _architecture(name, config), False, note)
+
+    name: str
+    digest: str
+    architecture: Architecture
+    bundled: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class BundledModel:
+    """Model in the package; all of them use the tokenizer of ``tiny``."""
+
+    path: Path
+    architecture: Architecture
+    note: str
+
+
+_WORLD = "pretrained on the sample world"
+BUNDLED = {
+    "tiny": BundledModel(HERE / "tiny", "encoder-decoder", f"tiny T5 {_WORLD}"),
+    "tiny-llama": BundledModel(HERE / "tiny-llama", "decoder-only", f"tiny Llama {_WORLD}"),
+}
+
+
+def describe(name: str) -> ModelInfo:
+    """What a bundled model, folder or hub id (``id@revision``) is, without loading its weights."""
+    architecture = architecture_of(name)
+    if bundled := BUNDLED.get(name):
+        files = {*bundled.path.iterdir(), *(HERE / "tiny").glob("*token*.json")}
+        digest = _digest((path.name, path.read_bytes()) for path in files)
+        return ModelInfo(name, digest, architecture, True, bundled.note)
+    source, commit = _locate(name)
+    if commit is not None:
+        digest = _digest([("hub", source.encode()), ("commit", commit.encode())])
+        return ModelInfo(name, digest, architecture, False, "")
+    found = [path for pattern in FILES for path in Path(source).glob(pattern)]
+    digest = _digest((path.name, bytes.fromhex(file_digest(path))) for path in found)
+    return ModelInfo(folder_name(name), digest, architecture, False, "")
 
 
 def architecture_of(name: str) -> Architecture:
-    """Which adapter runs a model; reads no more than its configuration.
-
-    Args:
-        name: as for :func:`describe`.
-
-    Raises:
-        ModelError: there is no such model, its configuration cannot be read, or no adapter runs it.
-    """
-    bundled = BUNDLED.get(name)
-    if bundled is not None:
-        return bundled.architecture
-    return _architecture(name, _config(name, _pin(name, _locate(name))))
-
-
-def load(
-    name: str,
-    device: str = "cpu",
-    tokenizer: str | None = None,
-    precision: Precision = "float32",
-) -> FrozenLM:
-    """Load a frozen model in evaluation mode.
-
-    Args:
-        name: as for :func:`describe`.
-        device: as torch names it.
-        tokenizer: as for :func:`describe`.
-        precision: of the weights; they are read in float32 and then rounded.
-
-    Raises:
-        ModelError: it cannot be read, or its architecture is not supported.
-    """
-    import torch
-
-    from bench.models.decoder_only import DecoderOnlyLM
-    from bench.models.encoder_decoder import EncoderDecoderLM
-
-    architecture = describe(name, tokenizer).architecture
-    bundled = BUNDLED.get(name)
-    if bundled is not None:
-        module, words = bundled.load()
-    else:
-        module, words = _load_pretrained(name, _pin(name, _locate(name)), tokenizer, architecture)
-    adapter = DecoderOnlyLM if architecture == "decoder-only" else EncoderDecoderLM
-    model = adapter(module, words, torch.device(device))
-    model.store_weights_in(precision)
-    return model
-
-
-def _load_pretrained(
-    name: str, location: Location, tokenizer: str | None, architecture: Architecture
-) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    module = _reading(
-        name,
-        "weights",
-        lambda: auto_class(architecture).from_pretrained(
-            location.source,
-            revision=location.revision,
-            use_safetensors=True,
-            trust_remote_code=False,  # Left open, transformers asks the user.
-            dtype=torch.float32,
-        ),
-    )
-    words_from = location if tokenizer is None else _locate(tokenizer)
-    words = _reading(
-        tokenizer or name,
-        "tokenizer",
-        lambda: AutoTokenizer.from_pretrained(
-            words_from.source,
-            revision=words_from.revision,
-            use_fast=True,
-            trust_remote_code=False,
-        ),
-    )
-    _require_words(tokenizer or name, words)
-    if len(words) > module.get_input_embeddings().num_embeddings:
-        raise ModelError(
-            f"model {name!r}: its tokenizer has {len(words)} entries, its embeddings only "
-            f"{module.get_input_embeddings().num_embeddings}; give the model its own tokenizer"
-        )
-    return module, words
-
-
-def _require_words(name: str, words: Any) -> None:
-    """Refuse a tokenizer that is of no use; without its files transformers makes an empty one."""
-    if not words.is_fast:
-        raise ModelError(
-            f"model {name!r}: transformers has no fast tokenizer for it ({type(words).__name__}); "
-            "give a folder with a tokenizer.json by --tokenizer"
-        )
-    ids = words("0 1", add_special_tokens=False)["input_ids"]
-    if not ids or words.unk_token_id in ids:
-        raise ModelError(
-            f"model {name!r}: its tokenizer cannot write '0 1'; the folder seems to lack "
-            "tokenizer.json: save the tokenizer there with save_pretrained, or give one by "
-            "--tokenizer"
-        )
-
-
-def _locate(name: str) -> Location:
-    """Tell a folder from a hub id; anything that looks like a path must exist."""
-    path = Path(name).expanduser()
-    source, _, revision = name.partition("@")  # A revision may have slashes, as refs/pr/2.
-    if path.is_dir():
-        return Location(str(path))
-    looks_like_path = is_folder_name(name) or source.count("/") > 1 or path.is_file()
-    if looks_like_path:
-        raise ModelError(
-            f"no model folder at {name!r}: give a folder with config.json and safetensors weights, "
-            f"a hub id such as google-t5/t5-base, or one of {', '.join(sorted(BUNDLED))}"
-        )
-    return Location(source, revision or "main")
-
-
-def _pin(name: str, location: Location) -> Location:
-    """The same place at the commit that a revision of the hub stands for."""
-    if _is_folder(location):
-        return location
-    commit = _reading(name, "commit", lambda: commit_of(location.source, location.revision))
-    return Location(location.source, commit)
-
-
-def _clear_name(name: str, location: Location) -> str:
-    """The name, which tells by itself whether it is a folder or a hub id."""
-    return folder_name(name) if _is_folder(location) else name
-
-
-def _is_folder(location: Location) -> bool:
-    return Path(location.source).is_dir()
-
-
-def _config(name: str, location: Location) -> Any:
+    """Which adapter runs a model; reads no more than its configuration."""
+    if name in BUNDLED:
+        return BUNDLED[name].architecture
     from transformers import AutoConfig
-
-    if _is_folder(location) and not (Path(location.source) / "config.json").is_file():
-        raise ModelError(
-            f"model {name!r}: the folder has no config.json; save the model there with "
-            "save_pretrained"
-        )
-    return _reading(
-        name,
-        "configuration",
-        lambda: AutoConfig.from_pretrained(
-            location.source, revision=location.revision, trust_remote_code=False
-        ),
-    )
-
-
-def _architecture(name: str, config: Any) -> Architecture:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+    source, commit = _locate(name)
+    if commit is None and not (Path(source) / "config.json").is_file():
+        raise ModelError(
+            f"model {name!r}: the folder has no config.json; save it there by save_pretrained"
+        )
+    with _reading(name, "configuration"):
+        config = AutoConfig.from_pretrained(source, revision=commit, trust_remote_code=False)
     if getattr(config, "is_encoder_decoder", False):
         return "encoder-decoder"
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
@@ -246,49 +99,128 @@ def _architecture(name: str, config: Any) -> Architecture:
     if causal is None or causal not in stated:
         raise ModelError(
             f"model {name!r} is no language model that writes text "
-            f"({', '.join(filter(None, stated)) or config.model_type}): give a T5-type model, or a "
-            "causal one such as Llama"
+            f"({', '.join(filter(None, stated)) or config.model_type}): give one as T5 or Llama"
         )
     return "decoder-only"
 
 
-def _digest(location: Location) -> str:
-    if _is_folder(location):
-        return _folder_digest(Path(location.source))
-    commit = location.revision
-    return digest_of([("hub", location.source.encode()), ("commit", commit.encode())])
+def load(name: str, device: str = "cpu", precision: Precision = "float32") -> FrozenLM:
+    """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers.utils import logging
+
+    from bench.models.decoder_only import DecoderOnlyLM
+    from bench.models.encoder_decoder import EncoderDecoderLM
+
+    logging.disable_progress_bar()
+    causal = architecture_of(name) == "decoder-only"
+    source, commit = _locate(name)
+    # Left open, transformers asks the user whether to run code of the model.
+    options: dict[str, Any] = {"revision": commit, "trust_remote_code": False}
+    with _reading(name, "weights"):
+        module = (AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM).from_pretrained(
+            source, use_safetensors=True, dtype=torch.float32, **options
+        )
+    with _reading(name, "tokenizer"):
+        folder = HERE / "tiny" if name in BUNDLED else source
+        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
+    _require_words(name, tokenizer, module.get_input_embeddings().num_embeddings)
+    adapter = DecoderOnlyLM if causal else EncoderDecoderLM
+    model = adapter(module, tokenizer, torch.device(device))
+    model.store_weights_in(precision)
+    return model
 
 
-def _folder_digest(folder: Path) -> str:
-    """Digest of the files that decide what a model computes; others may change freely."""
-    parts = []
-    for pattern in (*WEIGHT_FILES, *TEXT_FILES):
-        for path in sorted(folder.glob(pattern)):
-            parts.append((path.name, _file_digest(path)))
-    return digest_of(parts)
+def usable_device(name: str) -> str:
+    """Device as torch names it; for ``auto`` a GPU, or the CPU where there is none."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device: {name!r} cannot be used here "
+            f"({str(error).splitlines()[0].partition('.')[0]}); choose auto, cpu or cuda"
+        ) from error
+    return name
 
 
-def _file_digest(path: Path) -> bytes:
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 22):
-            total.update(chunk)
-    return total.digest()
+def folder_name(folder: str) -> str:
+    """Folder as the user named it, so that it cannot be taken for a hub id."""
+    return folder if is_folder_name(folder) else f"./{folder}"
 
 
-def _reading(name: str, part: str, action: Callable[[], T]) -> T:
+def is_folder_name(name: str) -> bool:
+    """Whether this can only be a path: no hub id begins so."""
+    return name.startswith((".", "/", "~"))
+
+
+def _locate(name: str) -> tuple[str, str | None]:
+    """Folder and None, or hub id and commit; what looks like a path must exist."""
+    path = BUNDLED[name].path if name in BUNDLED else Path(name).expanduser()
+    if path.is_dir():
+        return str(path), None
+    source, _, revision = name.partition("@")  # A revision may have slashes, as refs/pr/2.
+    if is_folder_name(name) or source.count("/") > 1 or path.is_file():
+        raise ModelError(
+            f"no model folder at {name!r}: give a folder with config.json and safetensors weights, "
+            f"a hub id such as google-t5/t5-base, or one of {', '.join(sorted(BUNDLED))}"
+        )
+    with _reading(name, "commit"):
+        return source, _commit(source, revision or "main")
+
+
+@functools.cache
+def _commit(source: str, revision: str) -> str:
+    """Commit of a hub revision, asked for once, so that a process describes and loads one.
+
+    A file is fetched under the name of the revision, so that the cache knows it without the hub.
+    """
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub import hf_hub_download
+
+    # The cache keeps a file as .../snapshots/<commit>/<file>.
+    return Path(hf_hub_download(source, "config.json", revision=revision)).parent.name
+
+
+def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
+    """SHA-256 over named byte strings, independent of their order."""
+    total = sha256()
+    for name, data in sorted(parts):
+        total.update(name.encode() + b"\0" + sha256(data).digest())
+    return total.hexdigest()
+
+
+def _require_words(name: str, tokenizer: Any, embeddings: int) -> None:
+    """Refuse a tokenizer that is of no use; without its files transformers makes an empty one."""
+    ids = tokenizer("0 1", add_special_tokens=False)["input_ids"]
+    fault = ""
+    if not tokenizer.is_fast:
+        fault = f"transformers has no fast tokenizer for it ({type(tokenizer).__name__})"
+    elif not ids or tokenizer.unk_token_id in ids:
+        fault = "its tokenizer cannot write '0 1'; the folder seems to lack tokenizer.json"
+    elif len(tokenizer) > embeddings:
+        fault = f"its tokenizer has {len(tokenizer)} entries, its embeddings only {embeddings}"
+    if fault:
+        raise ModelError(f"model {name!r}: {fault}; save its tokenizer there by save_pretrained")
+
+
+@contextmanager
+def _reading(name: str, part: str) -> Iterator[None]:
     """Turn whatever a loader throws at unreadable files into one line."""
     import huggingface_hub.utils.logging as hub_logging
-    from huggingface_hub.errors import HfHubHTTPError
     from safetensors import SafetensorError
 
-    expected = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
     hub_logging.set_verbosity_error()
+    files = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
     try:
-        return action()
-    except (*expected, SafetensorError, HfHubHTTPError, json.JSONDecodeError) as error:
-        reason = one_line(error)[:200]
+        yield
+    except files as error:
         raise ModelError(
-            f"model {name!r}: its {part} cannot be read ({reason}); give a complete local folder, "
-            f"a hub id that is cached or reachable, or a bundled one ({', '.join(sorted(BUNDLED))})"
+            f"model {name!r}: its {part} cannot be read ({one_line(error)[:200]}); give a complete "
+            f"folder, a hub id that is cached or reachable, or one of {', '.join(sorted(BUNDLED))}"
         ) from error

@@ -1,145 +1,259 @@
-"""The statistics of tables, on plain numbers.
+"""Bootstrap over test rows, bootstrap over targets and seeds, and tests over several methods.
 
-Bootstrap intervals are percentile intervals (Efron and Tibshirani 1993, chapter 13). The tests over
-tasks are scipy's. Everything random is drawn from a generator that the caller seeds.
+Draws are seeded by their purpose alone (a task, or a row of the transfer table): all runs of a task
+are scored on equal resamples, and can be subtracted draw by draw.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-import statistics
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.errors import BenchError, RecordError
+from bench.predictions import Prediction, load_predictions
+from bench.record import Record
+from bench.tasks.metrics import METRICS, UNPARSABLE, parse_number
+
 Array: TypeAlias = npt.NDArray[np.float64]
+Statistic: TypeAlias = Callable[[Array], Array]
+"""From counts ``(draws, units)`` to percentages ``(draws,)``."""
+
+Resampled: TypeAlias = tuple[tuple[int | str, ...], Statistic]
+"""What is drawn (rows, or groups of rows that are judged together), and the metric."""
 
 LEVEL = 0.95
-"""Of all intervals."""
-
 ALPHA = 0.05
-"""Adjusted p-values below it are called significant."""
-
 RESAMPLES = 10_000
-"""Draws of every bootstrap."""
+BLOCK = 2**22
+"""Most numbers of an array of draws and units."""
 
-_BLOCK = 2**22
-"""Most draws that are held at once."""
-
-_ROUNDING = 1e-9
-"""Percentage points that two ways to sum the same scores may differ by."""
+ROUNDING = 1e-9
+"""Percentage points by which two sums of the same scores may differ."""
 
 
-def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (divisor n - 1); None for a single value."""
-    mean = math.fsum(values) / len(values)
-    return mean, statistics.stdev(values) if len(values) > 1 else None
+class Bootstrap:
+    """Resampled test scores of runs, from their stored predictions.
+
+    Attributes:
+        warnings: one line per run whose predictions cannot be used.
+    """
+
+    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
+        self.folder = folder
+        self.records = {record.id: record for record in records}
+        self.warnings: list[str] = []
+        self._draws: dict[tuple[frozenset[str], str], dict[str, Array]] = {}
+
+    def draws(self, ids: Iterable[str], metric: str) -> Mapping[str, Array]:
+        """Scores of all resamples by run id, for runs of one task that have predictions."""
+        key = (frozenset(ids), metric)
+        if key not in self._draws:
+            if len(self._draws) == 64:
+                self._draws.pop(next(iter(self._draws)))
+            found = {id: own for id in sorted(key[0]) if (own := self._load(id, metric))}
+            units = next((units for units, _ in found.values()), ())
+            blocks: dict[str, list[Array]] = {i: [] for i, own in found.items() if own[0] == units}
+            if units:
+                generator = seeded(self.records[min(found)].run.task)
+                for counts in resample_counts(len(units), generator):
+                    for id, block in blocks.items():
+                        block.append(found[id][1](counts))
+            self._draws[key] = {id: np.concatenate(block) for id, block in blocks.items()}
+        return self._draws[key]
+
+    def _load(self, id: str, metric: str) -> Resampled | None:
+        record = self.records[id]
+        stored = record.scores.test.get(metric) if record.scores else None
+        if record.predictions is None or stored is None:
+            return None
+        try:
+            predictions = load_predictions(self.folder, record)
+            found = resampled_metric(predictions.examples, predictions.scorers, metric)
+            if found is not None:
+                score = found[1](np.ones((1, len(found[0]))))[0]
+                if not math.isclose(score, stored, abs_tol=1e-6):
+                    raise RecordError(
+                        f"the predictions of {record.file_name} give {metric} {score:.4f}, the "
+                        f"record says {stored:.4f}: not used; run again"
+                    )
+        except BenchError as error:
+            if str(error) not in self.warnings:
+                self.warnings.append(str(error))
+            return None
+        return found
+
+
+def resampled_metric(
+    examples: Sequence[Prediction], scorers: Sequence[str], metric: str
+) -> Resampled | None:
+    """A metric of any resample of the examples; None for those that no table compares."""
+    scorer = next((name for name in scorers if metric in METRICS[name].outputs), "")
+    grouped = bool(scorer) and METRICS[scorer].grouped
+    if not scorer or metric in ("spearmanr", "f1_multiclass") or (grouped and metric != "f1"):
+        return None
+    answers = [example.prediction.strip() for example in examples]
+    references = [tuple(example.references) for example in examples]
+    firsts = [texts[0] for texts in references]
+    pairs = list(zip(answers, references, strict=True))
+    right = np.array([answer in texts for answer, texts in pairs], float)
+    units: tuple[int | str, ...] = tuple(example.row for example in examples)
+    if metric == "accuracy":
+        return units, _mean(right)
+    if metric == "f1" and scorer != "squad":
+        hits = right * np.array([answer == "1" for answer in answers])
+        sums = np.stack([2 * hits, 2 * hits + 1 - right], axis=1)
+        if grouped:
+            groups = [str(example.group) for example in examples]
+            units = tuple(dict.fromkeys(groups))
+            sums = _one_hot(groups, [*map(str, units)]).T @ sums
+        return units, lambda counts: 100 * _ratio(*(counts @ sums).T)
+    if metric == "matthews_correlation":
+        classes = sorted({*answers, *firsts})
+        return units, _matthews(_one_hot(answers, classes), _one_hot(firsts, classes), right)
+    if metric == "pearson":
+        return units, _pearson(_numbers(answers), _numbers(firsts))
+    if metric == "bleu":
+        return units, _bleu(pairs)
+    return units, _mean(np.array([_alone(scorer, *pair)[metric] / 100 for pair in pairs]))
+
+
+@functools.lru_cache(maxsize=2**16)
+def _alone(scorer: str, answer: str, references: tuple[str, ...]) -> Mapping[str, float]:
+    return METRICS[scorer].compute([answer], [references])
+
+
+def _one_hot(texts: Sequence[str], classes: Sequence[str]) -> Array:
+    return np.array([[text == name for name in classes] for text in texts], float)
+
+
+def _numbers(texts: Iterable[str]) -> Array:
+    parsed = map(parse_number, texts)
+    return np.array([UNPARSABLE if number is None else number for number in parsed])
+
+
+def _mean(values: Array) -> Statistic:
+    return lambda counts: 100 * (counts @ values) / counts.sum(axis=1)
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """Their ratio; 0 where the denominator is 0."""
+    return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+
+
+def _matthews(given: Array, wanted: Array, right: Array) -> Statistic:
+    """Matthews correlation of any number of classes (Gorodkin 2004)."""
+
+    def statistic(counts: Array) -> Array:
+        size, left, other = counts.sum(axis=1), counts @ given, counts @ wanted
+        covariance = (counts @ right) * size - (left * other).sum(axis=1)
+        spread = (size**2 - (left**2).sum(axis=1)) * (size**2 - (other**2).sum(axis=1))
+        return 100 * _ratio(covariance, np.sqrt(spread))
+
+    return statistic
+
+
+def _pearson(answers: Array, references: Array) -> Statistic:
+    """Pearson correlation; 0 where one side is constant."""
+    left, right = (side - side.mean() for side in (answers, references))
+    left, right = (side / max(1.0, np.abs(side).max()) for side in (left, right))
+    sums = np.stack([left, right, left**2, right**2, left * right], axis=1)
+
+    def statistic(counts: Array) -> Array:
+        x, y, xx, yy, xy = (counts @ sums / counts.sum(axis=1, keepdims=True)).T
+        spread = np.where(np.minimum(xx - x**2, yy - y**2) > 1e-14, (xx - x**2) * (yy - y**2), 0)
+        return 100 * np.clip(_ratio(xy - x * y, np.sqrt(spread)), -1, 1)
+
+    return statistic
+
+
+def _bleu(pairs: Sequence[tuple[str, tuple[str, ...]]]) -> Statistic:
+    """Corpus BLEU from n-gram counts per row (Post 2018), with sacrebleu's smoothing ``exp``."""
+    from sacrebleu.metrics import BLEU
+
+    scorer, rows = BLEU(force=True), []
+    for answer, texts in pairs:
+        own = scorer.corpus_score([answer], [[text] for text in texts])
+        rows.append([*own.counts, *own.totals, own.sys_len, own.ref_len])
+    sums, orders = np.array(rows, float), scorer.max_ngram_order
+
+    def statistic(counts: Array) -> Array:
+        drawn = counts @ sums
+        matches, totals = drawn[:, :orders], drawn[:, orders:-2]
+        none = matches == 0
+        precision = _ratio(np.where(none, 0.5 ** none.cumsum(axis=1), matches), totals)
+        possible = (totals > 0).all(axis=1) & ~none.all(axis=1)
+        logarithm = np.log(np.where(possible[:, None], precision, 1)).mean(axis=1)
+        brevity = np.minimum(0, 1 - _ratio(drawn[:, -1], drawn[:, -2]))
+        return np.where(possible, np.minimum(100, 100 * np.exp(logarithm + brevity)), 0)
+
+    return statistic
+
+
+def seeded(purpose: str) -> np.random.Generator:
+    """The generator of all draws for one purpose."""
+    return np.random.default_rng([0, zlib.crc32(purpose.encode())])
 
 
 def resample_counts(
-    units: int, resamples: int, generator: np.random.Generator
-) -> Iterator[npt.NDArray[np.int64]]:
-    """How often each unit is drawn, resample by resample, in blocks of limited size.
-
-    Args:
-        units: that are drawn with replacement, as many as there are.
-        resamples: number of resamples in all.
-        generator: the same state gives the same draws.
-
-    Yields:
-        ``(b, units)``; the ``b`` add up to ``resamples``.
-    """
-    step = max(1, _BLOCK // units)
+    units: int, generator: np.random.Generator, resamples: int = RESAMPLES
+) -> Iterator[Array]:
+    """How often each unit is drawn, ``(block, units)``, in blocks of limited size."""
+    step = max(1, BLOCK // units)
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
-        drawn = generator.integers(0, units, (size, units))
-        drawn += np.arange(0, size * units, units)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units)
+        drawn = generator.integers(0, units, (size, units)) + np.arange(size)[:, None] * units
+        yield np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units).astype(float)
 
 
-def percentile_interval(replicates: Array) -> tuple[float, float]:
-    """The interval that holds the middle 95 % of bootstrap replicates ``(B,)``."""
-    tail = 50.0 * (1 - LEVEL)
-    low, high = np.percentile(replicates, [tail, 100.0 - tail])
+def percentile_interval(draws: Array) -> tuple[float, float]:
+    """The interval that holds the middle 95 % of the draws."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def bootstrap_p_value(observed: float, replicates: Array) -> float:
-    """Two-sided p-value of "the true value is 0" from bootstrap replicates ``(B,)``.
-
-    The share of replicates that lie at least as far from the observed value as that lies from 0,
-    the observed sample counted among them (Davison and Hinkley 1997, section 4.4).
-    """
-    extreme = np.abs(replicates - observed) >= abs(observed) - _ROUNDING
-    return float((1 + np.count_nonzero(extreme)) / (1 + len(replicates)))
+def bootstrap_p_value(observed: float, draws: Array) -> float:
+    """Two-sided p-value of "the true value is 0" (Davison and Hinkley 1997, section 4.4)."""
+    extreme = np.abs(draws - observed) >= abs(observed) - ROUNDING
+    return float((1 + np.count_nonzero(extreme)) / (1 + len(draws)))
 
 
-def wilcoxon_p_value(differences: Sequence[float]) -> float:
-    """Two-sided p-value of scipy's Wilcoxon signed-rank test; 1 if no difference is left.
-
-    Differences of 0 are dropped, as Wilcoxon did. Equal ones share a rank, also where they are
-    sums in different orders and differ in their last digits.
-    """
+def wilcoxon_p_value(differences: Iterable[float]) -> float:
+    """Two-sided p-value of the signed-rank test without differences of 0; 1 if none is left."""
     from scipy.stats import wilcoxon
 
-    steps = [round(value / _ROUNDING) for value in differences]
-    left = [float(step) for step in steps if step]
+    # Differences that are equal up to rounding share a rank.
+    left = [float(step) for value in differences if (step := round(value / ROUNDING))]
     return float(wilcoxon(left).pvalue) if left else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for the number of comparisons (Holm 1979), in the order given."""
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return [float(value) for value in adjusted]
 
 
 def two_level_interval(
     groups: Sequence[Sequence[float]], generator: np.random.Generator, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Interval of the mean over groups of the group's mean, where both are samples.
-
-    Every resample draws groups with replacement and, anew for each drawn group, its members (a
-    bootstrap of two stages; Davison and Hinkley 1997, section 3.8).
-
-    Args:
-        groups: for instance tasks, each with one difference per seed; none is empty.
-        generator: the same state gives the same draws.
-        resamples: number of resamples.
-    """
+    """Interval of the mean of group means: groups are drawn, then members of each drawn group."""
     sizes = np.array([len(group) for group in groups])
-    members = np.zeros((len(groups), sizes.max()))
-    for row, group in zip(members, groups, strict=True):
-        row[: len(group)] = group
-    means = np.empty(resamples)
-    step = max(1, _BLOCK // members.size)
+    members = np.array([[*group, *[0.0] * (sizes.max() - len(group))] for group in groups])
+    means, step = [], max(1, BLOCK // members.size)
     for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        drawn = generator.integers(0, len(groups), (size, len(groups)))
-        inner = generator.random((size, len(groups), members.shape[1]))
-        chosen = (inner * sizes[drawn][..., None]).astype(np.int64)
-        values = members[drawn[..., None], chosen]
+        shape = (min(step, resamples - start), len(groups))
+        drawn = generator.integers(0, len(groups), shape)
+        inner = generator.random((*shape, members.shape[1]))
+        values = members[drawn[..., None], (inner * sizes[drawn][..., None]).astype(int)]
         kept = np.arange(members.shape[1]) < sizes[drawn][..., None]
-        sums = np.where(kept, values, 0.0).sum(axis=-1) / sizes[drawn]
-        means[start : start + size] = sums.mean(axis=-1)
-    return percentile_interval(means)
-
-
-__all__ = [
-    "ALPHA",
-    "LEVEL",
-    "RESAMPLES",
-    "Array",
-    "bootstrap_p_value",
-    "holm",
-    "mean_and_std",
-    "percentile_interval",
-    "resample_counts",
-    "two_level_interval",
-    "wilcoxon_p_value",
-]
+        means.append((np.where(kept, values, 0).sum(axis=-1) / sizes[drawn]).mean(axis=-1))
+    return percentile_interval(np.concatenate(means))

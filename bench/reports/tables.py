@@ -1,93 +1,286 @@
-"""A result table as data: what the renderers of all formats read."""
+"""Result tables: records by setting, laid out as one of the layouts, as text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Literal
 
-from bench.reports.settings import Setting
+import pandas as pd
 
-MAJORITY_LABEL = "majority class"
+from bench.errors import RecordError, UnknownNameError
+from bench.reports.forms import FORMS, Table
+from bench.reports.frame import Results, make_sections
+from bench.reports.layouts import DASH, Layout, get_layout
+from bench.reports.scores import (
+    MAJORITY,
+    SUMMARY,
+    Cell,
+    Column,
+    Line,
+    Scores,
+    adjust,
+    differences,
+    interval_text,
+    number,
+    summary_lines,
+    target_lines,
+)
+from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
+from bench.tasks import TASKS
 
-CellStatus = Literal["finished", "failed", "missing", "conflict"]
-"""What a table cell holds: scores; only failures; nothing; or records that contradict each other
-(the same method, task and seed, started from different prompts), of which none is shown."""
+INTERVAL = (
+    f"{LEVEL:.0%} percentile interval of a bootstrap over test rows ({RESAMPLES:,} resamples), "
+    "without the spread over seeds"
+)
 
 
-@dataclass(frozen=True)
-class Column:
-    """One task; metric and number of test rows are None where every cell failed."""
+def render_tables(
+    results: Results,
+    form: Literal["markdown", "latex", "csv", "json", "tidy-csv"],
+    layout: str | None = None,
+    spread: Literal["std", "ci"] = "std",
+    published: bool = False,
+    marks: bool | None = None,
+    against: str | None = None,
+) -> tuple[str, list[str]]:
+    """All tables of a results folder, one per setting, and warnings about unusable predictions.
 
-    task: str
-    metric: str | None
-    test_rows: int | None
+    Args:
+        results: the records.
+        form: ``csv`` is the table itself, ``tidy-csv`` has a line per field.
+        layout: its name; None: one table of all tasks.
+        spread: behind a mean: deviation over seeds, or interval over test rows.
+        published: whether published numbers stand beside ours.
+        marks: whether differences to the reference are tested; None: if there is a layout.
+        against: label of the reference row; None: that of the layout.
 
-
-@dataclass(frozen=True)
-class TableCell:
-    """One row's result on one task, over seeds.
-
-    Attributes:
-        mean: of the finished seeds, in percent.
-        std: sample standard deviation (divisor n - 1); None for a single seed.
-        seeds: number of finished seeds.
-        failed: number of failed seeds.
-        best: whether no other row shows a higher mean in this column.
+    Raises:
+        RecordError: there is no record to show, or nothing to compare with.
     """
-
-    status: CellStatus
-    mean: float | None = None
-    std: float | None = None
-    seeds: int = 0
-    failed: int = 0
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One method, or the majority class.
-
-    Attributes:
-        method: name without settings; None for the majority class.
-        average: mean over all columns; None if the row lacks one.
-        best: whether no other row shows a higher average.
-    """
-
-    label: str
-    method: str | None
-    cells: tuple[TableCell, ...]
-    average: float | None
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Results of one setting.
-
-    Attributes:
-        number: place among the tables rendered together, from 1.
-        differences: what sets this table apart from the others, one phrase each.
-        seeds: all seeds that occur, in order.
-        failed: number of failed cells (one cell: a method on a task with one seed).
-        missing: number of cells of the full grid of rows, columns and seeds without a record.
-        conflicts: number of cells with records that contradict each other.
-    """
-
-    number: int
-    setting: Setting
-    differences: tuple[str, ...]
-    seeds: tuple[int, ...]
-    columns: tuple[Column, ...]
-    rows: tuple[TableRow, ...]
-    failed: int
-    missing: int
-    conflicts: int
-
-    @property
-    def grid(self) -> int:
-        """Number of cells of the full grid of methods, columns and seeds."""
-        methods = sum(row.method is not None for row in self.rows)
-        return methods * len(self.columns) * len(self.seeds)
+    if form not in FORMS:
+        raise UnknownNameError("format", form, FORMS)
+    frame = results.frame
+    shape = get_layout(layout) if layout else Layout("", {})
+    if len(frame) and shape.groups:
+        kept = frame["task"].isin([task for tasks in shape.groups.values() for task in tasks])
+        kept &= frame["method"].isin(shape.methods) | (not shape.methods)
+        kept &= frame["constant"] | (frame["shots"] < math.inf) | (not shape.by_shots)
+        frame = frame[kept]
+    sections = make_sections(results, frame, shape.by_shots)
+    if not sections:
+        shown = f"for layout {layout} " if layout else ""
+        raise RecordError(
+            f"no readable record {shown}in {results.folder}: run `bench run` with this folder as "
+            "--out first"
+        )
+    marks = shape.details and (layout is not None if marks is None else marks)
+    bootstrap = results.bootstrap if marks or shape.transfer or spread == "ci" else None
+    reference = against or shape.reference
+    tables: list[Table] = []
+    for section in sections:
+        if layout is None:
+            shape = Layout("", {"": tuple(ordered_tasks(section.frame["task"]))})
+        scores = Scores(section, bootstrap, shape.labels)
+        if shape.transfer:
+            tables += _transfer(scores, reference)
+        else:
+            tables.append(
+                _table(scores, shape, spread == "ci", published, reference if marks else "")
+            )
+    if not tables:
+        rows = sorted({row for section in sections for row in section.frame["row"]})
+        raise RecordError(
+            f"nothing to compare with {reference!r} in {results.folder}: choose one of the rows "
+            f"{', '.join(rows)}"
+        )
+    return FORMS[form](tables), bootstrap.warnings if bootstrap else []
 
 
-__all__ = ["MAJORITY_LABEL", "CellStatus", "Column", "Table", "TableCell", "TableRow"]
+def ordered_tasks(names: Iterable[str]) -> list[str]:
+    """Tasks in the order of the suites; others follow by name."""
+    place = {task.name: number for number, task in enumerate(TASKS)}
+    return sorted(set(names), key=lambda name: (place.get(name, len(place)), name))
+
+
+def _table(scores: Scores, layout: Layout, interval: bool, published: bool, against: str) -> Table:
+    columns = list(_columns(scores, layout))
+    lines = [Line(row, [], "majority" if row == MAJORITY else "method") for row in scores.rows]
+    for column in columns:
+        cells = [_cell(scores, row, column, interval) for row in scores.rows]
+        top = max(round(cell.get("mean", -math.inf), 1) for cell in cells)
+        for line, cell in zip(lines, cells, strict=True):
+            cell["best"] = "mean" in cell and round(cell["mean"], 1) == top
+            if column.kind == "score" and against in scores.rows:
+                found = scores.difference(line.label, against, column)
+                cell |= {k: v for k, v in found.items() if k in ("difference", "p_value")}
+            line.cells.append(cell)
+    places = [cell for at in range(len(columns)) for cell in (line.cells[at] for line in lines)]
+    notes = [_marks_note(against, adjust(places))] if against else []
+    if published:
+        more, texts = _published(scores, columns)
+        order = {line.label: at for at, line in enumerate(lines)}
+        lines += more
+        lines.sort(key=lambda line: order.get(line.label.split(", published: ")[0], len(order)))
+        notes += texts
+    reasons: dict[str, str] = {}
+    for record in scores.section.records.values():
+        reasons |= record.scores.left_out if record.scores else {}
+    shown = {column.metric for column in columns}
+    notes += [f"{name} is left out: {why}." for name, why in reasons.items() if name in shown]
+    caption = f"{_setting(scores)} {_reading(scores, columns, interval)}"
+    return Table(layout.title, caption, notes, scores.facts(), columns, lines)
+
+
+def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
+    """Columns in the order of the layout; in a group all tasks stay, so that gaps are seen."""
+    frame = scores.section.frame
+    shots = sorted(frame["shots"].unique())
+    if layout.parameters:
+        yield Column("parameters", "", "trainable parameters", units="number")
+        yield Column("share", "", "share", units="% of the model")
+    for group, tasks in layout.groups.items():
+        if not set(tasks) & set(frame["task"]):
+            continue
+        for task in tasks if layout.details else ():
+            usual = scores.metrics.get(task, "")
+            for count in shots:
+                for metric in layout.metrics or (usual,):
+                    title = metric if layout.metrics else f"{count:g}" if layout.by_shots else task
+                    units = f"{metric} ({scores.test_rows[task]:g})" if usual else DASH
+                    yield Column("score", group, title, (task,), count, metric, units)
+        if layout.average:
+            yield Column("average", group, "average", tasks, shots[0])
+
+
+def _cell(scores: Scores, row: str, column: Column, interval: bool) -> Cell:
+    if column.kind in ("parameters", "share"):
+        frame = scores.section.frame
+        counts = sorted(frame.loc[frame["row"] == row, "parameters"].dropna())
+        percent, share = 100 / scores.model.parameters, column.kind == "share"
+        ends = [f"{end * percent:.2g}" if share else f"{end:,.0f}" for end in counts]
+        return {"number": f" {DASH} ".join(dict.fromkeys([*ends[:1], *ends[-1:]])) or DASH}
+    cell = scores.cell(row, column, interval)
+    if "mean" not in cell:
+        return cell | ({} if cell["status"] == "missing" else {"number": cell["status"]})
+    constant = row in scores.constant
+    after = interval_text(cell)
+    if not interval and "std" in cell and not (constant and cell["std"] < 1e-9):
+        after = f"± {number(cell['std'])}"
+    if cell["n_seeds"] < len(scores.seeds) and not constant:
+        failed = f", {cell['n_failed']} failed" if cell["n_failed"] else ""
+        after += f" (n={cell['n_seeds']}{failed})"
+    return cell | {"number": number(cell["mean"]), "after": after.strip()}
+
+
+def _transfer(scores: Scores, against: str) -> Iterator[Table]:
+    tasks = ordered_tasks(scores.section.frame["task"])
+    found = differences(scores, against, tasks)
+    if not found:
+        return
+    caption = (
+        f"{_setting(scores)} Test scores minus those of {against} on the same task and seed, in "
+        "percentage points; means over common seeds."
+    )
+    notes = [
+        f"In brackets: {LEVEL:.0%} percentile interval of a bootstrap over targets and, within "
+        f"each, over seeds ({RESAMPLES:,} resamples); it lacks the chance in the choice of test "
+        "rows and is too narrow with few targets or seeds.",
+        "Wins, ties and losses by the difference as shown; significant ones by the test per "
+        "target. Wilcoxon: two-sided signed-rank test over the targets, with Holm's correction.",
+    ]
+    facts = scores.facts() | {"against": against}
+    title = f"Transfer over all targets: each method minus {against}"
+    yield Table(title, caption, notes, facts, SUMMARY, list(summary_lines(found)))
+    tested = sum("p_value" in cell for own in found.values() for cell in own.values())
+    notes = [f"In brackets: {INTERVAL}.", _marks_note(against, tested)]
+    columns, lines = [Column("difference", "", row) for row in found], target_lines(found, tasks)
+    title = f"Transfer per target: each method minus {against}"
+    yield Table(title, caption, notes, facts, columns, list(lines), corner="target")
+
+
+def _published(scores: Scores, columns: list[Column]) -> tuple[list[Line], list[str]]:
+    """Published numbers by method and paper, and how they are known."""
+    known = pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"table": str})
+    provenance: dict[str, str] = {}
+    rows: dict[str, list[Cell]] = {}
+    for place, column in enumerate(columns):
+        wanted = {"task": column.tasks[:1], "metric": [column.metric]}
+        if column.kind == "average":
+            wanted = {"task": ["average"], "suite": [column.group.lower()]}
+        fits = known[[*wanted]].isin(wanted).all(axis=1) & math.isinf(column.shots)
+        for line in known[fits].to_dict("records"):
+            name = f"{line['method']}, published: {line['paper']}, table {line['table']}"
+            letter = provenance.setdefault(line["provenance"], chr(ord("a") + len(provenance)))
+            value, cells = line["value"], rows.setdefault(name, [{} for _ in columns])
+            cells[place] = {"number": number(value), "published": value, "after": f"({letter})"}
+    if not provenance:
+        return [], ["No published number fits this table; they are on the full training data."]
+    letters = [f"({letter}) {text}." for text, letter in provenance.items()]
+    note = "Published numbers are of the paper's model and datasets."
+    return [Line(name, cells, "published") for name, cells in rows.items()], [note, *letters]
+
+
+def _setting(scores: Scores) -> str:
+    """The setting in words, and what a reader must know of it."""
+    frame, setting, model = scores.section.frame, scores.section.setting, scores.model
+    about = ", ".join(filter(None, [model.kind, f"{model.parameters:,} parameters", model.note]))
+    shots = ", ".join(f"{count:g}" for count in sorted(frame["shots"].unique()))
+    names = ["prompt_length", "preset", "data_seed", "input_length", "validation_rows", "precision"]
+    parts = [
+        f"{name.replace('_', ' ')} {int(value) if isinstance(value, float) else value}"
+        for name in names
+        if (value := setting[name]) != math.inf
+    ]
+    parts.append(f"model {model.digest[:12]}, results version {setting['results']}")
+    if setting["data_version"] > 1:
+        parts.append(f"version {setting['data_version']} of the data")
+    text = (
+        f"Model {model.name} ({about}); data: {setting['data']}; {shots} shots; seeds "
+        f"{', '.join(map(str, scores.seeds))}; {'; '.join(parts)}."
+    )
+    text = text.replace("inf shots", "full training data")
+    bundled = ["model"] * model.bundled + ["data"] * (setting["data_kind"] == "bundled")
+    if bundled:
+        text += f" Bundled {' and '.join(bundled)}: not a benchmark result."
+    if len(commits := sorted(frame["commit"].unique())) > 1:
+        text += f" Runs of {len(commits)} commits: {', '.join(commits)}."
+    return text
+
+
+def _reading(scores: Scores, columns: list[Column], interval: bool) -> str:
+    """What the numbers are, and how many runs are missing."""
+    several = len(scores.seeds) > 1
+    text = "mean over seeds" if several else "of a single seed (no ±)"
+    if interval:
+        text += f" [{INTERVAL}]"
+    elif several:
+        text = "mean ± sample standard deviation over seeds (of averages: of the seeds' averages)"
+    if several:
+        text += f", with (n=…) where fewer than {len(scores.seeds)} seeds finished"
+    places = {(task, column.shots) for column in columns for task in column.tasks}
+    rows = [row for row in scores.rows if row not in scores.constant]
+    at = {(row, *place) for row in rows for place in places}
+    total = len(at) * len(scores.seeds)
+    failed, recorded = (
+        sum(counts.get(place, 0) for place in at) for counts in (scores.failed, scores.recorded)
+    )
+    text = f"Test scores in percent: {text}. Best value of a column in bold."
+    text += f" Runs: {total} in all, {failed} failed, {total - recorded} missing."
+    if conflicts := len(at & scores.conflicts):
+        text += (
+            f" {conflicts} fields show conflict: several records of a seed started from different "
+            "prompts; move the outdated ones away."
+        )
+    return text
+
+
+def _marks_note(against: str, tested: int) -> str:
+    if not tested:
+        return f"No marks for differences to {against}: no stored predictions of such pairs."
+    return (
+        f"† above, ‡ below {against}: the difference over common seeds is significant at {ALPHA:g} "
+        f"in a two-sided paired bootstrap over test rows ({RESAMPLES:,} resamples) after Holm's "
+        f"correction for the {tested} comparisons of this table, without the chance in training."
+    )

@@ -1,114 +1,99 @@
-"""What is measured: the tasks, their suites and, in :mod:`bench.tasks.metrics`, their scores."""
+"""The tasks and their suites; :mod:`bench.tasks.metrics` has their scores."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from bench.errors import UnknownNameError
-from bench.plugins import Plugin
-from bench.tasks.catalog import TASKS
-from bench.tasks.external import external_tasks, load_task, task_plugins
-from bench.tasks.task import (
-    PARQUET_BRANCH,
-    HubSource,
-    Row,
-    SplitRule,
-    Task,
-    TextPair,
-)
+from bench.plugins import Plugin, discover
+from bench.tasks import glue, mrqa, nlg, others, superglue
+from bench.tasks.base import PARQUET_BRANCH as PARQUET_BRANCH
+from bench.tasks.base import RULE_SPLITS
+from bench.tasks.base import HubSource as HubSource
+from bench.tasks.base import Row as Row
+from bench.tasks.base import Task as Task
+from bench.tasks.base import TextPair as TextPair
+from bench.tasks.metrics import METRICS
 
-_BY_NAME: Mapping[str, Task] = MappingProxyType({task.name: task for task in TASKS})
+TASKS: tuple[Task, ...] = glue.TASKS + superglue.TASKS + mrqa.TASKS + others.TASKS + nlg.TASKS
+"""Built-in tasks, suite by suite."""
 
+_BY_NAME = {task.name: task for task in TASKS}
 
-def _members(suite: str) -> tuple[str, ...]:
-    return tuple(task.name for task in TASKS if suite in task.suites)
-
-
-SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        **{suite: _members(suite) for suite in ("glue", "superglue", "mrqa", "others", "nlg")},
-        # The order of the sources is part of the methods: the first one is a starting point.
-        "sources": ("mnli", "qnli", "qqp", "sst2", "squad", "record"),
-        "paper": tuple(_BY_NAME),
-    }
-)
+SUITES: Mapping[str, tuple[str, ...]] = {
+    **{
+        suite: tuple(task.name for task in TASKS if suite in task.suites)
+        for suite in ("glue", "superglue", "mrqa", "others", "nlg")
+    },
+    # The order of the source tasks is part of the methods.
+    "sources": ("mnli", "qnli", "qqp", "sst2", "squad", "record"),
+    "paper": tuple(_BY_NAME),
+}
 """Built-in tasks by suite; ``sources`` are the source tasks of the transfer methods, in order."""
 
 
 def list_tasks() -> list[Task]:
-    """All tasks, suite by suite; those of plugins follow.
-
-    Raises:
-        PluginError: a plugin cannot be used.
-    """
-    return [*TASKS, *external_tasks()]
+    """All tasks: the built-in ones, then those of plugins."""
+    return [get_task(name) for name in task_names()]
 
 
 def list_suites() -> dict[str, tuple[str, ...]]:
-    """Task names by suite; tasks of plugins follow the built-in ones, or make suites of their own.
-
-    Raises:
-        PluginError: a plugin cannot be used.
-    """
+    """Task names by suite; plugins extend suites or add their own."""
     suites = dict(SUITES)
-    for task in external_tasks():
+    for task in list_tasks()[len(TASKS) :]:
         for suite in task.suites:
             suites[suite] = (*suites.get(suite, ()), task.name)
     return suites
 
 
-def get_task(name: str) -> Task:
-    """The task of that name.
-
-    Raises:
-        UnknownNameError: there is none; the nearest names are offered.
-        PluginError: the plugin that has it cannot be used.
-    """
-    plugins = task_plugins()
-    if name in plugins:
-        return load_task(plugins[name])
-    if name not in _BY_NAME:
-        raise UnknownNameError("task", name, task_names())
-    return _BY_NAME[name]
-
-
-def task_names() -> list[str]:
-    """The names of all tasks; loads no plugin."""
-    return [*_BY_NAME, *task_plugins()]
-
-
-def task_plugin(name: str) -> Plugin | None:
-    """The plugin that a task comes from; None if it is built in."""
-    return task_plugins().get(name)
-
-
 def get_suite(name: str) -> tuple[str, ...]:
-    """The names of the tasks of a suite.
-
-    Raises:
-        UnknownNameError: there is no such suite; the nearest names are offered.
-        PluginError: a plugin cannot be used.
-    """
+    """Names of a suite's tasks."""
     suites = list_suites()
     if name not in suites:
         raise UnknownNameError("suite", name, suites)
     return suites[name]
 
 
-__all__ = [
-    "PARQUET_BRANCH",
-    "SUITES",
-    "TASKS",
-    "HubSource",
-    "Row",
-    "SplitRule",
-    "Task",
-    "TextPair",
-    "get_suite",
-    "get_task",
-    "list_suites",
-    "list_tasks",
-    "task_names",
-    "task_plugin",
-]
+def get_task(name: str) -> Task:
+    """Task by name."""
+    plugin = task_plugin(name)
+    if plugin is not None:
+        return _load(plugin)
+    if name not in _BY_NAME:
+        raise UnknownNameError("task", name, task_names())
+    return _BY_NAME[name]
+
+
+def task_names() -> list[str]:
+    """Names of all tasks; loads no plugin."""
+    return [*_BY_NAME, *discover("task", _BY_NAME)]
+
+
+def task_plugin(name: str) -> Plugin | None:
+    """Plugin of a task, or None if the task is built in."""
+    return discover("task", _BY_NAME).get(name)
+
+
+def _load(plugin: Plugin) -> Task:
+    """Task of a plugin; a faulty declaration is an error."""
+    task = plugin.load()
+    if not isinstance(task, Task):
+        raise plugin.fault(f"is a {type(task).__name__}, not a bench.tasks.Task; give a task")
+    scorers = task.scorers or task.metrics
+    unknown = ", ".join(name for name in scorers if name not in METRICS)
+    scores = [score for name in scorers if name in METRICS for score in METRICS[name].outputs]
+    pinned = re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", task.hub.revision)
+    faults = (
+        (task.name != plugin.name, f"calls itself {task.name!r}; use one name in both places"),
+        (unknown, f"unknown metric {unknown}; choose from {', '.join(METRICS)}"),
+        (not task.metrics, f"has no metrics; choose from {', '.join(scores or METRICS)}"),
+        ({*task.metrics} - {*scores}, f"its scorers compute {', '.join(scores)}; name only those"),
+        (task.split_rule not in RULE_SPLITS, f"split rule: choose from {', '.join(RULE_SPLITS)}"),
+        (not pinned, f"its hub revision may change; pin a 40-digit commit, or {PARQUET_BRANCH}"),
+        ({"sources", "paper"} & {*task.suites}, "suites sources and paper are fixed; name another"),
+    )
+    for found, fault in faults:
+        if found:
+            raise plugin.fault(fault)
+    return task

@@ -1,1 +1,1 @@
-"""The training loop: optimiser, schedule, evaluation and checkpoints."""
+"""The training loop and what surrounds it: checkpoints, callbacks, evaluation, clean stops."""

@@ -1,115 +1,90 @@
-"""Decode answers on a split and score them."""
+"""Decodes answers on a split and scores them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from bench.data import EncodedExamples, evaluation_batches
+from bench.method import Batch
 from bench.models.base import FrozenLM
-from bench.protocol import Batch
-from bench.tasks import Task
+from bench.tasks.base import Task
 from bench.tasks.metrics import TaskScores, score_task
-from bench.training.memory import is_out_of_memory, release_memory, rows_of
+from bench.training.stopping import Stop
 
 PromptSource = Callable[[Batch], Tensor]
-"""Gives the prompt ``(B, r, d)`` or ``(1, r, d)`` for a batch."""
+"""Gives the prompt ``(B, r, d)`` or ``(1, r, d)`` of a batch."""
+
+MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one split with the answers they rest on.
-
-    Attributes:
-        scores: all metrics of the task.
-        predictions: one answer per example, in the order of the examples.
-        micro_batch_size: most rows answered at once, if memory ran out with more.
-    """
+    """Scores of one split with the answers behind them, in the order of the examples."""
 
     scores: TaskScores
     predictions: list[str]
-    micro_batch_size: int | None = None
+    micro_batch_size: int | None = None  # Most rows in a pass, if memory ran out with more.
 
 
 def fixed_prompt(matrix: Tensor) -> PromptSource:
     """One matrix ``(r, d)`` for every input."""
-    prompt = matrix.unsqueeze(0)
-    return lambda batch: prompt
+    return lambda batch: matrix.unsqueeze(0)
 
 
 def evaluate(
     model: FrozenLM,
-    prompt: PromptSource,
+    prompt_source: PromptSource,
     examples: EncodedExamples,
     task: Task,
     batch_size: int,
     beams: int = 1,
+    stop: Stop | None = None,
 ) -> Evaluation:
-    """Answer every example and score the answers.
+    """Answer every example and score the answers; ``stop`` is checked before each batch."""
 
-    Where memory runs out, the rows that are answered at once are halved until they fit, and stay
-    so for the rest of the examples.
-
-    Args:
-        model: the frozen language model.
-        prompt: gives the prompt of each batch.
-        examples: to answer.
-        task: says how long answers are, and how they are scored.
-        batch_size: examples that are answered at once.
-        beams: of the search; 1: greedy.
-    """
-    predictions = [""] * len(examples)
-    answering = _Answering(model, task.target_length, beams)
-    with model.inference():
-        for indices, batch in evaluation_batches(examples, batch_size):
-            batch = batch.to(model.device)
-            answers = answering.answers(prompt(batch), batch)
-            for index, answer in zip(indices, answers, strict=True):
-                predictions[index] = answer
-    scores = score_task(task, predictions, examples.references, examples.groups)
-    return Evaluation(scores, predictions, answering.rows)
-
-
-class _Answering:
-    """Answers batches, in parts once memory has run out.
-
-    Args:
-        model: the frozen language model.
-        length: most tokens of an answer.
-        beams: of the search.
-    """
-
-    def __init__(self, model: FrozenLM, length: int, beams: int) -> None:
-        self.model = model
-        self.length = length
-        self.beams = beams
-        self.rows: int | None = None  # At once; None: whole batches fit so far.
-
-    def answers(self, prompt: Tensor, batch: Batch) -> list[str]:
-        """Answers to a batch with its prompt ``(B, r, d)`` or ``(1, r, d)``.
-
-        The prompt is made once for a batch, as methods keep count of what they are asked.
-        """
+    def answer(prompt: Tensor, batch: Batch, rows: int) -> list[str]:
         answers: list[str] = []
-        while len(answers) < len(batch):
-            rows = self.rows or len(batch)
-            here = slice(len(answers), len(answers) + rows)
-            own = prompt if len(prompt) == 1 else prompt[here]
-            part = self._answer(own, rows_of(batch, here))
-            if part is None:  # Out of the handler, as the error holds on to what the pass made.
-                release_memory()
-            else:
-                answers += part
+        for start in range(0, len(batch), rows):
+            own = prompt if len(prompt) == 1 else prompt[start : start + rows]
+            part = batch.rows(start, start + rows)
+            answers += model.answer(own, part, task.target_length, beams)
         return answers
 
-    def _answer(self, prompt: Tensor, part: Batch) -> list[str] | None:
-        """The answers; None if memory ran out, with fewer rows at once from now on."""
+    predictions = [""] * len(examples)
+    micro_batch_size: int | None = None
+    with model.inference():
+        for indices, batch in evaluation_batches(examples, batch_size):
+            if stop is not None:
+                stop.check()
+            batch = batch.to(model.device)
+            prompt = prompt_source(batch)  # Once per batch, as methods count what they are asked.
+            most = micro_batch_size or len(batch)
+            answers, rows = halve_until_fits(partial(answer, prompt, batch), most)
+            micro_batch_size = rows if rows < most else micro_batch_size
+            for index, text in zip(indices, answers, strict=True):
+                predictions[index] = text
+    scores = score_task(task, predictions, examples.references, examples.groups)
+    return Evaluation(scores, predictions, micro_batch_size)
+
+
+def halve_until_fits(compute: Callable[[int], ResultT], rows: int) -> tuple[ResultT, int]:
+    """The result of ``compute(rows)`` with the rows it took: halved while memory runs out."""
+    while True:
         try:
-            return self.model.answer(prompt, part, self.length, self.beams)
-        except Exception as error:
-            if len(part) == 1 or not is_out_of_memory(error):
+            return compute(rows), rows
+        except (RuntimeError, MemoryError) as error:
+            told = any(message in str(error).lower() for message in MESSAGES)
+            if rows == 1 or not (told or isinstance(error, MemoryError | torch.OutOfMemoryError)):
                 raise
-        self.rows = (len(part) + 1) // 2
-        return None
+        # Outside of the handler, as the error holds the tensors of the failed pass.
+        rows = (rows + 1) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

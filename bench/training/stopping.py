@@ -1,4 +1,4 @@
-"""A clean stop: Ctrl-C and SIGTERM end a training at a place from which it continues exactly."""
+"""Clean stops: after Ctrl-C or SIGTERM, training ends with a checkpoint it continues from."""
 
 from __future__ import annotations
 
@@ -16,23 +16,17 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Stop:
-    """Whether to stop; a signal stops at once, or where it is deferred at the next good place."""
+    """A request to stop, raised as StopRequested: at once, or if deferred at the next check."""
 
     def __init__(self) -> None:
         self._requested: signal.Signals | None = None
         self._deferred = False
-        self._again = True
         self._before: dict[signal.Signals, Handler] = {}
 
     @contextmanager
-    def on_signals(self, again: bool = True) -> Iterator[None]:
-        """Heed the first Ctrl-C or SIGTERM, in the main thread of a process.
-
-        Args:
-            again: whether a second one acts as it did before; if not, it does nothing.
-        """
-        self._again = again
-        self._before = {number: signal.signal(number, self._heed) for number in SIGNALS}
+    def on_signals(self) -> Iterator[None]:
+        """Inside, SIGINT or SIGTERM is a request; a second one goes to the former handler."""
+        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         try:
             yield
         finally:
@@ -40,54 +34,28 @@ class Stop:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """In here a stop waits for :meth:`check`."""
-        with self._deferring(True):
-            yield
-
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """In here, within :meth:`deferred`, a stop may come at any moment."""
-        with self._deferring(False):
-            self.check()
-            yield
-
-    def request(self, number: signal.Signals) -> None:
-        """Ask for a stop.
-
-        Raises:
-            StopRequested: the stop is not deferred.
-        """
-        self._requested = number
-        if not self._deferred:
-            self.check()
-
-    def check(self) -> None:
-        """A good place to stop.
-
-        Raises:
-            StopRequested: a stop was asked for.
-        """
-        if self._requested is not None:
-            raise StopRequested(self._requested.name, self._requested.value)
-
-    @contextmanager
-    def _deferring(self, deferred: bool) -> Iterator[None]:
-        before, self._deferred = self._deferred, deferred
+        """Inside, a request waits for :meth:`check`."""
+        before, self._deferred = self._deferred, True
         try:
             yield
         finally:
             self._deferred = before
 
+    def request(self, number: signal.Signals) -> None:
+        """Ask for a stop."""
+        self._requested = number
+        if not self._deferred:
+            self.check()
+
+    def check(self) -> None:
+        """Raise StopRequested if a stop was asked for."""
+        if self._requested is not None:
+            raise StopRequested(self._requested.name, self._requested.value)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._restore()
+        self.request(signal.Signals(number))
+
     def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-    def _heed(self, number: int, frame: FrameType | None) -> None:
-        if self._requested is not None:
-            return
-        if self._again:
-            self._restore()
-        self.request(signal.Signals(number))
-
-
-__all__ = ["Stop"]

@@ -1,22 +1,22 @@
-"""One JSON line per evaluation, in one file per training."""
+"""One JSON line per evaluation, in one file per run."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from bench.training.listeners import EvaluationEvent, Listener, TrainingInfo
+from bench.training.callbacks import Callback, EvaluationEvent, TrainingInfo
 
 
-class JsonLines(Listener):
-    """Appends to ``OUT/logs/<training>.jsonl``."""
+class JsonLines(Callback):
+    """Appends to ``OUT/logs/<name of the run>.jsonl``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_start(self, training: TrainingInfo, step: int, total: int) -> None:
+    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.path = self.folder / f"{training.folder_name}.jsonl"
+        self.path = self.folder / f"{info.name}.jsonl"
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         line = {"step": event.step, "loss": event.loss, **event.scores}

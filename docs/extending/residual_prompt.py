@@ -1,8 +1,8 @@
 """Residual prompt tuning.
 
 Razdaibiedina et al. 2023, "Residual Prompt Tuning: Improving Prompt Tuning with Residual
-Reparameterization" (arXiv:2305.03937): a small network, shared by all prompt tokens, works on the
-prompt ``P`` ``(r, d)`` before it meets the input,
+Reparameterization" (arXiv:2305.03937): a small network, shared by all prompt tokens, changes the
+prompt ``P`` ``(r, d)`` in front of the input,
 
     P' = P + LayerNorm(relu(P W_down) W_up),  W_down (d, m), W_up (m, d)
 
@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.protocol import Ingredients, Needs, ParameterGroup, PromptMethod
+from bench.method import Ingredients, ParameterGroup, PromptMethod
 
 
 @dataclass(frozen=True)
 class ResidualSettings:
-    """What stands behind the colon in ``--method residual:bottleneck=32``."""
+    """Fields that ``--method residual:bottleneck=32`` may set."""
 
     learning_rate: float = 0.3
     network_learning_rate: float = 0.01
@@ -49,10 +49,6 @@ class ResidualPrompt(PromptMethod[ResidualSettings]):
             nn.Linear(settings.bottleneck, width, bias=False),
             nn.LayerNorm(width),
         )
-
-    @classmethod
-    def needs(cls, settings: ResidualSettings) -> Needs:
-        return Needs()  # No prompt but P_init.
 
     @classmethod
     def build(cls, settings: ResidualSettings, ingredients: Ingredients) -> ResidualPrompt:

@@ -1,109 +1,94 @@
-"""What the benchmarks share: a model of t5-small's shape, real rows, clocks, and made-up results.
+"""Figures with their aims, and a T5 of t5-small's shape on real rows.
 
-Each figure is printed and kept in ``extra_info``, where possible as a ratio within one run: seconds
-belong to a machine and to what else it does.
+Aims are compared with the processor time of this process and those that it started, which other
+programs hardly change. The wall time, which it equals on a machine at rest, is printed too.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
-import statistics
+import math
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from statistics import median
+from typing import Any
 
-import datasets
 import pytest
 import torch
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from bench.data import EncodedExamples, encode_examples, load_splits, open_source
-from bench.files import UNSEALED, sealed
+from bench.data import Examples, open_source
 from bench.models.encoder_decoder import EncoderDecoderLM
-from bench.records import Record, read_record
-from bench.runs.cells import Cell
-from bench.tasks import get_task
 
-GOLDEN = Path(__file__).parents[1] / "reports/golden/records/mrpc-pt-16-42-116a5c186f16.json"
-
-Encoded = Callable[[str, Literal["train", "validation", "test"]], EncodedExamples]
+Action = Callable[[], object]
+Times = tuple[list[float], list[float]]
+"""Seconds of each round: wall time, processor time."""
 
 
-@dataclass(frozen=True)
-class Times:
-    """What repetitions of an action took, in seconds.
+@pytest.fixture
+def figure(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Prints a figure, keeps it with the benchmark, and compares it with its aim."""
 
-    Attributes:
-        wall: by the clock.
-        processor: of this process, all threads together; other processes hardly change it.
-    """
+    def tell(name: str, value: float, least: float = 0, most: float = math.inf) -> None:
+        benchmark.extra_info[name] = value
+        with capsys.disabled():
+            text = f"{name}: {value:.3f} (aim: {least:g} to {most:g})"
+            print(f"\n{benchmark.name}: {text}", end="", flush=True)
+        assert least <= value <= most
 
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
-
-    def over(self, other: Times) -> dict[str, float]:
-        """Medians as multiples of those of another action."""
-        return {
-            clock: round(statistics.median(mine) / statistics.median(theirs), 3)
-            for clock, mine, theirs in (
-                ("wall", self.wall, other.wall),
-                ("processor", self.processor, other.processor),
-            )
-        }
-
-    def medians(self) -> dict[str, float]:
-        """Seconds by clock."""
-        return {
-            "wall": round(statistics.median(self.wall), 6),
-            "processor": round(statistics.median(self.processor), 6),
-        }
+    return tell
 
 
-InTurn = Callable[[Sequence[Callable[[], object]], int], list[Times]]
-Report = Callable[..., None]
+@pytest.fixture
+def in_turn(benchmark: Any) -> Callable[..., list[Times]]:
+    """Does actions in turn, so that whatever else the machine does hits all of them alike."""
 
+    def measure(*actions: Action, rounds: int) -> list[Times]:
+        times: list[Times] = [([], []) for _ in actions]
 
-@pytest.fixture(scope="session")
-def in_turn() -> InTurn:
-    """Times actions in turn, so that whatever else the machine does hits all of them alike."""
+        def do_rounds() -> None:
+            for _ in range(rounds):
+                for action, (wall, processor) in zip(actions, times, strict=True):
+                    began = time.perf_counter(), sum(os.times()[:4])
+                    action()
+                    wall.append(time.perf_counter() - began[0])
+                    processor.append(sum(os.times()[:4]) - began[1])
 
-    def measure(actions: Sequence[Callable[[], object]], rounds: int) -> list[Times]:
-        """Each action once in each round, and once before that is not counted."""
-        times = [Times() for _ in actions]
-        for action in actions:
-            action()
-        for _ in range(rounds):
-            for action, kept in zip(actions, times, strict=True):
-                wall, processor = time.perf_counter(), time.process_time()
-                action()
-                kept.wall.append(time.perf_counter() - wall)
-                kept.processor.append(time.process_time() - processor)
+        benchmark.pedantic(do_rounds, rounds=1)
         return times
 
     return measure
 
 
 @pytest.fixture
-def report(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> Report:
-    """Prints figures and keeps them with the benchmark."""
+def seconds(in_turn: Any, figure: Any) -> Callable[..., None]:
+    """Compares the least seconds of an action with an aim."""
 
-    def tell(**figures: object) -> None:
-        benchmark.extra_info.update(figures)
-        with capsys.disabled():
-            for name, figure in figures.items():
-                print(f"\n{benchmark.name}: {name.replace('_', ' ')}: {figure}", end="")
-            print()
+    def compare(action: Action, rounds: int, most: float) -> None:
+        [(wall, processor)] = in_turn(action, rounds=rounds)
+        figure("seconds, wall time", min(wall))
+        figure("seconds, processor time", min(processor), most=most)
 
-    return tell
+    return compare
+
+
+@pytest.fixture
+def ratio(in_turn: Any, figure: Any) -> Callable[..., None]:
+    """Compares the median seconds of one action, as a multiple of another's, with an aim."""
+
+    def compare(name: str, first: Action, second: Action, rounds: int, **aim: float) -> None:
+        times = in_turn(first, second, rounds=rounds)
+        wall, processor = (median(a) / median(b) for a, b in zip(*times, strict=True))
+        figure(f"{name}, wall time", wall)
+        figure(f"{name}, processor time", processor, **aim)
+
+    return compare
 
 
 @pytest.fixture(scope="session")
 def untrained() -> Callable[[], T5ForConditionalGeneration]:
-    """Makes a T5 of t5-small's shape with random weights, always the same."""
+    """Makes a T5 of t5-small's shape with random weights, always equal ones."""
 
     def make() -> T5ForConditionalGeneration:
         torch.manual_seed(0)
@@ -114,63 +99,13 @@ def untrained() -> Callable[[], T5ForConditionalGeneration]:
 
 
 @pytest.fixture(scope="session")
-def tokenizer(shared: Path) -> Any:
-    """The real one of T5."""
-    return AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
-
-
-@pytest.fixture(scope="session")
-def t5_small(
-    untrained: Callable[[], T5ForConditionalGeneration], tokenizer: Any
-) -> EncoderDecoderLM:
-    """That T5 with the real tokenizer, in evaluation mode."""
+def t5_small(untrained: Callable[[], T5ForConditionalGeneration], shared: Path) -> EncoderDecoderLM:
+    """That T5 with its real tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
     return EncoderDecoderLM(untrained(), tokenizer, torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
-def encoded(
-    shared: Path, t5_small: EncoderDecoderLM, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Encoded]:
-    """Encodes real rows of a task: ``encoded("mrpc", "train")``."""
-    source = open_source(str(shared / "data"))
-
-    @functools.cache
-    def encode(name: str, part: Literal["train", "validation", "test"]) -> EncodedExamples:
-        task = get_task(name)
-        rows = getattr(load_splits(source, task), part)
-        return encode_examples(rows, task, t5_small.encoder, training=part == "train")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield encode
-
-
-@pytest.fixture(scope="session")
-def store_records() -> Callable[[Path, Iterable[Cell]], None]:
-    """Writes a finished record for each cell; the scores are those of one golden record."""
-    golden = read_record(GOLDEN)
-
-    def made_up(cell: Cell) -> Record:
-        training = cell.training
-        spec = training.method
-        block = dataclasses.replace(
-            golden.cell,
-            method=dataclasses.replace(
-                golden.cell.method, name=spec.name, settings=spec.values(), label=spec.label
-            ),
-            task=training.task,
-            shots=training.shots,
-            seed=training.seed,
-            preset=cell.preset,
-        )
-        return dataclasses.replace(golden, digest=cell.digest, cell=block, seal=UNSEALED)
-
-    def store(folder: Path, cells: Iterable[Cell]) -> None:
-        folder.mkdir(parents=True)
-        for cell in cells:
-            record = made_up(cell)
-            # The seal stands first; checking against the JSON Schema would take minutes.
-            values = {"seal": UNSEALED, **dataclasses.asdict(record)}
-            (folder / record.file_name).write_bytes(sealed(json.dumps(values).encode()))
-
-    return store
+def examples(shared: Path, t5_small: EncoderDecoderLM) -> Examples:
+    """Real rows of all tasks."""
+    return Examples(open_source(str(shared / "data")), t5_small.encoder, data_seed=42)

@@ -1,293 +1,169 @@
-"""How fast cells of t5-base train together on one device, against what the device can do.
+"""Times training steps, and several workers that share a device; for whoever has a GPU.
 
-    PYTHONPATH=. python tests/benchmarks/gpu.py --out results/speed
+    PYTHONPATH=. python tests/benchmarks/gpu.py > gpu.md
 
-prints a table and stores it as ``t5-base.md`` and ``t5-base.csv``: for each precision and each
-number ``K`` of cells that share their passes, examples per second, peak memory, and the share of
-the matrix-product peak. Needs no data and no network: weights and token ids are random.
-
-The peak is what one large product of two matrices of the same type reaches on the same device. The
-share counts the products of matrices that a step does (as PyTorch's counter sees them) and nothing
-else, so softmax, norms, dropout and the optimiser show as time that is missing from it.
+It needs no data and no network: a T5 of t5-base's shape has random weights. The first table has the
+training steps of each method on random tokens. The second has a few-shot grid on bundled samples,
+which ``bench run`` does with one worker and with several. ``--small`` is for a CPU: does it run?
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import platform
 import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
+import datasets
 import torch
 import transformers
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from baselines.pt import PromptTuning, PTSettings
-from bench.models.base import DTYPES, FrozenLM
-from bench.models.catalog import BUNDLED
+from bench.config import load_config
+from bench.data import EncodedExamples, TaskBatches
+from bench.method import Ingredients, PromptMethod, SoftPrompt, tensor_digest
+from bench.models.base import FrozenLM
 from bench.models.encoder_decoder import EncoderDecoderLM
-from bench.models.info import Precision
-from bench.protocol import Batch
-from bench.training.listeners import Listener
-from bench.training.loop import Trainer, TrainingResult, Validation
-from bench.training.packing import train_together
-from bench.training.settings import TrainingSettings
+from bench.models.loading import BUNDLED, Precision
+from bench.registry import parse_method
+from bench.tasks import SUITES
+from bench.training.callbacks import TrainingInfo
+from bench.training.loop import train
 
-T5_BASE = {"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
-SMALL = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4, "vocab_size": 500}
-
-PRECISIONS: tuple[Precision, ...] = ("bf16", "float32")
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is measured.
+    """What is measured."""
 
-    Attributes:
-        shape: of the T5 model, what differs from t5-small.
-        together: numbers of cells that share their passes.
-        rows: per cell and step.
-        tokens: of each input, without the prompt.
-        targets: tokens of each answer.
-        prompt: tokens of the prompt.
-        warmup: steps that are not counted.
-        steps: those that are.
-        matrix: side of the square matrices behind the peak.
-    """
-
-    shape: dict[str, int]
-    together: tuple[int, ...] = (1, 2, 4, 8, 16)
-    rows: int = 16
-    tokens: int = 256
-    targets: int = 4
-    prompt: int = 100
-    warmup: int = 5
-    steps: int = 25
-    matrix: int = 8192
+    shape: dict[str, int]  # Of the T5 model, where it differs from t5-small.
+    rows: int = 16  # Of a batch.
+    tokens: int = 256  # Of each input, without the prompt.
+    prompt: int = 100  # Tokens.
+    steps: int = 25  # That are timed.
+    runs: int = 8  # Of the grid.
+    run_steps: int = 200  # Of each of them.
+    workers: int = 4
 
 
-SCALES = {
-    "t5-base": Scale(T5_BASE),
-    "small": Scale(SMALL, (1, 2), 2, 16, 2, 4, 1, 2, 64),
-}
+T5_BASE = Scale({"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12})
+TINY = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4}
+SMALL = Scale(TINY, rows=2, tokens=16, prompt=4, steps=2, runs=2, run_steps=2, workers=2)
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the table.
-
-    Attributes:
-        precision: of the frozen weights.
-        cells: that train together.
-        shared: by how many of them the passes were shared; fewer where memory ran out.
-        examples_per_second: of all cells.
-        speedup: over one cell.
-        peak_memory_gib: on a GPU what PyTorch held there; else of the whole process so far.
-        teraflops: of products of matrices, per second.
-        share_of_peak: of them, 0 to 1.
-    """
-
-    precision: str
-    cells: int
-    shared: int
-    examples_per_second: float
-    speedup: float
-    peak_memory_gib: float
-    teraflops: float
-    share_of_peak: float
-
-
-class RandomRows:
-    """A stream of batches of random tokens, all of one length."""
-
-    def __init__(self, scale: Scale, vocabulary: int, seed: int, device: torch.device) -> None:
-        self.examples = scale.rows
-        self._scale = scale
-        draw = torch.Generator().manual_seed(seed)
-        inputs = torch.randint(3, vocabulary, (scale.rows, scale.tokens), generator=draw)
-        labels = torch.randint(3, vocabulary, (scale.rows, scale.targets), generator=draw)
-        self._batch = Batch(inputs, torch.ones_like(inputs), labels).to(device)
-
-    def seen(self, steps: int) -> int:
-        return steps * self._scale.rows
-
-    def batch(self, step: int) -> Batch:
-        return self._batch
-
-
-class Clock(Listener):
-    """Times the steps of a training after the first ones."""
-
-    def __init__(self, warmup: int) -> None:
-        self.warmup = warmup
-        self.began = self.ended = 0.0
-
-    def on_step(self, step: int, total: int) -> None:
-        if step == self.warmup:
-            self.began = moment()
-        if step == total:
-            self.ended = moment()
-
-
-def moment() -> float:
-    """Now, with nothing left to do on the device."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def make_model(scale: Scale, precision: Precision, device: torch.device) -> FrozenLM:
-    """T5 with random weights; the tokenizer is there because a model has one."""
+def make_model(scale: Scale, precision: Precision, device: str) -> FrozenLM:
+    """T5 with random weights; its tokenizer has fewer entries than the model has embeddings."""
     torch.manual_seed(0)
-    words = AutoTokenizer.from_pretrained(BUNDLED["tiny"].words_path)
-    config = T5Config(**scale.shape, decoder_start_token_id=0)
-    model = EncoderDecoderLM(T5ForConditionalGeneration(config), words, device)
+    weights = T5ForConditionalGeneration(T5Config(**scale.shape, decoder_start_token_id=0))
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED["tiny"].path)
+    model = EncoderDecoderLM(weights, tokenizer, torch.device(device))
     model.store_weights_in(precision)
     return model
 
 
-def make_trainers(
-    model: FrozenLM, scale: Scale, cells: int, steps: int, clock: Clock
-) -> list[Trainer]:
-    """Prompt tuning of so many cells; the last one tells the clock."""
-    settings = TrainingSettings(
-        steps=steps,
-        epochs=None,
-        batch_size=scale.rows,
-        warmup_steps=0,
-        evaluate_every=steps,
-        gradient_clip=1.0,
-        patience=None,
-        evaluation_batch_size=scale.rows,
+def make_method(name: str, initial: torch.Tensor) -> PromptMethod:
+    """A method with random source prompts that have something in common with the target."""
+    draw = torch.Generator().manual_seed(1)
+    learned, *apart = 0.1 * torch.randn(7, *initial.shape, generator=draw)
+    names, digest = SUITES["sources"], tensor_digest(initial)
+    sources = tuple(
+        SoftPrompt(task, initial + learned + own, digest)
+        for task, own in zip(names, apart, strict=True)
     )
-    vocabulary = model.embedding.num_embeddings
-    return [
-        Trainer(
-            model,
-            PromptTuning(model.initial_prompt(scale.prompt, cell), PTSettings()),
-            RandomRows(scale, vocabulary, cell, model.device),
-            settings,
-            cell,
-            lambda: Validation({"none": 0.0}),
-            listeners=[clock] if cell == cells - 1 else [],
-        )
-        for cell in range(cells)
-    ]
+    spec, shared = parse_method(name, {}), None
+    needs = spec.load().needs(spec.settings)
+    if needs.shared:
+        given = Ingredients(initial, sources)
+        stage = spec.load().source_stage(spec.settings, given, dict.fromkeys(names, 100))
+        shared = stage.shared_state()
+    target = SoftPrompt("mrpc", initial + learned, digest) if needs.target else None
+    parts = Ingredients(initial, sources if needs.sources else (), target, shared)
+    return spec.load().build(spec.settings, parts)
 
 
-def train(trainers: Sequence[Trainer]) -> list[TrainingResult]:
-    """Train together to the end.
-
-    Raises:
-        Exception: what one of them ended by.
-    """
-    results: list[TrainingResult] = []
-
-    def ended(trainer: Trainer, outcome: TrainingResult | Exception) -> None:
-        if isinstance(outcome, Exception):
-            raise outcome
-        results.append(outcome)
-
-    train_together(trainers, ended)
-    return results
+def time_steps(model: FrozenLM, name: str, scale: Scale, steps: int) -> float:
+    """Seconds of some training steps of a method."""
+    ids = torch.randint(3, 500, (8 * scale.rows, scale.tokens)).tolist()
+    columns = {"input_ids": ids, "labels": [row[:4] for row in ids]}
+    rows = EncodedExamples(datasets.Dataset.from_dict(columns), pad_id=0)
+    batches = TaskBatches(rows, scale.rows, 42, model.device)
+    changes = {"steps": steps, "evaluate_every": steps, "batch_size": scale.rows}
+    settings = load_config("smoke").training.model_copy(update=changes)
+    method = make_method(name, model.initial_prompt(scale.prompt, 42))
+    info = TrainingInfo("gpu", "mrpc", name, name, None, 42)
+    began = time.perf_counter()
+    train(model, method, batches, settings, 42, lambda: ({"none": 0.0}, None), info=info)
+    return time.perf_counter() - began  # The loop reads the loss, so the device has finished.
 
 
-def flops_per_example(model: FrozenLM, scale: Scale) -> float:
-    """Products of matrices in a training step of one cell, forward and backward, by its rows."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        train(make_trainers(model, scale, 1, 1, Clock(0)))
-    return counter.get_total_flops() / scale.rows
-
-
-def peak_flops(scale: Scale, precision: Precision, device: torch.device) -> float:
-    """Of one product of two large matrices per second, the best of several."""
-    side = scale.matrix
-    first, second = (torch.randn(side, side, device=device).to(DTYPES[precision]) for _ in range(2))
-    seconds = []
-    for _ in range(10):
-        began = moment()
-        first @ second
-        seconds.append(moment() - began)
-    return 2 * side**3 / min(seconds)
-
-
-def peak_memory() -> float:
-    """Bytes."""
+def peak_gib() -> float:
+    """GiB that PyTorch held on the GPU; without one, of the whole process so far."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def measure(scale: Scale, device: torch.device) -> list[Line]:
-    """All lines, each printed as soon as it is there."""
-    lines: list[Line] = []
-    print(" ".join(f"{field.name:>19}" for field in fields(Line)), flush=True)
-    for precision in PRECISIONS:
-        model = make_model(scale, precision, device)
-        flops, peak = flops_per_example(model, scale), peak_flops(scale, precision, device)
-        alone = 0.0
-        for cells in scale.together:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-            clock = Clock(scale.warmup)
-            steps = scale.warmup + scale.steps
-            trainers = make_trainers(model, scale, cells, steps, clock)
-            train(trainers)
-            rate = cells * scale.rows * scale.steps / (clock.ended - clock.began)
-            alone = alone or rate
-            line = Line(
-                precision=precision,
-                cells=cells,
-                shared=max(t.progress.trainings_per_pass or 1 for t in trainers),
-                examples_per_second=round(rate, 1),
-                speedup=round(rate / alone, 2),
-                peak_memory_gib=round(peak_memory() / 2**30, 2),
-                teraflops=round(rate * flops / 1e12, 2),
-                share_of_peak=round(rate * flops / peak, 3),
-            )
-            lines.append(line)
-            print(" ".join(f"{value:>19}" for value in asdict(line).values()), flush=True)
-        del model
-    return lines
+def time_grid(model: Path, scale: Scale, workers: int, device: str) -> float:
+    """Seconds of ``bench run`` on a few-shot grid, from the start of the command to its end."""
+    seeds = ",".join(map(str, range(scale.runs)))
+    options = [f"training.{key}={scale.run_steps}" for key in ("steps", "evaluate_every")]
+    options += [f"prompt_length={scale.prompt}", "training.warmup_steps=0"]
+    words = ["run", "--task", "mrpc", "--method", "pt", "--shots", "16", "--seeds", seeds]
+    words += [word for option in options for word in ("--set", option)]
+    words += ["--model", str(model), "--device", device, "--workers", str(workers), "--quiet"]
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "bench.cli", *words, "--out", out]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - began
 
 
-def store(lines: Sequence[Line], scale: Scale, name: str, device: torch.device, out: Path) -> None:
-    """Write the table as ``NAME.csv`` and ``NAME.md``."""
-    out.mkdir(parents=True, exist_ok=True)
-    names = [field.name for field in fields(Line)]
-    with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, names)
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    rows = [names, ["---"] * len(names), *(list(asdict(line).values()) for line in lines)]
-    text = (
-        f"Prompt tuning of cells that share their passes: shape of {name}, random weights, "
-        f"{scale.rows} rows of {scale.tokens} tokens a cell, prompt of {scale.prompt}; "
-        f"{where}, PyTorch {torch.__version__}, transformers {transformers.__version__}, "
-        f"Python {platform.python_version()}. Made by `tests/benchmarks/gpu.py`, which says what "
-        "the columns are.\n\n"
-    )
-    table = "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
-    (out / f"{name}.md").write_text(text + table, encoding="utf-8")
+def line(*values: object) -> None:
+    """Print a row of a table."""
+    texts = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in values]
+    print(f"| {' | '.join(texts)} |", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print and store."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("results/speed"), help="folder")
     parser.add_argument("--small", action="store_true", help="a tiny model: does it run at all?")
-    options = parser.parse_args(arguments)
-    name = "small" if options.small else "t5-base"
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    store(measure(SCALES[name], device), SCALES[name], name, device, options.out)
+    scale = SMALL if parser.parse_args(arguments).small else T5_BASE
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    print(f"{where}, Python {platform.python_version()}, PyTorch {torch.__version__}, ", end="")
+    print(f"transformers {transformers.__version__}; {scale}\n")
+    line("precision", "method", "ms a step", "examples per second", "peak GiB")
+    line(*["---"] * 5)
+    for precision in PRECISIONS:
+        model = make_model(scale, precision, device)
+        for name in METHODS:
+            time_steps(model, name, scale, steps=3)
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            step = time_steps(model, name, scale, scale.steps) / scale.steps
+            line(precision, name, 1000 * step, scale.rows / step, peak_gib())
+    del model
+    print()
+    line("workers", "seconds for the grid", "times as fast")
+    line(*["---"] * 3)
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_model(scale, "float32", "cpu")
+        model.model.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        alone = time_grid(Path(folder), scale, 1, device)
+        line(1, alone, 1.0)
+        together = time_grid(Path(folder), scale, scale.workers, device)
+        line(scale.workers, together, alone / together)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Toy tasks, a toy encoder and a private cache folder for the tests of bench.data."""
+"""Toy tasks and folders, an encoder of words, and a cache of its own for each test."""
 
 from __future__ import annotations
 
@@ -12,42 +12,37 @@ import pytest
 
 from bench.data import DataSource, open_source
 from bench.errors import DataError
-from bench.tasks.task import HubSource, SplitRule, Task, TextPair
+from bench.tasks.base import HubSource, Task, TextPair
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test sees what another one, or the user, has cached."""
-    folder = tmp_path / "cache"
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
-    return folder
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
 
 
 class WordEncoder:
     """One id per word, 1 at the end; counts its calls."""
 
-    pad_id = 0
-
-    def __init__(self, fingerprint: str = "words") -> None:
-        self.fingerprint = fingerprint
-        self.calls = 0
+    fingerprint, pad_id, calls = "words", 0, 0
 
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
     ) -> dict[str, list[list[int]]]:
         self.calls += 1
         return {
-            "input_ids": [self._ids(text, input_length) for text in sources],
-            "labels": [self._ids(text, target_length) for text in targets],
+            "input_ids": [self.ids(text, input_length) for text in sources],
+            "labels": [self.ids(text, target_length) for text in targets],
         }
 
-    def _ids(self, text: str, length: int) -> list[int]:
+    def ids(self, text: str, length: int) -> list[int]:
         words = [2 + sum(word.encode()) % 500 for word in text.split()]
         return [*words[: length - 1], 1]
 
 
-def sentence_texts(row: Mapping[str, Any], training: bool) -> list[TextPair]:
-    return [TextPair(f"toy sentence: {row['sentence']}", str(label_of(row)))]
+@pytest.fixture
+def encoder() -> WordEncoder:
+    return WordEncoder()
 
 
 def label_of(row: Mapping[str, Any]) -> int:
@@ -60,7 +55,7 @@ TOY = Task(
     name="toy",
     published_name="toy",
     hub=HubSource("someone/toy", None, "abc", ("sentence", "label"), ("train", "validation"), {}),
-    texts=sentence_texts,
+    texts=lambda row, training: [TextPair(row["sentence"], str(label_of(row)))],
     labels=("0", "1", "2"),
     metrics=("accuracy",),
     split_rule="halve-validation",
@@ -70,20 +65,22 @@ TOY = Task(
 
 @pytest.fixture(scope="session")
 def toy() -> Callable[..., Task]:
-    """Makes variants of the toy task."""
+    """Variants of the toy task; keywords that the task lacks are its hub source's."""
 
-    def make(rule: SplitRule = "halve-validation", **changes: Any) -> Task:
-        splits: tuple[str, ...] = changes.pop("splits", TOY.hub.splits)
-        rows: Mapping[str, int] = changes.pop("rows", {})
-        hub = replace(TOY.hub, splits=splits, rows=rows)
-        return replace(TOY, split_rule=rule, hub=hub, **changes)
+    def make(rule: Any = "halve-validation", **changes: Any) -> Task:
+        hub = {key: changes.pop(key) for key in list(changes) if hasattr(TOY.hub, key)}
+        return replace(TOY, split_rule=rule, hub=replace(TOY.hub, **hub), **changes)
 
     return make
 
 
+def toy_rows(n: int, **changes: Any) -> list[dict[str, Any]]:
+    return [{"sentence": f"row {i}", "label": i % 3, "other": None} | changes for i in range(n)]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., DataSource]:
-    """Writes splits of numbered toy rows and opens the folder; a split is a size or its rows."""
+    """A local folder with splits of the toy task, each given by its size or its rows."""
 
     def write(**splits: int | list[dict[str, Any]]) -> DataSource:
         target = tmp_path / "data" / "toy"
@@ -94,12 +91,3 @@ def folder(tmp_path: Path) -> Callable[..., DataSource]:
         return open_source(str(tmp_path / "data"))
 
     return write
-
-
-def toy_rows(n: int) -> list[dict[str, Any]]:
-    return [{"sentence": f"row {i}", "label": i % 3, "other": None} for i in range(n)]
-
-
-@pytest.fixture
-def encoder() -> WordEncoder:
-    return WordEncoder()

@@ -1,4 +1,4 @@
-"""Encoding: what is stored, what is joined, what is read again, what is refused."""
+"""Encoded examples: stored columns, joined rows, the cache, and bad rows."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from typing import Any
 import datasets
 import pytest
 
-from bench.data import DataSource, encode_examples, leading_rows, load_splits, open_source
+from bench.data import DataSource, EncodedExamples, Examples, load_splits, open_source
+from bench.data.encoding import encode, leading_rows
 from bench.errors import DataError
 from bench.tasks import get_task
-from bench.tasks.task import Task, TextPair
+from bench.tasks.base import Task, TextPair
 
 Toy = Callable[..., Task]
 Folder = Callable[..., DataSource]
 
 
+def encoded(
+    rows: datasets.Dataset, task: Task, encoder: Any, training: bool = True, content: str = "x"
+) -> EncodedExamples:
+    return encode(rows, task, encoder, training, content)
+
+
 def test_texts_ids_and_official_rows(toy: Toy, folder: Folder, encoder: Any) -> None:
     rows = load_splits(folder(train=6, validation=10), toy()).test
-    examples = encode_examples(rows, toy(), encoder, training=False)
+    examples = encoded(rows, toy(), encoder, training=False)
     assert len(examples) == 5
-    assert examples.sources == [f"toy toy sentence: row {i}" for i in examples.rows]
     assert examples.rows == rows["official_row"][:]
+    assert examples.sources == [f"toy row {i}" for i in examples.rows]
     assert examples.targets == [str(i % 3) for i in examples.rows]
-    assert examples.references == [[target] for target in examples.targets]
-    assert examples.groups == [None] * 5
+    assert (examples.references, examples.groups) == ([[t] for t in examples.targets], [None] * 5)
     ids = encoder.encode(examples.sources, examples.targets, 256, 20)
     assert [example["input_ids"] for example in examples.examples(range(5))] == ids["input_ids"]
-    assert [example["labels"] for example in examples.examples([3, 1])] == [
-        ids["labels"][3],
-        ids["labels"][1],
-    ]
+    assert [example["labels"] for example in examples.examples(range(5))] == ids["labels"]
     assert examples.lengths == [len(tokens) for tokens in ids["input_ids"]]
     assert examples.batch([4]).input_ids.tolist() == [ids["input_ids"][4]]
 
@@ -47,29 +50,28 @@ def answers_texts(row: Mapping[str, Any], training: bool) -> list[TextPair]:
 
 
 def test_one_training_example_per_answer(toy: Toy, folder: Folder, encoder: Any) -> None:
-    rows = [{"sentence": "a b", "label": 0}, {"sentence": "c", "label": 1}]
     task = toy(texts=answers_texts)
+    rows = [{"sentence": "a b", "label": 0}, {"sentence": "c", "label": 1}]
     split = folder(train=rows).load(task, "train")
-    training = encode_examples(split, task, encoder, training=True)
-    assert training.targets == ["a", "b", "c"]
-    assert training.rows == [0, 0, 1]
-    evaluation = encode_examples(split, task, encoder, training=False)
-    assert evaluation.targets == ["a", "c"]
+    training = encoded(split, task, encoder)
+    assert (training.targets, training.rows) == (["a", "b", "c"], [0, 0, 1])
+    evaluation = encoded(split, task, encoder, training=False)
+    assert (evaluation.targets, evaluation.groups) == (["a", "c"], ["g0", "g1"])
     assert evaluation.references == [["a", "b"], ["c"]]
-    assert evaluation.groups == ["g0", "g1"]
 
 
-def test_equal_sources_are_joined_in_evaluation_only(
-    toy: Toy, folder: Folder, encoder: Any
-) -> None:
-    """Also when they lie further apart than the rows that are encoded together."""
-    task = toy(texts=lambda row, training: [TextPair(row["sentence"], str(row["label"]))])
-    joining = toy(texts=task.texts, group_by_source=True, name="joining")
+def plain_texts(row: Mapping[str, Any], training: bool) -> list[TextPair]:
+    return [TextPair(row["sentence"], str(row["label"]))]
+
+
+def test_equal_sources_are_joined_in_evaluation(toy: Toy, folder: Folder, encoder: Any) -> None:
+    """Also if they lie further apart than the rows that are encoded together."""
+    task = toy(texts=plain_texts, group_by_source=True)
     rows = [{"sentence": f"s {i % 700}", "label": i} for i in range(1500)]
     split = folder(train=rows).load(task, "train")
-    assert len(encode_examples(split, joining, encoder, training=True)) == 1500
-    assert len(encode_examples(split, task, encoder, training=False)) == 1500
-    joined = encode_examples(split, joining, encoder, training=False)
+    assert len(encoded(split, task, encoder)) == 1500
+    assert len(encoded(split, toy(texts=plain_texts), encoder, training=False)) == 1500
+    joined = encoded(split, task, encoder, training=False)
     assert joined.sources == [f"toy s {i}" for i in range(700)]
     assert joined.targets == [str(i) for i in range(700)]
     assert joined.rows == list(range(700))
@@ -78,127 +80,109 @@ def test_equal_sources_are_joined_in_evaluation_only(
 
 
 def test_leading_rows_keep_all_references_of_their_inputs(toy: Toy, folder: Folder) -> None:
-    task = toy(texts=lambda row, training: [TextPair(row["sentence"], str(row["label"]))])
-    joining = toy(texts=task.texts, group_by_source=True, name="joining")
-    sentences = ["a", "b", "a", "c", "b", "d", "a"]
-    rows = [{"sentence": text, "label": at} for at, text in enumerate(sentences)]
+    rows = [{"sentence": text, "label": at} for at, text in enumerate("abacbda")]
+    task, joining = toy(texts=plain_texts), toy(texts=plain_texts, group_by_source=True)
     split = folder(train=rows).load(task, "train")
-    for number in range(1, 8):
+    for number, joined in {
+        1: [0, 2, 6],
+        2: [0, 1, 2, 4, 6],
+        3: [0, 1, 2, 4, 6],
+        7: range(7),
+    }.items():
         assert leading_rows(split, task, number)["label"][:] == list(range(number))
-    expected = [(1, [0, 2, 6]), (2, [0, 1, 2, 4, 6]), (3, [0, 1, 2, 4, 6]), (7, list(range(7)))]
-    for number, labels in expected:
-        found = leading_rows(split, joining, number)
-        assert found["label"][:] == labels
-        # Once more changes nothing: who cut them before cannot have cut an input apart.
-        assert leading_rows(found, joining, number)["label"][:] == labels
+        assert leading_rows(split, joining, number)["label"][:] == list(joined)
 
 
 def test_cut_inputs_are_counted_exactly(toy: Toy, folder: Folder, encoder: Any) -> None:
-    """An input that just fits is not cut: three words of the task, three here, one end mark."""
+    """An input that just fits is not cut: one word of the task, three of the row, one end mark."""
     texts = ["a b", "a b c", "a b c d", "a b c d e f"]
     split = folder(train=[{"sentence": text, "label": 0} for text in texts]).load(toy(), "train")
-    examples = encode_examples(split, toy(input_length=7), encoder, training=True)
-    assert examples.lengths == [6, 7, 7, 7]
+    examples = encoded(split, toy(input_length=5), encoder)
+    assert examples.lengths == [4, 5, 5, 5]
     assert examples.truncated == 2
 
 
-def test_cache_goes_by_all_that_matters(toy: Toy, folder: Folder, encoder: Any) -> None:
-    source = folder(train=4, validation=4)
+def test_cache_depends_on_rows_task_and_encoder(toy: Toy, folder: Folder, encoder: Any) -> None:
+    source = folder(train=12, validation=12)
     rows = load_splits(source, toy())
 
-    def calls(split: datasets.Dataset, task: Task, training: bool, fingerprint: str) -> int:
+    def calls(
+        split: datasets.Dataset, task: Task, training: bool, fingerprint: str, content: str = "x"
+    ) -> int:
         encoder.fingerprint, encoder.calls = fingerprint, 0
-        encode_examples(split, task, encoder, training=training)
+        encoded(split, task, encoder, training, content)
         return int(encoder.calls)
 
     assert calls(rows.train, toy(), True, "words") == 1
-    assert calls(rows.train, toy(), True, "words") == 0
     assert calls(load_splits(source, toy()).train, toy(), True, "words") == 0
+    edited = toy(texts=lambda row, training: [TextPair(f"new {row['sentence']}", "0")])
     for different in (
         (rows.train, toy(), False, "words"),
         (rows.train, toy(), True, "other words"),
+        (rows.train, toy(), True, "words", "other content"),
         (rows.train, toy(input_length=255), True, "words"),
         (rows.train, toy(target_length=19), True, "words"),
         (rows.train, toy(name="other"), True, "words"),
-        (rows.train.select([1, 3]), toy(), True, "words"),
-        (rows.validation, toy(), True, "words"),
+        (rows.train, toy(version=2), True, "words"),
+        (rows.train, edited, True, "words"),
+        (rows.train.select([*range(9), 11]), toy(), True, "words"),
+        (source.load(toy(), "validation"), toy(), True, "words"),
         (load_splits(source, toy(), data_seed=1).validation, toy(), True, "words"),
     ):
         assert calls(*different) == 1, different
-    changed = folder(train=5)
-    assert calls(changed.load(toy(), "train"), toy(), True, "words") == 1
 
 
-READ_AGAIN = """
-import sys
-from bench.data import encode_examples, load_splits, open_source
-from bench.tasks import get_task
-
-class Encoder:
-    fingerprint, pad_id = "words", 0
-    def encode(self, *arguments):
-        sys.exit("encoded again")
-
-rows = load_splits(open_source(sys.argv[1]), get_task("cola"))
-print(encode_examples(rows.test, get_task("cola"), Encoder(), training=False).sources)
-"""
-
-
-@pytest.mark.parametrize("name", ["folder", "bundled"])
-def test_other_processes_read_the_cache(
-    tmp_path: Path, cache: Path, encoder: Any, name: str
-) -> None:
-    if name == "folder":
-        name = str(tmp_path / "data")
-        for split, n in {"train": 4, "validation": 9}.items():
-            rows = [{"sentence": f"{split} {i}", "label": i % 2} for i in range(n)]
-            file = tmp_path / "data" / "cola" / f"{split}.parquet"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            datasets.Dataset.from_list(rows).to_parquet(file)
-    test = load_splits(open_source(name), get_task("cola")).test
-    here = encode_examples(test, get_task("cola"), encoder, training=False)
-    stored = {file: file.stat().st_mtime_ns for file in cache.rglob("*.arrow")}
-
-    there = subprocess.run(
-        [sys.executable, "-c", READ_AGAIN, name],
-        env={**os.environ, "HF_DATASETS_CACHE": str(cache), "PYTHONHASHSEED": "5"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
+def test_other_processes_read_the_cache(cache: Path, encoder: Any) -> None:
+    """The bundled samples are read without a cache of their own."""
+    here = Examples(open_source("bundled"), encoder, 42, 64).evaluation("cola", "test")
+    assert [file.suffix for file in cache.rglob("*") if file.is_file()] == [".arrow"]
+    script = (
+        "from types import SimpleNamespace; from bench.data import Examples, open_source\n"
+        "encoder = SimpleNamespace(fingerprint='words', pad_id=0)  # cannot encode\n"
+        "source = open_source('bundled')\n"
+        "print(Examples(source, encoder, 42, 64).evaluation('cola', 'test').sources)"
     )
-    assert (there.returncode, there.stderr) == (0, "")
-    assert there.stdout.strip() == str(here.sources)
-    assert {file: file.stat().st_mtime_ns for file in cache.rglob("*.arrow")} == stored
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(cache), "PYTHONHASHSEED": "5"}
+    command = [sys.executable, "-c", script]
+    there = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (there.stderr, there.stdout.strip()) == ("", str(here.sources))
 
 
-def test_bad_label_names_file_and_official_row(toy: Toy, folder: Folder, encoder: Any) -> None:
-    bad = [{"sentence": f"row {i}", "label": 9 if i == 4 else 0} for i in range(8)]
+def test_bad_label_and_bad_cache_folder(
+    toy: Toy, folder: Folder, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = [{"sentence": f"row {i}", "label": 9 if i == 14 else 0} for i in range(30)]
     source = folder(train=3, validation=bad)
     rows = load_splits(source, toy())
-    side = rows.test if 4 in rows.test["official_row"][:] else rows.validation
-    fault = rf"^{source.name}/toy/validation.parquet, row 4: task toy: label 9 is none of 0, 1, 2$"
-    for attempt in range(2):  # what failed is not taken for encoded
+    side = rows.test if 14 in rows.test["official_row"][:] else rows.validation
+    fault = rf"^{source.name}/toy/validation.parquet, row 14: task toy: label 9 is none of 0, 1, 2$"
+    for training in (True, False):
         with pytest.raises(DataError, match=fault):
-            encode_examples(side, toy(), encoder, training=bool(attempt))
-    single = side.select([side["official_row"][:].index(4)])
-    with pytest.raises(DataError, match=fault):
-        encode_examples(single, toy(), encoder, training=True)
+            encoded(side, toy(), encoder, training)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", __file__)
+    with pytest.raises(DataError, match=r"cannot write the cache folder .*: set HF_DATASETS_CACHE"):
+        encoded(rows.train, toy(), encoder)
 
 
-def test_rows_that_come_from_no_source(toy: Toy, encoder: Any) -> None:
-    rows = datasets.Dataset.from_list(
-        [{"sentence": "a", "label": 0}, {"sentence": "b", "label": 5}]
-    )
-    assert encode_examples(rows.select([0]), toy(), encoder, training=True).rows == [0]
-    with pytest.raises(DataError, match=r"^toy, row 1: task toy: label 5"):
-        encode_examples(rows, toy(), encoder, training=True)
-
-
-def test_nothing_is_printed(
-    toy: Toy, folder: Folder, encoder: Any, capfd: pytest.CaptureFixture[str]
-) -> None:
-    source = folder(train=3000, validation=4)
-    capfd.readouterr()
-    encode_examples(load_splits(source, toy()).train, toy(), encoder, training=True)
+def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """Caps, notes and labels, on the bundled samples of cola; nothing is printed."""
+    examples = Examples(open_source("bundled"), encoder, 42, input_length=9, validation_rows=20)
+    assert examples.task("cola").input_length == 9
+    assert examples.evaluation("cola", "validation") is examples.evaluation("cola", "validation")
+    assert len(examples.evaluation("cola", "validation")) == 20
+    test = examples.evaluation("cola", "test")
+    assert test.truncated == sum(len(source.split()) > 8 for source in test.sources) > 0
+    assert examples.notes("cola") == [
+        f"validated on 20 of {len(examples.rows('cola').validation)} rows",
+        f"{test.truncated} test inputs cut at 9 tokens",
+    ]
+    train = examples.rows("cola").train
+    assert examples.labels("cola") == [str(label) for label in train["label"]]
+    assert examples.labels("squad") == []
+    few = examples.training("cola", 16, 42)
+    assert few.rows == len(few.encoded) == 16
+    assert few.few_shot == few.encoded.rows
+    full = examples.training("cola", None, 42)
+    assert (full.rows, full.few_shot) == (len(train), None)
+    assert get_task("cola").input_length == 256
     assert capfd.readouterr() == ("", "")

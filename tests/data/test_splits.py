@@ -1,166 +1,155 @@
-"""Sizes and membership of the splits, against the shuffle done by hand."""
+"""Splits against the shuffle done by hand, and few-shot samples: balance and recorded rows."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bench.data import DataSource, load_splits
-from bench.errors import DataError
-from bench.tasks.task import Task
+from bench.data import DataSource, load_splits, open_source, sample_shots
+from bench.errors import ConfigError, DataError
+from bench.tasks import get_task
+from bench.tasks.base import Task
 
 Toy = Callable[..., Task]
 Folder = Callable[..., DataSource]
+RECORDS = Path(__file__).parents[2] / "results" / "smoke" / "records"
+TWO, TEST, ALL = ("train", "validation"), ("train", "test"), ("train", "validation", "test")
+MNLI = ("train", "validation_mismatched", "validation_matched")
 
 
-def numbers(rows: datasets.Dataset) -> list[int]:
-    return [int(text.split()[1]) for text in rows["sentence"]]
-
-
-def shuffled(n: int, seed: int = 42) -> list[int]:
-    generator = torch.Generator()
-    generator.manual_seed(seed)
-    order: list[int] = torch.randperm(n, generator=generator).tolist()
+def cut(n: int, seed: int = 42) -> list[int]:
+    """The shuffle of the published runs."""
+    order: list[int] = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
     return order
 
 
-def test_the_shuffle_is_still_that_of_the_published_runs() -> None:
+def test_the_shuffle_is_that_of_the_published_runs() -> None:
     """Ten rows with seed 42, as public projects assert it of several versions of torch."""
-    assert shuffled(10) == [2, 6, 1, 8, 4, 5, 0, 9, 3, 7]
-
-
-@pytest.mark.parametrize(("n", "first"), [(56, 28), (277, 138), (3, 1)])
-def test_halved_validation(toy: Toy, folder: Folder, n: int, first: int) -> None:
-    rows = load_splits(folder(train=7, validation=n), toy())
-    assert numbers(rows.train) == list(range(7))
-    assert numbers(rows.validation) == shuffled(n)[:first]
-    assert numbers(rows.test) == shuffled(n)[first:]
-    assert rows.notes == ()
-
-
-def test_held_out_training_rows(toy: Toy, folder: Folder) -> None:
-    rows = load_splits(folder(train=1500, validation=5), toy("hold-out-train"))
-    assert numbers(rows.validation) == shuffled(1500)[:1000]
-    assert numbers(rows.train) == shuffled(1500)[1000:]
-    assert numbers(rows.test) == list(range(5))
-    assert rows.notes == ()
-
-
-@pytest.mark.parametrize(("n", "held_out"), [(1000, 100), (999, 99), (32, 3), (10, 1)])
-def test_small_source_holds_out_a_tenth(toy: Toy, folder: Folder, n: int, held_out: int) -> None:
-    rows = load_splits(folder(train=n, validation=5), toy("hold-out-train"))
-    assert numbers(rows.validation) == shuffled(n)[:held_out]
-    assert numbers(rows.train) == shuffled(n)[held_out:]
-    assert rows.notes == (
-        f"toy has {n} training rows: {held_out} of them validate instead of 1000",
-    )
-
-
-def test_cap_keeps_the_first_of_the_shuffled_remainder(toy: Toy, folder: Folder) -> None:
-    """As DePT caps yelp_polarity: after the validation rows are taken."""
-    task = toy("hold-out-train", splits=("train", "test"), max_training_rows=50)
-    rows = load_splits(folder(train=1200, test=4), task)
-    assert numbers(rows.train) == shuffled(1200)[1000:1050]
-    assert numbers(rows.validation) == shuffled(1200)[:1000]
-    assert numbers(rows.test) == list(range(4))
-
-
-def test_mnli_validates_on_mismatched(toy: Toy, folder: Folder) -> None:
-    splits = ("train", "validation_matched", "validation_mismatched")
-    source = folder(train=6, validation_matched=4, validation_mismatched=5)
-    rows = load_splits(source, toy("mnli", splits=splits))
-    assert [len(part) for part in (rows.train, rows.validation, rows.test)] == [6, 5, 4]
-
-
-def test_official_splits_stay_as_they_are(toy: Toy, folder: Folder) -> None:
-    task = toy("official", splits=("train", "validation", "test"))
-    rows = load_splits(folder(train=6, validation=5, test=4), task)
-    assert [numbers(part) for part in (rows.train, rows.validation, rows.test)] == [
-        list(range(6)),
-        list(range(5)),
-        list(range(4)),
-    ]
-    assert rows.notes == ()
-
-
-def test_official_without_test_split_halves_validation_and_says_so(
-    toy: Toy, folder: Folder
-) -> None:
-    task = toy("official", splits=("train", "validation", "test"))
-    rows = load_splits(folder(train=6, validation=9), task)
-    assert numbers(rows.validation) == shuffled(9)[:4]
-    assert numbers(rows.test) == shuffled(9)[4:]
-    assert rows.notes == ("toy has no test split here: its validation split is halved",)
-
-
-def test_held_out_without_test_split_tests_on_validation_and_says_so(
-    toy: Toy, folder: Folder
-) -> None:
-    task = toy("hold-out-train", splits=("train", "test"))
-    rows = load_splits(folder(train=1100, validation=9), task)
-    assert numbers(rows.test) == list(range(9))
-    assert rows.notes == ("toy has no test split here: its validation split tests",)
+    assert cut(10) == [2, 6, 1, 8, 4, 5, 0, 9, 3, 7]
 
 
 @pytest.mark.parametrize(
-    ("rule", "sizes"),
-    [("halve-validation", (40, 41)), ("hold-out-train", (1030, 41)), ("official", (40, 41))],
-)
-def test_every_row_falls_on_one_side(
-    toy: Toy, folder: Folder, rule: Any, sizes: Sequence[int]
-) -> None:
-    train, validation = sizes
-    distinct = [
-        {"sentence": f"row {i}", "label": 0, "other": None}
-        for i in range(train, train + validation)
-    ]
-    rows = load_splits(folder(train=train, validation=distinct), toy(rule), data_seed=7)
-    parts = [numbers(part) for part in (rows.train, rows.validation, rows.test)]
-    assert sorted(itertools.chain(*parts)) == list(range(train + validation))
-
-
-def test_data_seed_moves_rows(toy: Toy, folder: Folder) -> None:
-    source = folder(train=5, validation=30)
-    assert numbers(load_splits(source, toy(), data_seed=1).test) == shuffled(30, 1)[15:]
-
-
-@pytest.mark.parametrize(
-    ("rule", "train", "validation", "fault"),
+    ("rule", "splits", "sizes", "expected", "note"),
     [
-        ("halve-validation", 5, 1, "has one row: halving it takes two"),
-        ("hold-out-train", 9, 5, "has 9 rows: holding out a tenth"),
+        ("halve-validation", TWO, (7, 56), (range(7), cut(56)[:28], cut(56)[28:]), ""),
+        ("halve-validation", TWO, (7, 277), (range(7), cut(277)[:138], cut(277)[138:]), ""),
+        ("hold-out-train", TWO, (1500, 5), (cut(1500)[1000:], cut(1500)[:1000], range(5)), ""),
+        *(
+            ("hold-out-train", TWO, (n, 5), (cut(n)[k:], cut(n)[:k], range(5)), f": {k} of them")
+            for n, k in [(1000, 100), (999, 99), (10, 1)]
+        ),
+        ("hold-out-train", TEST, (1100, 4), (cut(1100)[1000:], cut(1100)[:1000], range(4)), ""),
+        ("official", ALL, (6, 5, 4), (range(6), range(5), range(4)), ""),
+        ("mnli", MNLI, (6, 5, 4), (range(6), range(5), range(4)), ""),
     ],
 )
-def test_too_small_to_cut(
-    toy: Toy, folder: Folder, rule: Any, train: int, validation: int, fault: str
+def test_splits(
+    toy: Toy, folder: Folder, rule: str, splits: Any, sizes: Any, expected: Any, note: str
 ) -> None:
+    rows = load_splits(folder(**dict(zip(splits, sizes, strict=True))), toy(rule, splits=splits))
+    for part, numbers in zip((rows.train, rows.validation, rows.test), expected, strict=True):
+        assert part["official_row"][:] == list(numbers)
+        assert part["sentence"][:] == [f"row {i}" for i in numbers]
+    assert len(rows.notes) == bool(note)
+    assert note in "".join(rows.notes)
+
+
+def test_validation_replaces_a_missing_test_split(toy: Toy, folder: Folder) -> None:
+    source = folder(train=1100, validation=9)
+    halved = load_splits(source, toy("official", splits=ALL))
+    assert halved.validation["official_row"][:] == cut(9)[:4]
+    assert halved.test["official_row"][:] == cut(9)[4:]
+    assert halved.notes == ("toy has no test split here: its validation split is halved",)
+    held_out = load_splits(source, toy("hold-out-train", splits=TEST, max_training_rows=50))
+    assert held_out.train["official_row"][:] == cut(1100)[1000:1050]
+    assert held_out.test["official_row"][:] == list(range(9))
+    assert held_out.notes == ("toy has no test split here: its validation split tests",)
+
+
+@pytest.mark.parametrize("rule", ["halve-validation", "hold-out-train"])
+def test_too_small_to_cut(toy: Toy, folder: Folder, rule: str) -> None:
+    fault = (
+        r"(validation.parquet has one row: halving|train.parquet has 9 rows: holding out a tenth)"
+    )
     with pytest.raises(DataError, match=fault):
-        load_splits(folder(train=train, validation=validation), toy(rule))
+        load_splits(folder(train=9, validation=1), toy(rule))
 
 
-def test_split_without_rows(toy: Toy, folder: Folder) -> None:
-    source = folder(train=3, validation=3)
-    empty = datasets.Dataset.from_dict({"sentence": [], "label": []})
-    empty.to_parquet(f"{source.name}/toy/train.parquet")
-    with pytest.raises(DataError, match=r"toy/train.parquet has no rows"):
-        load_splits(source, toy())
+def test_notes_on_rows(toy: Toy, folder: Folder) -> None:
+    """Defects of texts are counted, and row counts compared with those of the hub."""
+    task = toy(
+        defect_of=lambda row: "the label is 2" if row["label"] == 2 else None,
+        rows={"train": 7, "validation": 4},
+    )
+    source = folder(train=10, validation=2)
+    defects = "toy: in 3 of 10 training rows the label is 2"
+    assert load_splits(source, task).notes == (defects,)
+    source.kind = "hub"
+    counts = (
+        "the hub's toy train split has 10 rows, not the 7 expected",
+        "the hub's toy validation split has 2 rows, not the 4 expected",
+    )
+    assert load_splits(source, task).notes == (*counts, defects)
 
 
-def test_rows_with_a_defect_are_counted(toy: Toy, folder: Folder) -> None:
-    task = toy(defect_of=lambda row: "the label is 2" if row["label"] == 2 else None)
-    rows = load_splits(folder(train=10, validation=2), task)
-    assert rows.notes == ("toy: in 3 of 10 training rows the label is 2",)
+def rows_with(labels: list[int]) -> datasets.Dataset:
+    return datasets.Dataset.from_dict({"label": labels, "official_row": range(len(labels))})
 
 
-def test_hub_row_counts_that_differ_are_noted(
-    toy: Toy, folder: Folder, monkeypatch: pytest.MonkeyPatch
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 2), min_size=1, max_size=60),
+    shots=st.integers(1, 60),
+    seed=st.integers(0, 2**31),
+)
+def test_few_shot_as_equal_over_the_classes_as_the_rows_allow(
+    toy: Toy, labels: list[int], shots: int, seed: int
 ) -> None:
-    source = folder(train=6, validation=4)
-    monkeypatch.setattr(type(source), "kind", "hub")
-    rows = load_splits(source, toy(rows={"train": 7, "validation": 4}))
-    assert rows.notes == ("the hub's toy train split has 6 rows, not the 7 expected",)
+    shots = min(shots, len(labels))
+    chosen = sample_shots(toy(), rows_with(labels), shots, seed)
+    assert len(chosen) == len(set(chosen)) == shots
+    available, taken = Counter(labels), Counter(labels[i] for i in chosen)
+    for poorer in available:
+        if taken[poorer] < available[poorer]:  # has rows left, so no class is ahead by two
+            assert all(taken[richer] <= taken[poorer] + 1 for richer in available)
+
+
+def test_few_shot_depends_on_seed_task_and_shots(toy: Toy) -> None:
+    assert 2000 in sample_shots(toy(), rows_with([0, 1] * 1000 + [2]), 3, 1)
+    rows = rows_with([0, 1, 2] * 50)
+    first = sample_shots(toy(), rows, 16, 42)
+    assert sample_shots(toy(), rows, 16, 42) == first
+    for task, shots, seed in ((toy(), 16, 43), (toy(), 17, 42), (toy(name="other"), 16, 42)):
+        assert set(sample_shots(task, rows, shots, seed)) != set(first)
+    # Written down once: a change would silently change all few-shot results.
+    assert sample_shots(toy(), rows, 5, 42) == [113, 72, 28, 104, 3]
+
+
+@pytest.mark.parametrize("name", ["boolq", "cb", "stsb", "squad", "e2e", "mnli", "wsc.fixed"])
+def test_few_shot_rows_of_the_smoke_records(name: str) -> None:
+    """As the first edition recorded them: 16 of the bundled samples."""
+    task = get_task(name)
+    train = load_splits(open_source("bundled"), task).train
+    for seed in (42, 43, 44):
+        (file,) = RECORDS.glob(f"{name}-pt-16-{seed}-*.json")
+        recorded = json.loads(file.read_text("utf-8"))["rows"]["few_shot"]
+        assert train.select(sample_shots(task, train, 16, seed))["official_row"][:] == recorded
+
+
+def test_impossible_samples(toy: Toy) -> None:
+    for shots, error, message in (
+        (0, ConfigError, "0 shots: ask for at least one"),
+        (4, DataError, "toy has 3 training rows, fewer than the 4 shots"),
+        (3, DataError, "row 1: label 7 is none of 0, 1, 2"),
+    ):
+        with pytest.raises(error, match=message):
+            sample_shots(toy(), rows_with([0, 7, 1]), shots, 1)

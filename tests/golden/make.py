@@ -1,7 +1,8 @@
 """Make smoke.json anew: scores and losses of fixed runs of the command line, one thread each.
 
-Run as ``python tests/golden/make.py [FOLDER]``; FOLDER keeps the result folders of the runs. The
-numbers hold for one kind of processor and one PyTorch, which the file names.
+Run as ``python tests/golden/make.py [FOLDER]``, after RESULTS_VERSION or the version of a method or
+task was raised; FOLDER keeps the result folders of the runs. The numbers hold for one kind of
+processor and one PyTorch, which the file names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
+from bench.provenance import RESULTS_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("smoke.json")
@@ -52,41 +55,39 @@ LOSSES = {
 
 
 class Values(NamedTuple):
-    """What is kept of one record.
+    """What is kept of one record: the run, its scores, and the loss at every evaluation."""
 
-    Attributes:
-        cell: task, method, shots and seed.
-        test: scores by metric.
-        validation: scores by metric.
-        losses: by step, at every evaluation.
-    """
-
-    cell: dict[str, Any]
+    run: dict[str, Any]
     test: dict[str, float]
     validation: dict[str, float]
     losses: list[float]
 
 
 def values(record: dict[str, Any]) -> Values:
-    """The one place that knows how a record is laid out."""
-    cell, scores = record["cell"], record["scores"]
-    names = {"task": cell["task"], "method": cell["method"]["label"]}
-    names |= {"shots": cell["shots"], "seed": cell["seed"]}
+    """The values of a record's JSON."""
+    run, scores = record["run"], record["scores"]
+    names = {"task": run["task"], "method": run["label"]}
+    names |= {"shots": run["shots"], "seed": run["seed"]}
     losses = [point["loss"] for point in record["training"]["curve"]]
     return Values(names, scores["test"], scores["validation"], losses)
+
+
+def environment() -> dict[str, Any]:
+    """What scores depend on besides the code."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"cpu_capability": capability, "threads": 1, "torch": torch.__version__}
 
 
 def bench(words: Sequence[str], out: Path) -> list[Values]:
     """Run the command line in a process of its own; what its records say, in a fixed order."""
     print(f"bench run {shlex.join(words)}", flush=True)
-    program = "import sys; from bench.cli import main; sys.exit(main())"
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-c", program, "run", *words, "--quiet", "--out", str(out)]
+    command = [sys.executable, "-m", "bench.cli", "run", *words, "--quiet", "--out", str(out)]
     started = time.monotonic()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    subprocess.run(command, env=variables, check=True, stdout=subprocess.DEVNULL)
     records = [json.loads(file.read_text()) for file in (out / "records").rglob("*.json")]
-    found = sorted((values(each) for each in records), key=lambda each: str(each.cell))
+    found = sorted((values(each) for each in records), key=lambda each: str(each.run))
     print(f"  {len(found)} records, {time.monotonic() - started:.0f} s", flush=True)
     return found
 
@@ -97,14 +98,14 @@ def main(folder: Path) -> None:
     for name, options in SCORES.items():
         commands.append(["run", "--preset", "smoke", *options])
         for each in bench(commands[-1][1:], folder / f"scores-{name}"):
-            scores.append({**each.cell, "test": each.test, "validation": each.validation})
+            scores.append({**each.run, "test": each.test, "validation": each.validation})
     for name, options in LOSSES.items():
         commands.append(["run", "--preset", "smoke", *options, "--seeds", "42", *SHORT])
         for each in bench(commands[-1][1:], folder / f"losses-{name}"):
-            losses.append({"run": name, **each.cell, "losses": each.losses})
-    environment = {"cpu_capability": torch.backends.cpu.get_cpu_capability()}
-    environment |= {"threads": 1, "torch": torch.__version__}
-    golden = {"environment": environment, "commands": commands, "scores": scores, "losses": losses}
+            losses.append({"run": name, **each.run, "losses": each.losses})
+    versions = {"results": RESULTS_VERSION}
+    golden = {"environment": environment(), "versions": versions, "commands": commands}
+    golden |= {"scores": scores, "losses": losses}
     FILE.write_text(json.dumps(golden, indent=1) + "\n")
 
 

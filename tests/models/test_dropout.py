@@ -1,43 +1,43 @@
-"""Dropout that keeps less: the same numbers as PyTorch's, and less memory."""
+"""Dropout that keeps less for the backward pass: the numbers of PyTorch, and less memory."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import AttentionInterface
 
-from bench.data.batches import Example, collate
+from bench.method import Batch
+from bench.models.base import FrozenLM
 from bench.models.dropout import ATTENTION, FrozenDropout
-from bench.models.encoder_decoder import EncoderDecoderLM
-from bench.models.loading import load
-from bench.protocol import Batch
-
-SHAPE = (3, 7, 41)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("rate", [0.1, 0.5])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_in_float32_it_is_the_dropout_of_torch_to_the_bit(share: float, transposed: bool) -> None:
-    values = torch.randn(SHAPE)
+def test_in_float32_it_is_the_dropout_of_torch_to_the_bit(rate: float, transposed: bool) -> None:
+    values = torch.randn(3, 7, 41)
     values = values.transpose(0, 2) if transposed else values
     results = []
-    for dropout in (lambda x: F.dropout(x, share), FrozenDropout(share).train()):
+    for dropout in (lambda x: F.dropout(x, rate), FrozenDropout(rate).train()):
         start = values.clone().requires_grad_()
         torch.manual_seed(5)
         dropped = dropout(start)
         dropped.backward(values)
         assert start.grad is not None
         results.append((dropped.detach(), start.grad))
-    for mine, theirs in zip(*results, strict=True):
-        assert torch.equal(mine, theirs)
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)
+    assert FrozenDropout(rate).eval()(values) is values
+    assert FrozenDropout(0.0).train()(values) is values
 
 
-def test_in_bf16_shares_and_factors_are_right() -> None:
+def test_in_bf16_rates_and_factors_are_right() -> None:
     values = torch.ones(400_001, dtype=torch.bfloat16)
     torch.manual_seed(1)
     dropped = FrozenDropout(0.1).train()(values)
@@ -51,80 +51,75 @@ def test_in_bf16_shares_and_factors_are_right() -> None:
         assert abs(float(torch.corrcoef(pairs)[0, 1])) < 5 / math.sqrt(400_000)
 
 
-def test_no_dropout_outside_of_training() -> None:
-    values = torch.randn(SHAPE)
-    assert FrozenDropout(0.3).eval()(values) is values
-    assert FrozenDropout(0.0).train()(values) is values
+@pytest.fixture(scope="module")
+def frugal(random_lm: Callable[..., FrozenLM]) -> FrozenLM:
+    """A T5 with dropout, which the bundled one has none of."""
+    return random_lm("t5", dropout_rate=0.1)
 
 
 @pytest.fixture(scope="module")
-def frugal() -> EncoderDecoderLM:
-    """A T5 with random weights and dropout, which the bundled one has none of."""
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    words = load("tiny").tokenizer
-    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
-    config = T5Config(
-        vocab_size=len(words), decoder_start_token_id=words.pad_token_id, dropout_rate=0.1, **sizes
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return EncoderDecoderLM(T5ForConditionalGeneration(config), words, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def usual(frugal: EncoderDecoderLM) -> EncoderDecoderLM:
-    """The same weights in the model as transformers makes it."""
-    lm = copy.copy(frugal)
-    lm.model = copy.deepcopy(frugal.model)
+def usual(frugal: FrozenLM) -> FrozenLM:
+    """The model as transformers makes it, with equal weights."""
+    lm = copy.deepcopy(frugal)
     for module in list(lm.model.modules()):
         for name, child in module.named_children():
             if isinstance(child, FrozenDropout):
                 setattr(module, name, nn.Dropout(child.p))
-    if lm.model.config._attn_implementation == ATTENTION:
-        lm.model.set_attn_implementation("sdpa")  # type: ignore[operator]
+    lm.model.set_attn_implementation("sdpa")
     return lm
 
 
-def test_no_dropout_in_a_model_that_is_not_trained(frugal: EncoderDecoderLM) -> None:
-    assert any(isinstance(module, FrozenDropout) for module in frugal.model.modules())
-    assert not any(module.training for module in frugal.model.modules())
+@pytest.mark.parametrize("padded", [False, True])
+def test_attention_has_the_gradients_of_autograd(frugal: FrozenLM, padded: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 5, 4, generator=draw) for _ in range(3))
+    bias = torch.randn(1, 3, 5, 5, generator=draw)
+    mask = torch.arange(5) < torch.tensor([[5], [3 if padded else 5]])
+    mask = mask[:, None, None, :].expand(2, 1, 5, 5)
+    module = nn.Module().train()
+
+    def plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        scores = query @ key.transpose(-1, -2) + bias.masked_fill(~mask, -1e30)
+        return (F.dropout(scores.softmax(dim=-1), 0.3) @ value).transpose(1, 2)
+
+    def ours(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        attend: Any = AttentionInterface()[ATTENTION]
+        options = {"dropout": 0.3, "scaling": 1.0, "position_bias": bias}
+        return attend(module, query, key, value, mask, **options)[0]  # type: ignore[no-any-return]
+
+    results = []
+    for attention in (plain, ours):
+        inputs = [part.clone().requires_grad_() for part in (query, key, value)]
+        torch.manual_seed(4)
+        found = attention(*inputs)
+        found.backward(torch.ones_like(found).cumsum(dim=1))
+        results.append([found.detach(), *(part.grad for part in inputs)])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def batch_of(lm: EncoderDecoderLM) -> Batch:
-    """Rows of two lengths, so that there is padding to mask."""
-    texts = ["sst2 sentence: the cook likes the small boat .", "cola sentence: she sees ."]
-    ids = lm.encoder.encode(texts, ["1", "a longer answer"], 64, 20)
-    rows = [
-        Example(input_ids=source, labels=target)
-        for source, target in zip(ids["input_ids"], ids["labels"], strict=True)
-    ]
-    return collate(rows, lm.encoder.pad_id)
-
-
-def step(lm: EncoderDecoderLM) -> tuple[float, Tensor]:
-    prompt = lm.initial_prompt(6, 42).requires_grad_()
-    torch.manual_seed(3)
-    with lm.training():
-        loss = lm.run(prompt.unsqueeze(0), batch_of(lm)).loss
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert prompt.grad is not None
-    return float(loss.detach()), prompt.grad
-
-
-def test_a_step_gives_what_it_gives_with_the_dropout_of_torch(
-    frugal: EncoderDecoderLM, usual: EncoderDecoderLM
+def test_a_step_is_that_with_the_dropout_of_torch(
+    frugal: FrozenLM, usual: FrozenLM, batch: Batch
 ) -> None:
-    """Up to the order of floating-point operations; without the same masks it would be far off."""
-    (loss, gradient), (expected, reference) = step(frugal), step(usual)
+    """Up to the order of floating-point operations; without equal masks it would be far off."""
+    results = []
+    for lm in (frugal, usual):
+        prompt = lm.initial_prompt(6, 42).requires_grad_()
+        torch.manual_seed(3)
+        with lm.training():
+            loss = lm.run(prompt.unsqueeze(0), batch).loss
+        loss.backward()  # type: ignore[no-untyped-call]
+        results.append((float(loss.detach()), prompt.grad))
+    (loss, gradient), (expected, reference) = results
     assert loss == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-5)
-    with torch.no_grad():
-        undropped = frugal.run(frugal.initial_prompt(6, 42).unsqueeze(0), batch_of(frugal)).loss
-    assert abs(float(undropped) - loss) > 1e-3
+    with frugal.inference():
+        start = frugal.initial_prompt(6, 42).unsqueeze(0)
+        assert abs(float(frugal.run(start, batch).loss) - loss) > 1e-3
+    assert frugal.answer(start, batch, 6) == usual.answer(start, batch, 6)
 
 
-def kept_bytes(run: Callable[[], object]) -> int:
+def kept_bytes(lm: FrozenLM, batch: Batch) -> int:
     """Of what is saved for the backward pass, each storage once."""
     storages: dict[int, int] = {}
 
@@ -133,29 +128,16 @@ def kept_bytes(run: Callable[[], object]) -> int:
         storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        held = run()
+    prompt = lm.initial_prompt(100, 42).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), lm.training():
+        held = lm.run(prompt.unsqueeze(0), batch)
     del held
     return sum(storages.values())
 
 
 def test_less_is_kept_for_the_backward_pass(
-    frugal: EncoderDecoderLM, usual: EncoderDecoderLM
+    frugal: FrozenLM, usual: FrozenLM, batch: Batch
 ) -> None:
-    if frugal.model.config._attn_implementation != ATTENTION:
+    if frugal.model.get_correct_attn_implementation(None) != "sdpa":
         pytest.skip("the T5 of this transformers has its own attention, which is left as it is")
-
-    def passed(lm: EncoderDecoderLM) -> object:
-        prompt = lm.initial_prompt(100, 42).requires_grad_()
-        with lm.training():
-            return lm.run(prompt.unsqueeze(0), batch_of(lm)).loss
-
-    assert kept_bytes(lambda: passed(frugal)) < 0.75 * kept_bytes(lambda: passed(usual))
-
-
-def test_answers_are_those_of_the_model_as_it_was(
-    frugal: EncoderDecoderLM, usual: EncoderDecoderLM
-) -> None:
-    prompt = frugal.initial_prompt(6, 42).unsqueeze(0)
-    batch = batch_of(frugal)
-    assert frugal.answer(prompt, batch, 6) == usual.answer(prompt, batch, 6)
+    assert kept_bytes(frugal, batch) < 0.75 * kept_bytes(usual, batch)

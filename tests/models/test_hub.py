@@ -107,7 +107,7 @@ def test_a_run_over_the_hub_is_repeated_without_it(hub: Hub, bench: Bench, tmp_p
         for out in ("online", "offline")
     )
     assert online["status"] == "finished"
-    for block in ("cell", "rows", "scores"):
+    for block in ("run", "rows", "scores"):
         assert offline[block] == online[block]
     assert offline["training"]["curve"] == online["training"]["curve"]
 
@@ -116,8 +116,8 @@ def test_a_revision_is_the_commit_that_it_stands_for(bench: Bench) -> None:
     prompts = {}
     for revision in (*COMMITS, *COMMITS.values()):
         shown = bench("--model", f"{MODEL}@{revision}", "--dry-run", "--json").stdout
-        (cell,) = json.loads(shown)["cells"]
-        prompts[revision] = cell["prompt"]  # It is of the model's digest, not of its name.
+        (run,) = json.loads(shown)["runs"]
+        prompts[revision] = run["id"]  # It follows from the digest of the model, not from its name.
     for revision, commit in COMMITS.items():
         assert prompts[revision] == prompts[commit]
     assert len(set(prompts.values())) == 2

@@ -1,4 +1,4 @@
-"""The declarations of the tasks: complete, consistent with each other and cheap to import."""
+"""The declarations of the tasks, built in and from plugins."""
 
 from __future__ import annotations
 
@@ -6,136 +6,111 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from bench.errors import UnknownNameError
-from bench.tasks import PARQUET_BRANCH, SUITES, Task, get_suite, get_task, list_tasks
+import bench.tasks
+from bench.errors import PluginError, UnknownNameError
+from bench.plugins import use_files
+from bench.tasks import PARQUET_BRANCH, SUITES, TASKS, Task, get_suite, get_task
 from bench.tasks.metrics import METRICS
 
-TASKS = list_tasks()
 each_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
-# The protocol's table: main metric, split rule, input length, answer length, training rows.
-PROTOCOL = {
-    "cola": ("matthews_correlation", "halve-validation", 256, 20, 8551),
-    "sst2": ("accuracy", "hold-out-train", 256, 20, 67349),
-    "mrpc": ("accuracy", "halve-validation", 256, 20, 3668),
-    "qqp": ("accuracy", "hold-out-train", 256, 20, 363846),
-    "stsb": ("pearson", "halve-validation", 256, 20, 5749),
-    "mnli": ("accuracy", "mnli", 256, 20, 392702),
-    "qnli": ("accuracy", "hold-out-train", 256, 20, 104743),
-    "rte": ("accuracy", "halve-validation", 256, 20, 2490),
-    "boolq": ("accuracy", "halve-validation", 256, 20, 9427),
-    "cb": ("accuracy", "halve-validation", 256, 20, 250),
-    "multirc": ("f1", "halve-validation", 348, 20, 27243),
-    "wic": ("accuracy", "halve-validation", 256, 20, 5428),
-    "wsc.fixed": ("accuracy", "halve-validation", 256, 20, 554),
-    "record": ("f1", "hold-out-train", 256, 20, 100730),
-    "squad": ("f1", "hold-out-train", 512, 20, 87599),
-    "nq": ("f1", "hold-out-train", 512, 20, 104071),
-    "hotpotqa": ("f1", "hold-out-train", 512, 20, 72928),
-    "searchqa": ("f1", "hold-out-train", 512, 20, 117384),
-    "newsqa": ("f1", "hold-out-train", 512, 20, 74160),
-    "winogrande": ("accuracy", "hold-out-train", 256, 20, 40398),
-    "yelp_polarity": ("accuracy", "hold-out-train", 256, 20, 560000),
-    "scitail": ("accuracy", "halve-validation", 256, 20, 23097),
-    "paws": ("accuracy", "official", 256, 20, 49401),
-    "e2e": ("bleu", "official", 128, 128, 42061),
-    "common_gen": ("rougeL", "hold-out-train", 128, 128, 67389),
-    "web_nlg": ("rougeL", "official", 128, 128, 35426),
-}
+# spec/tasks.md: first word of the source, dataset and configuration, split rule, input and answer
+# length, scores (the table's first), rows by official split.
+PROTOCOL = """
+cola cola nyu-mll/glue,cola halve 256 20 matthews_correlation,accuracy 8551/1043/1063
+sst2 sst2 nyu-mll/glue,sst2 hold 256 20 accuracy 67349/872/1821
+mrpc mrpc nyu-mll/glue,mrpc halve 256 20 accuracy,f1 3668/408/1725
+qqp qqp nyu-mll/glue,qqp hold 256 20 accuracy,f1 363846/40430/390965
+stsb stsb nyu-mll/glue,stsb halve 256 20 pearson,spearmanr 5749/1500/1379
+mnli mnli nyu-mll/glue,mnli mnli 256 20 accuracy 392702/9815/9832
+qnli qnli nyu-mll/glue,qnli hold 256 20 accuracy 104743/5463/5463
+rte rte nyu-mll/glue,rte halve 256 20 accuracy 2490/277/3000
+boolq superglue-boolq aps/super_glue,boolq halve 256 20 accuracy 9427/3270/3245
+cb superglue-cb aps/super_glue,cb halve 256 20 accuracy,f1_multiclass 250/56/250
+multirc superglue-multirc aps/super_glue,multirc halve 348 20 f1,em 27243/4848/9693
+wic superglue-wic aps/super_glue,wic halve 256 20 accuracy 5428/638/1400
+wsc.fixed superglue-wsc.fixed aps/super_glue,wsc.fixed halve 256 20 accuracy 554/104/146
+record superglue-record aps/super_glue,record hold 256 20 f1,em 100730/10000/10000
+squad squad rajpurkar/squad hold 512 20 f1,em 87599/10570
+nq nq lucadiliello/naturalquestionsshortqa hold 512 20 f1,em 104071/12836
+hotpotqa hotpotqa lucadiliello/hotpotqa hold 512 20 f1,em 72928/5901
+searchqa searchqa lucadiliello/searchqa hold 512 20 f1,em 117384/16980
+newsqa newsqa lucadiliello/newsqa hold 512 20 f1,em 74160/4212
+winogrande winogrande allenai/winogrande,winogrande_xl hold 256 20 accuracy 40398/1267/1767
+yelp_polarity yelp_polarity fancyzhx/yelp_polarity hold 256 20 accuracy 560000/38000
+scitail scitail allenai/scitail,snli_format halve 256 20 accuracy 23097/1304/2126
+paws paws google-research-datasets/paws,labeled_final official 256 20 accuracy 49401/8000/8000
+e2e e2e tuetschek/e2e_nlg official 128 128 bleu,rougeL,rouge1,rouge2,meteor 42061/4672/4693
+common_gen common_gen allenai/common_gen hold 128 128 ROUGE 67389/4018/1497
+web_nlg web_nlg GEM/web_nlg,en official 128 128 ROUGE 35426/1667/1779
+""".replace("ROUGE", "rougeL,rouge1,rouge2,bleu,meteor")
 
 
-def test_tasks_are_those_of_the_protocol() -> None:
-    declared = {
-        task.name: (
-            task.table_metric,
-            task.split_rule,
-            task.input_length,
-            task.target_length,
-            task.hub.rows["train"],
+def test_tasks_follow_the_protocol() -> None:
+    rules = {"halve-validation": "halve", "hold-out-train": "hold"}
+    declared = [
+        (
+            task.name,
+            task.published_name,
+            ",".join(filter(None, (task.hub.path, task.hub.config))),
+            rules.get(task.split_rule, task.split_rule),
+            str(task.input_length),
+            str(task.target_length),
+            ",".join(task.metrics),
+            "/".join(map(str, task.hub.rows.values())),
         )
         for task in TASKS
-    }
-    assert declared == PROTOCOL
-    assert len(TASKS) == len(PROTOCOL)
+    ]
+    assert declared == [tuple(line.split()) for line in PROTOCOL.strip().splitlines()]
+    assert list(TASKS) == bench.tasks.list_tasks()
 
 
 @each_task
-def test_revision_is_pinned(task: Task) -> None:
-    pinned = task.hub.revision
-    assert pinned == PARQUET_BRANCH or re.fullmatch(r"[0-9a-f]{40}", pinned)
-
-
-@each_task
-def test_source_is_complete(task: Task) -> None:
+def test_a_declaration_is_complete(task: Task) -> None:
     hub = task.hub
-    assert re.fullmatch(r"[\w.-]+/[\w.-]+", hub.path)
+    assert hub.revision == PARQUET_BRANCH or re.fullmatch(r"[0-9a-f]{40}", hub.revision)
     assert len(set(hub.columns)) == len(hub.columns) > 0
     assert hub.splits[0] == "train"
     assert set(hub.splits) <= set(hub.rows)
-    assert all(count > 0 for count in hub.rows.values())
-
-
-@each_task
-def test_metrics_are_what_the_scorers_compute(task: Task) -> None:
-    scorers = task.scorers or task.metrics
-    computed = [output for scorer in scorers for output in METRICS[scorer].outputs]
+    computed = [output for name in task.scorers for output in METRICS[name].outputs]
     assert sorted(computed) == sorted(task.metrics)
-
-
-@each_task
-def test_task_can_be_sent_to_another_process(task: Task) -> None:
-    assert pickle.loads(pickle.dumps(task)).hub == task.hub
-
-
-@each_task
-def test_classification_declares_labels_and_classes(task: Task) -> None:
+    assert (task.table_metric, task.version) == (task.metrics[0], 1)
+    assert pickle.loads(pickle.dumps(task)).hub == hub
     if task.labels is not None:
-        assert task.labels == tuple(str(index) for index in range(len(task.labels)))
-        assert task.label_of is not None
-    else:
-        assert (task.label_of is not None) == (task.name == "stsb")
+        assert task.labels == tuple(map(str, range(len(task.labels))))
+    assert (task.label_of is not None) == (task.labels is not None or task.name == "stsb")
 
 
 def test_suites_hold_every_task_once() -> None:
     parts = ("glue", "superglue", "mrqa", "others", "nlg")
     assert [len(SUITES[part]) for part in parts] == [8, 6, 5, 4, 3]
-    assert sorted(name for part in parts for name in SUITES[part]) == sorted(SUITES["paper"])
-    assert set(SUITES["paper"]) == set(PROTOCOL)
-    assert set(SUITES) == {*parts, "sources", "paper"}
-
-
-def test_sources_keep_their_order() -> None:
+    assert [name for part in parts for name in SUITES[part]] == [*SUITES["paper"]]
     assert get_suite("sources") == ("mnli", "qnli", "qqp", "sst2", "squad", "record")
-
-
-def test_tasks_that_are_only_sources_in_the_papers() -> None:
-    assert {task.name for task in TASKS if task.source_only} == {"squad", "record"}
+    assert set(bench.tasks.list_suites()) == {*parts, "sources", "paper"}
 
 
 def test_exceptions_of_the_protocol() -> None:
     assert get_task("yelp_polarity").hub.splits == ("train", "test")
     assert get_task("mnli").hub.splits == ("train", "validation_mismatched", "validation_matched")
-    capped = {t.name: t.max_training_rows for t in TASKS if t.max_training_rows is not None}
-    assert capped == {"yelp_polarity": 100_000}
-    assert {t.name for t in TASKS if t.group_by_source} == set(SUITES["nlg"])
+    assert {t.name for t in TASKS if t.max_training_rows == 100_000} == {"yelp_polarity"}
+    assert {t.max_training_rows for t in TASKS} == {None, 100_000}
+    assert {task.name for task in TASKS if task.group_by_source} == set(SUITES["nlg"])
+    assert {task.name for task in TASKS if task.source_only} == {"squad", "record"}
+    assert {task.name for task in TASKS if task.labels and len(task.labels) == 3} == {"mnli", "cb"}
 
 
-def test_parquet_branch_keeps_configurations_as_folders() -> None:
-    assert get_task("scitail").hub.load_arguments() == {
-        "path": "allenai/scitail",
-        "revision": "refs/convert/parquet",
-        "data_dir": "snli_format",
-    }
+def test_arguments_of_load_dataset() -> None:
+    expected = {"path": "allenai/scitail", "revision": PARQUET_BRANCH, "data_dir": "snli_format"}
+    assert get_task("scitail").hub.load_arguments() == expected
     rte = get_task("rte").hub
-    assert rte.load_arguments() == {
-        "path": "nyu-mll/glue",
-        "revision": rte.revision,
-        "name": "rte",
-    }
-    assert "name" not in get_task("squad").hub.load_arguments()
+    expected = {"path": "nyu-mll/glue", "revision": rte.revision, "name": "rte"}
+    assert rte.load_arguments() == expected
+    assert set(get_task("squad").hub.load_arguments()) == {"path", "revision"}
 
 
 def test_unknown_names_offer_the_nearest() -> None:
@@ -146,10 +121,60 @@ def test_unknown_names_offer_the_nearest() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = ("torch", "datasets", "evaluate", "sklearn", "scipy", "pandas", "numpy", "nltk")
-    code = (
-        "import sys, bench.tasks, bench.tasks.metrics;"
-        f"print([name for name in {heavy!r} if name in sys.modules])"
-    )
+    heavy = ("torch", "datasets", "evaluate", "sklearn", "scipy", "pandas", "numpy", "regex")
+    code = f"import sys, bench.tasks; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+TASK = """
+from bench.tasks.base import classification
+usual = {{"fields": {{"review": "text"}}, "split_rule": "halve-validation", "rows": (1000, 200),
+         "suites": ("shop",), "repository": "me/reviews@" + "0123456789" * 4}}
+TASKS = {{"reviews": classification(**({{"name": "reviews"}} | usual | {}))}}
+"""
+
+
+@pytest.fixture
+def use(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    def write(text: str) -> None:
+        (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+        use_files([tmp_path / "mine.py"])
+
+    yield write
+    use_files(())
+
+
+def test_a_plugin_task_joins_suites(use: Callable[[str], None]) -> None:
+    use(TASK.format({"suites": ("glue", "shop")}))
+    task = get_task("reviews")
+    assert bench.tasks.list_tasks() == [*TASKS, task]
+    assert (get_suite("shop"), get_suite("glue")[-2:]) == (("reviews",), ("rte", "reviews"))
+    assert "reviews" not in get_suite("paper")
+    assert task.to_text({"text": "Fine.", "label": 1}, True)[0].source == "reviews review: Fine."
+    assert (task.metrics, task.hub.rows) == (("accuracy",), {"train": 1000, "validation": 200})
+    origins = [getattr(bench.tasks.task_plugin(n), "origin", None) for n in ("reviews", "rte")]
+    assert origins == ["file mine.py", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TASK.format({"name": "views"}), "calls itself 'views'"),
+        (TASK.format({"scorers": ("acc",)}), "unknown metric acc; choose from accuracy,"),
+        (TASK.format({"metrics": ("em",)}), "scorers compute accuracy; name"),
+        (TASK.format({"metrics": ()}), "has no metrics; choose from accuracy"),
+        (TASK.format({"split_rule": "thirds"}), "split rule: choose from halve-validation,"),
+        (TASK.format({"repository": "me/reviews@main"}), "hub revision may change; pin"),
+        (TASK.format({"repository": "me/reviews@0123abc"}), "hub revision may change; pin"),
+        (TASK.format({"suites": ("paper",)}), "suites sources and paper are fixed"),
+        ("TASKS = {'mine': 1}", "is a int, not a bench.tasks.Task"),
+        ("TASKS = {'mrpc': 1}", "there is a built-in task of that name"),
+    ],
+)
+def test_a_faulty_plugin_task_is_named(use: Callable[[str], None], text: str, message: str) -> None:
+    use(text)
+    with pytest.raises(PluginError, match=message) as caught:
+        bench.tasks.list_tasks()
+    assert "mine.py" in str(caught.value)
+    assert "\n" not in str(caught.value)

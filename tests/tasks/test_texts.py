@@ -1,4 +1,4 @@
-"""From hub rows to strings: equal to the published preprocessing, and clear about bad rows."""
+"""From rows to texts: equal to the published preprocessing, with clear errors for bad rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import DataError
-from bench.tasks import get_task, list_tasks
-from bench.tasks.catalog.mrqa import pad_punctuation
-from bench.tasks.catalog.superglue import joined_highlights, mark_span, without_markup
+from bench.tasks import Row, TextPair, get_task
+from bench.tasks.mrqa import pad_punctuation
 
 SCORES = st.integers(0, 5000).map(lambda thousandths: float(np.float32(thousandths / 1000)))
 
@@ -25,161 +24,135 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.fixture(scope="module")
-def published(shared: Path) -> list[dict[str, Any]]:
-    lines = (shared / "reference" / "texts.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+def one(name: str, row: Row, training: bool = False) -> TextPair:
+    (pair,) = get_task(name).to_text(row, training)
+    return pair
 
 
-def test_texts_equal_the_published_ones(shared: Path, published: list[dict[str, Any]]) -> None:
+def test_texts_equal_the_published_ones(shared: Path) -> None:
+    text = (shared / "reference" / "texts.jsonl").read_text(encoding="utf-8")
+    cases = [json.loads(line) for line in text.splitlines()]
     files: dict[Path, list[dict[str, Any]]] = {}
-    for case in published:
+    for case in cases:
         path = shared / "data" / case["task"] / f"{case['split']}.parquet"
-        rows = files.setdefault(path, read_rows(path))
-        pairs = get_task(case["task"]).to_text(rows[case["row"]], case["training"])
+        if path not in files:
+            files[path] = read_rows(path)
+        pairs = get_task(case["task"]).to_text(files[path][case["row"]], case["training"])
         made = [{"source": pair.source, "target": pair.target} for pair in pairs]
         assert made == case["pairs"], (case["task"], case["row"])
         if case["references"] is not None:
             assert [list(pair.references) for pair in pairs] == [case["references"]]
-    assert len({case["task"] for case in published}) == 22
+    assert (len(cases), len({case["task"] for case in cases})) == (368, 22)
 
 
-@pytest.mark.parametrize("task", list_tasks(), ids=lambda task: task.name)
-def test_every_real_row_becomes_text(shared: Path, task: Any) -> None:
-    folder = shared / "data" / task.name
-    if not any(folder.glob("*.parquet")):
-        pytest.skip(f"there are no real rows of {task.name}")
-    for path in folder.glob("*.parquet"):
-        for row in read_rows(path):
-            training, evaluation = task.to_text(row, True), task.to_text(row, False)
-            assert len(evaluation) == 1
-            assert evaluation[0].source == training[0].source
-            assert evaluation[0].source.startswith(f"{task.published_name} ")
-            if task.labels is not None:
-                assert evaluation[0].target == task.labels[task.label_of(row)]
-
-
-def test_real_wsc_rows_that_cannot_be_marked(shared: Path) -> None:
-    task = get_task("wsc.fixed")
-    assert task.defect_of is not None
-    folder = shared / "data" / "wsc.fixed"
-    rows = [row for path in sorted(folder.glob("*.parquet")) for row in read_rows(path)]
-    # In one row the pronoun's index is off, in the other both spans begin at the same word.
-    defects = [row["span2_text"] for row in rows if task.defect_of(row)]
+def test_real_wsc_rows_without_marks(shared: Path) -> None:
+    defect_of = get_task("wsc.fixed").defect_of
+    assert defect_of is not None
+    files = sorted((shared / "data" / "wsc.fixed").glob("*.parquet"))
+    rows = [row for path in files for row in read_rows(path)]
+    # In one row the pronoun's index is off, in the other both spans begin at one word.
     assert len(rows) == 658
-    assert defects == ["it", "their"]
+    assert [row["span2_text"] for row in rows if defect_of(row)] == ["it", "their"]
 
 
-def test_generation_tasks_as_declared() -> None:
-    e2e = get_task("e2e").to_text(
-        {"meaning_representation": "name[Zizzi], food[Thai]", "human_reference": "Zizzi is Thai."},
-        False,
-    )
-    assert [(pair.source, pair.target) for pair in e2e] == [
-        ("e2e meaning: name[Zizzi], food[Thai]", "Zizzi is Thai.")
-    ]
-    (common,) = get_task("common_gen").to_text(
-        {"concepts": ["dog", "run"], "target": "A dog runs."}, True
-    )
-    assert common.source == "common_gen concepts: dog, run"
-    triples = {"input": ["A | b | C", "C | d | E"], "target": "A b C.", "references": ["x", "y"]}
-    (web,) = get_task("web_nlg").to_text(triples, False)
-    assert web.source == "web_nlg triples: A | b | C ; C | d | E"
-    assert (web.target, web.references) == ("A b C.", ("x", "y"))
-    (alone,) = get_task("web_nlg").to_text({**triples, "references": []}, True)
-    assert alone.references == ("A b C.",)
-
-
-def test_newsqa_reads_the_columns_of_its_siblings() -> None:
-    row = {"question": "Who?", "context": "Ann, of Ur.", "answers": ["Ann's", "Ann"]}
-    (pair,) = get_task("newsqa").to_text(row, True)
-    assert pair.source == "newsqa question: Who ?  context: Ann , of Ur . "
-    assert pair.target == "Ann ' s"
-    assert pair.references == ("Ann's", "Ann")
+WSC = {"text": "This is a test sentence .", "span1_text": "", "span2_text": "", "label": 0}
+WSC_INDEX = {"span1_index": None, "span2_index": 0}
 
 
 @pytest.mark.parametrize(
-    ("text", "padded"),
+    ("noun", "pronoun", "text", "defect"),
     [
-        ("a,b", "a , b"),
-        ("snake_case é 3½", "snake_case é 3½"),
-        ("don't  (stop)\n", "don ' t ( stop ) "),
-        ("cafe\u0301!", "cafe\u0301 ! "),
-        ("5€", "5 € "),
+        (("test", 3), ("This", 0), "# This # is a * test * sentence .", False),
+        (("This", 0), ("test", 3), "* This * is a # test # sentence .", False),
+        (("a tes", 2), ("This", 0), "# This # is * a tes *t sentence .", False),
+        (("test", 2), ("This", 0), "# This # is a test sentence .", True),
+        (("This", 0), ("TEST", 3), "* This * is a test sentence .", True),
+        # The pronoun's index grows by two though the noun has no marks.
+        (("That", 0), ("test", 3), "This is a test sentence .", True),
+        (("(test", 9), ("This", 0), "# This # is a test sentence .", True),
     ],
 )
-def test_punctuation_is_padded(text: str, padded: str) -> None:
-    assert pad_punctuation(text) == padded
-
-
-def test_wsc_spans_are_marked() -> None:
-    row = {
-        "text": "This is a test sentence .",
-        "span1_text": "test",
-        "span1_index": 3,
-        "span2_text": "This",
-        "span2_index": 0,
-        "label": 0,
-    }
-    (pair,) = get_task("wsc.fixed").to_text(row, True)
-    assert pair.source == "superglue-wsc.fixed text: # This # is a * test * sentence ."
-    swapped = {**row, "span1_text": "This", "span1_index": 0, "span2_text": "test"}
-    (pair,) = get_task("wsc.fixed").to_text({**swapped, "span2_index": 3}, True)
-    assert pair.source == "superglue-wsc.fixed text: * This * is a # test # sentence ."
-
-
-def test_wsc_span_elsewhere_stays_unmarked() -> None:
-    assert mark_span("a b c", "c", 1, "*") == ("a b c", False)
-    assert mark_span("a (b c", "(b", 1, "*") == ("a * (b * c", True)
+def test_wsc_marks(
+    noun: tuple[str, int], pronoun: tuple[str, int], text: str, defect: bool
+) -> None:
+    spans = {"span1_text": noun[0], "span1_index": noun[1]}
+    row = {**WSC, **spans, "span2_text": pronoun[0], "span2_index": pronoun[1]}
+    assert one("wsc.fixed", row).source == f"superglue-wsc.fixed text: {text}"
     defect_of = get_task("wsc.fixed").defect_of
     assert defect_of is not None
-    row = {"text": "a b c", "span1_text": "c", "span2_text": "a", "span2_index": 0}
-    assert defect_of({**row, "span1_index": 2}) is None
-    assert defect_of({**row, "span1_index": 1}) is not None
+    assert (defect_of(row) is not None) == defect
 
 
 def test_multirc_markup_and_groups() -> None:
-    assert without_markup("<b>Sent 1: </b>One.<br><b>Two") == "Sent 1: One. Two"
-    row = {
-        "question": "Q?",
-        "answer": "<b>A",
-        "paragraph": "P<br>P",
-        "idx": {"paragraph": 3, "question": 7, "answer": 1},
-        "label": 1,
-    }
-    (pair,) = get_task("multirc").to_text(row, False)
-    assert pair.source == "superglue-multirc question: Q? answer: A paragraph: P P"
-    (sibling,) = get_task("multirc").to_text(
-        {**row, "idx": {"paragraph": 3, "question": 7, "answer": 2}}, False
-    )
-    (other,) = get_task("multirc").to_text(
-        {**row, "idx": {"paragraph": 3, "question": 8, "answer": 2}}, False
-    )
+    row = {"question": "<b>Q 1: </b>Q?", "answer": "<b>A", "paragraph": "P<br>P", "label": 1}
+    indices = [{"paragraph": 3, "question": q, "answer": a} for q, a in ((7, 1), (7, 2), (8, 1))]
+    pair, sibling, other = (one("multirc", {**row, "idx": index}) for index in indices)
+    assert pair.source == "superglue-multirc question: Q 1: Q? answer: A paragraph: P P"
     assert pair.group == sibling.group != other.group
+    assert pair.target == "1"
 
 
-def test_record_highlights_and_answers() -> None:
-    assert joined_highlights("One.\n@highlight\nTwo\n@highlight\nThree") == "One. Two. Three"
+def test_record_passages_and_answers() -> None:
     row = {
-        "passage": 'He said "go"\n@highlight\nThey went',
+        "passage": 'He said "go"\n@highlight\nThey went\n@highlight\nEnd.\n@highlight\nLast',
         "query": "@placeholder went",
         "entities": ["Al", "Bo"],
         "answers": ["Bo", "Al"],
     }
     training = get_task("record").to_text(row, True)
     assert [pair.target for pair in training] == ["Bo", "Al"]
-    (evaluation,) = get_task("record").to_text(row, False)
-    assert evaluation.source == (
+    pair = one("record", row)
+    assert pair.source == (
         "superglue-record record query: @placeholder went entities: Al, Bo "
-        'passage: He said "go" They went'
+        'passage: He said "go" They went. End. Last'
     )
-    assert (evaluation.target, evaluation.references) == ("Bo", ("Bo", "Al"))
+    assert (pair.target, pair.references) == ("Bo", ("Bo", "Al"))
+
+
+def test_punctuation_is_padded() -> None:
+    assert pad_punctuation("a,b") == "a , b"
+    assert pad_punctuation("snake_case é 3½") == "snake_case é 3½"
+    assert pad_punctuation("don't  (stop)\n") == "don ' t ( stop ) "
+    assert pad_punctuation("cafe\u0301! 5€") == "cafe\u0301 ! 5 € "
+
+
+@given(st.text())
+def test_padding_only_adds_white_space(text: str) -> None:
+    padded = pad_punctuation(text)
+    assert "".join(padded.split()) == "".join(text.split())
+    assert "  " not in padded
+
+
+@pytest.mark.parametrize("name", ["newsqa", "squad"])
+def test_question_answering_pads_all_but_the_references(name: str) -> None:
+    answers: Any = ["Ann's", "Ann"]
+    if name == "squad":
+        answers = {"text": answers, "answer_start": [0, 0]}
+    pair = one(name, {"question": "Who?", "context": "Ann, of Ur.", "answers": answers}, True)
+    assert pair.source == f"{name} question: Who ?  context: Ann , of Ur . "
+    assert pair.target == "Ann ' s"
+    assert pair.references == ("Ann's", "Ann")
+
+
+def test_generation_tasks() -> None:
+    row: dict[str, Any] = {"meaning_representation": "name[Zizzi]", "human_reference": "Zizzi."}
+    pair = one("e2e", row)
+    assert (pair.source, pair.target) == ("e2e meaning: name[Zizzi]", "Zizzi.")
+    row = {"concepts": ["dog", "run"], "target": "A dog runs."}
+    pair = one("common_gen", row, True)
+    assert (pair.source, pair.target) == ("common_gen concepts: dog, run", "A dog runs.")
+    row = {"input": ["A | b | C", "C | d | E"], "target": "A b C.", "references": ["x", "y"]}
+    pair = one("web_nlg", row)
+    assert pair.source == "web_nlg triples: A | b | C ; C | d | E"
+    assert (pair.target, pair.references) == ("A b C.", ("x", "y"))
+    assert one("web_nlg", {**row, "references": []}, True).references == ("A b C.",)
 
 
 @given(SCORES)
 def test_stsb_rounds_as_the_published_code(score: float) -> None:
     row = {"sentence1": "a", "sentence2": "b", "label": score}
-    (pair,) = get_task("stsb").to_text(row, True)
+    pair = one("stsb", row)
+    assert pair.source == "stsb sentence1: a sentence2: b"
     assert pair.target == str(np.round((score * 5) / 5, decimals=1))
     label_of = get_task("stsb").label_of
     assert label_of is not None
@@ -191,40 +164,35 @@ STSB = {"sentence1": "a", "sentence2": "b", "label": 3.0}
 WINOGRANDE = {"sentence": "_ ran", "option1": "a", "option2": "b", "answer": "1"}
 SCITAIL = {"sentence1": "a", "sentence2": "b", "gold_label": "neutral"}
 NQ = {"question": "q", "context": "c", "answers": ["a"]}
-SQUAD = {"question": "q", "context": "c", "answers": {"text": ["a"], "answer_start": [0]}}
 E2E = {"meaning_representation": "m", "human_reference": "h"}
 MULTIRC = {"question": "q", "answer": "a", "paragraph": "p", "label": 0, "idx": {"question": 1}}
 
 
 def test_labels_that_the_hub_keeps_as_text() -> None:
-    targets = [get_task("winogrande").to_text({**WINOGRANDE, "answer": a}, True) for a in "12"]
-    assert [pairs[0].target for pairs in targets] == ["0", "1"]
-    assert targets[0][0].source == "winogrande sentence: _ ran option0: a option1: b"
-    named = [
-        get_task("scitail").to_text({**SCITAIL, "gold_label": label}, True)[0].target
-        for label in ("entailment", "neutral")
-    ]
-    assert named == ["0", "1"]
+    pairs = [one("winogrande", {**WINOGRANDE, "answer": answer}) for answer in "12"]
+    assert [pair.target for pair in pairs] == ["0", "1"]
+    assert pairs[0].source == "winogrande sentence: _ ran option0: a option1: b"
+    rows = [{**SCITAIL, "gold_label": label} for label in ("entailment", "neutral")]
+    assert [one("scitail", row).target for row in rows] == ["0", "1"]
 
 
 @pytest.mark.parametrize(
     ("name", "row", "column"),
     [
-        ("cola", {"label": 1}, "'sentence'"),
-        ("cola", {**COLA, "label": -1}, "'label'"),
-        ("cola", {**COLA, "label": 7}, "'label'"),
-        ("cola", {**COLA, "label": None}, "'label'"),
+        ("cola", {**COLA, "label": -1}, "'label' holds -1, not one of 0, 1;"),
         ("cola", {**COLA, "label": 0.5}, "'label'"),
-        ("cola", {**COLA, "sentence": None}, "'sentence'"),
-        ("stsb", {**STSB, "label": -1.0}, "'label'"),
+        ("cola", {**COLA, "sentence": None}, "'sentence' holds None, not str;"),
+        ("stsb", {**STSB, "label": -1.0}, "'label' holds -1.0, not a score from 0 to 5;"),
         ("stsb", {**STSB, "label": "x"}, "'label'"),
         ("winogrande", {**WINOGRANDE, "answer": ""}, "'answer'"),
         ("scitail", {**SCITAIL, "gold_label": "-"}, "'gold_label'"),
         ("nq", {**NQ, "answers": []}, "'answers'"),
-        ("squad", {**SQUAD, "answers": ["a"]}, "'answers'"),
-        ("squad", {**SQUAD, "answers": {"text": []}}, "'text'"),
+        ("nq", {**NQ, "answers": [["a"]]}, "'answers'"),
+        ("squad", {**NQ, "answers": ["a"]}, "'answers'"),
+        ("squad", {**NQ, "answers": {"text": []}}, "'text'"),
         ("e2e", {**E2E, "human_reference": ""}, "'human_reference'"),
-        ("multirc", MULTIRC, "'idx'"),
+        ("multirc", MULTIRC, "'paragraph'"),
+        ("wsc.fixed", {**WSC, **WSC_INDEX}, "'span1_index'"),
     ],
 )
 def test_bad_rows_name_task_and_column(name: str, row: dict[str, Any], column: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.protocol import Batch
+from bench.errors import StopRequested
+from bench.method import Batch
 from bench.tasks import get_task
 from bench.training.evaluation import Evaluation, evaluate, fixed_prompt
+from bench.training.stopping import Stop
 
 
 class Echo:
@@ -56,7 +59,9 @@ class Numbered:
         return Batch(ids, torch.ones_like(ids), ids)
 
 
-def answered(model: Echo, number: int, batch_size: int, per_row: bool) -> Evaluation:
+def answered(
+    model: Echo, number: int, batch_size: int, per_row: bool = False, stop: Stop | None = None
+) -> Evaluation:
     asked: list[int] = []
 
     def own(batch: Batch) -> Tensor:
@@ -66,14 +71,14 @@ def answered(model: Echo, number: int, batch_size: int, per_row: bool) -> Evalua
     prompt = own if per_row else fixed_prompt(torch.full((1, 1), 7.0))
     examples: Any = Numbered(number)
     frozen: Any = model
-    done = evaluate(frozen, prompt, examples, get_task("squad"), batch_size)
+    done = evaluate(frozen, prompt, examples, get_task("squad"), batch_size, stop=stop)
     assert sum(asked) == number * per_row  # Once for each row, however often it is tried.
     return done
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 25), st.booleans())
-def test_every_row_is_answered_with_its_prompt(
+def test_each_row_is_answered_with_its_prompt(
     number: int, batch_size: int, fits: int, per_row: bool
 ) -> None:
     model = Echo(fits, torch.OutOfMemoryError("CUDA out of memory"))
@@ -85,17 +90,30 @@ def test_every_row_is_answered_with_its_prompt(
         assert fits / 2 <= done.micro_batch_size <= fits
 
 
-def test_what_fitted_is_kept() -> None:
+def test_rows_that_fit_are_remembered_and_scored() -> None:
     model = Echo(3, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    done = answered(model, 25, 10, per_row=False)
+    done = answered(model, 25, 10)
     assert done.micro_batch_size == 3
     assert model.sizes == [10, 5, 3, 3, 3, 1, 3, 3, 3, 1, 3, 2]
+    # One of two words is right.
+    assert done.scores.metrics == {"f1": pytest.approx(200 / 3), "em": 0.0}
 
 
-@pytest.mark.parametrize(
-    ("fits", "error"),
-    [(0, torch.OutOfMemoryError("CUDA out of memory")), (3, RuntimeError("shapes differ"))],
-)
-def test_other_errors_and_a_single_row_that_does_not_fit(fits: int, error: Exception) -> None:
-    with pytest.raises(type(error), match=str(error)):
-        answered(Echo(fits, error), 9, 9, per_row=False)
+@pytest.mark.parametrize(("fits", "message"), [(0, "out of memory"), (3, "shapes differ")])
+def test_other_errors_and_a_row_that_does_not_fit(fits: int, message: str) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        answered(Echo(fits, RuntimeError(message)), 9, 9)
+
+
+def test_a_deferred_stop_comes_before_the_next_batch() -> None:
+    stop = Stop()
+
+    class Stopped(Echo):
+        def answer(self, *values: Any) -> list[str]:
+            stop.request(signal.SIGTERM)
+            return super().answer(*values)
+
+    model = Stopped(9, RuntimeError())
+    with pytest.raises(StopRequested), stop.deferred():
+        answered(model, 9, 3, stop=stop)
+    assert model.sizes == [3]

@@ -1,271 +1,205 @@
-"""The loop: best state, patience, divergence, and resuming to the same bits."""
+"""The loop: optimiser and schedule against torch and transformers, best state, patience, faults."""
 
 from __future__ import annotations
 
-import re
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup
 
-from bench.errors import StopRequested
-from bench.protocol import Batch, ParameterGroup, Trainable
-from bench.training.checkpoints import CheckpointError, CheckpointFile
-from bench.training.listeners import Listener
-from bench.training.loop import DivergedError, ScoreError, Trainer, Validation
-from bench.training.settings import TrainingSettings
-from bench.training.stopping import Stop
-
-
-class StubModel:
-    """Stands in for a language model: the loop only needs its device and its training mode."""
-
-    device = torch.device("cpu")
-
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        yield
+from bench.method import IGNORED_LABEL, Batch, ParameterGroup, Trainable
+from bench.seeding import derive_seed
+from bench.training.callbacks import Callback, EvaluationEvent
+from bench.training.checkpoint import CheckpointFile
+from bench.training.loop import DivergedError, ScoreError, backward
+from tests.training.conftest import Pull, Stream, StubModel
 
 
-class Quadratic(Trainable[Any]):
-    """Pulls a vector to the batch mean, with noise that stands in for dropout."""
+class Rates(Callback):
+    """Keeps the learning rates of evaluations."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.vector = nn.Parameter(torch.zeros(4))
+        self.rates: list[list[float]] = []
 
-    def parameter_groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup("vector", [self.vector], 0.1)]
-
-    def loss(self, model: Any, batch: Batch) -> Tensor:
-        noise = 0.1 * torch.randn(4)
-        return ((self.vector - batch.input_ids.float().mean() + noise) ** 2).sum()
-
-    def diagnostics(self) -> dict[str, Any]:
-        return {"first": float(self.vector.detach()[0])}
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self.rates.append(list(event.learning_rates.values()))
 
 
-class Stream:
-    examples = 8
+@pytest.mark.parametrize("clip", [None, 0.5, 1e6])
+@pytest.mark.parametrize(("total", "warmup"), [(7, 0), (10, 3), (7, 7), (60, 20), (3, 10)])
+def test_steps_are_those_of_a_plain_loop(
+    total: int, warmup: int, clip: float | None, run: Any
+) -> None:
+    module, plain, rates = Pull(), Pull(), Rates()
+    rising = range(total)  # So that the last state is the best.
+    changes = {"steps": total, "warmup_steps": warmup, "evaluate_every": 1, "gradient_clip": clip}
+    run(module, *rising, callbacks=[rates], **changes)
 
-    def seen(self, steps: int) -> int:
-        return 2 * steps
-
-    def batch(self, step: int) -> Batch:
-        ids = torch.full((2, 1), step % 5)
-        return Batch(ids, torch.ones_like(ids), ids)
-
-
-class KilledError(BaseException):
-    """As a kill, no exception that anything handles."""
-
-
-class KillAt(Listener):
-    """Raises at a step, as a kill would end the process there."""
-
-    def __init__(self, step: int) -> None:
-        self.kill_step = step
-
-    def on_step(self, step: int, total: int) -> None:
-        if step == self.kill_step:
-            raise KilledError
-
-
-def settings(**changes: Any) -> TrainingSettings:
-    values: dict[str, Any] = {
-        "steps": 12,
-        "epochs": None,
-        "batch_size": 2,
-        "warmup_steps": 2,
-        "evaluate_every": 3,
-        "gradient_clip": 1.0,
-        "patience": None,
-        "evaluation_batch_size": 4,
-    }
-    return TrainingSettings(**{**values, **changes})
+    optimiser = torch.optim.AdamW([plain.vector], lr=0.1, weight_decay=0.01, eps=1e-8)
+    optimiser.add_param_group({"params": [plain.scale], "lr": 0.02, "weight_decay": 0.0})
+    schedule = get_linear_schedule_with_warmup(optimiser, warmup, total)
+    for step in range(1, total + 1):
+        torch.manual_seed(derive_seed("step", 1, step))
+        batch = Stream().batch(step)
+        torch.manual_seed(derive_seed("step", 1, step))
+        optimiser.zero_grad()
+        plain.loss(None, batch).backward()  # type: ignore[no-untyped-call]
+        if clip is not None:
+            nn.utils.clip_grad_norm_(plain.parameters(), clip)
+        optimiser.step()
+        assert rates.rates[step - 1] == schedule.get_last_lr()
+        schedule.step()
+    assert torch.equal(module.vector, plain.vector)
+    assert torch.equal(module.scale, plain.scale)
 
 
-def trainer(module: Quadratic, validate: Any, **options: Any) -> Trainer:
-    changes = options.pop("changes", {})
-    return Trainer(
-        StubModel(),  # type: ignore[arg-type]
-        module,
-        Stream(),
-        settings(**changes),
-        seed=1,
-        validate=validate,
-        **options,
-    )
-
-
-def scripted(*scores: float) -> Any:
-    remaining = iter(scores)
-    return lambda: Validation({"accuracy": next(remaining)})
-
-
-def test_module_ends_in_its_best_state() -> None:
-    module = Quadratic()
-    seen: list[Tensor] = []
+def test_module_ends_in_its_best_state(run: Any) -> None:
+    module = Pull()
+    states: list[Tensor] = []
     scores = iter([10.0, 30.0, 30.0, 20.0])
 
-    def validate() -> Validation:
-        seen.append(module.vector.detach().clone())
-        return Validation({"accuracy": next(scores), "f1": 0.0})
+    def validate() -> tuple[dict[str, float], None]:
+        states.append(module.vector.detach().clone())
+        return {"accuracy": next(scores), "f1": 0.0}, None
 
-    result = trainer(module, validate).run()
-    # The first of equal scores stays the best; a score is the mean of the task's metrics.
+    result = run(module, validate=validate, steps=12)
+    # The first of equal scores; a score is the mean of the task's metrics.
     assert (result.best_step, result.best_score, result.steps) == (6, 15.0, 12)
-    assert torch.equal(module.vector, seen[1])
+    assert not result.stopped_early
+    assert torch.equal(module.vector, states[1])
     assert [point["step"] for point in result.curve] == [3, 6, 9, 12]
-    assert [point["step"] for point in result.history] == [0, 3, 6, 9, 12]
+    assert result.curve[0]["validation"] == {"accuracy": 10.0, "f1": 0.0}
+    firsts = {entry["step"]: entry["first"] for entry in result.history}
+    assert firsts == {0: 0.0, **{3 * i: float(s[0]) for i, s in enumerate(states, 1)}}
 
 
-def test_last_step_is_evaluated_even_off_the_interval() -> None:
-    result = trainer(Quadratic(), scripted(1, 2, 3), changes={"steps": 8}).run()
-    assert [point["step"] for point in result.curve] == [3, 6, 8]
+@pytest.mark.parametrize(
+    ("patience", "scores", "steps", "best"),
+    [(2, (5, 4, 3, 9), 9, 3), (2, (5, 4, 6, 5, 5), 15, 9), (1, (5, 5, 9), 6, 3)],
+)
+def test_patience(patience: int, scores: Any, steps: int, best: int, run: Any) -> None:
+    result = run(Pull(), *scores, steps=30, patience=patience)
+    assert (result.steps, result.best_step, result.stopped_early) == (steps, best, True)
 
 
-def test_patience_stops() -> None:
-    result = trainer(Quadratic(), scripted(5, 4, 3, 9), changes={"patience": 2}).run()
-    assert (result.steps, result.best_step, result.stopped_early) == (9, 3, True)
+class NoParameters(Pull):
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return []
 
 
-def test_divergence_is_an_error_and_never_the_best(tmp_path: Path) -> None:
-    class Explodes(Quadratic):
-        def loss(self, model: Any, batch: Batch) -> Tensor:
-            good = super().loss(model, batch)
-            return good * float("nan") if self.steps_done() > 5 else good
+def test_module_without_parameters_is_validated_once(run: Any, tmp_path: Path) -> None:
+    def again() -> Any:
+        raise AssertionError("the checkpoint has the evaluation")
 
-        def steps_done(self) -> int:
-            self.count = getattr(self, "count", 0) + 1
-            return self.count
-
-    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
-    with pytest.raises(DivergedError, match="before step 6"):
-        trainer(Explodes(), scripted(1, 99), checkpoint=file).run()
-    saved = file.load()
-    assert saved is not None
-    assert saved.progress.best_step == 3
-    assert torch.isfinite(saved.best["vector"]).all()
+    module, file = NoParameters(), CheckpointFile(tmp_path / "checkpoint")
+    first = run(module, 40.0, checkpoint=file)
+    for result in (first, run(module, validate=again, checkpoint=file)):
+        assert (result.steps, result.best_step, result.best_score) == (0, 0, 40.0)
+        point = {"step": 0, "loss": 0.0, "validation": {"accuracy": 40.0}, "valid_label_share": 0.5}
+        assert result.curve == [point]
+        assert result.history == [{"step": 0, "first": 0.0}]
+        assert not result.stopped_early
+        assert torch.equal(module.vector, torch.zeros(4))
 
 
-def test_a_score_that_is_no_number_is_an_error_and_never_the_best(tmp_path: Path) -> None:
-    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
-    with pytest.raises(ScoreError, match="validation after step 6 gave accuracy nan"):
-        trainer(Quadratic(), scripted(1, float("nan")), checkpoint=file).run()
+class BreaksAt(Callback):
+    """Breaks the module after a step."""
+
+    def __init__(self, module: Pull, step: int) -> None:
+        self.module, self.step = module, step
+
+    def on_step(self, step: int, total: int) -> None:
+        if step == self.step:
+            with torch.no_grad():
+                self.module.vector[2] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("step", "scores", "error", "message"),
+    [
+        (5, (1, 99), DivergedError, r"training diverged before step 6 \(loss nan\); lower"),
+        (6, (1, 99), DivergedError, r"before step 6 \(NaN or infinite parameters\)"),
+        (99, (1, math.nan), ScoreError, "validation after step 6 gave accuracy nan; a task"),
+        (99, (1, math.inf), ScoreError, "validation after step 6 gave accuracy inf; a task"),
+    ],
+)
+def test_not_finite_is_an_error_and_never_the_best(
+    step: int, scores: Any, error: type[Exception], message: str, run: Any, tmp_path: Path
+) -> None:
+    module, file = Pull(), CheckpointFile(tmp_path / "checkpoint")
+    with pytest.raises(error, match=message) as caught:
+        run(module, *scores, checkpoint=file, callbacks=[BreaksAt(module, step)])
+    assert "\n" not in str(caught.value)
     saved = file.load()
     assert saved is not None
     assert (saved.progress.best_step, saved.progress.best_score) == (3, 1)
+    assert saved.best["vector"].isfinite().all()
 
 
-@pytest.mark.parametrize("kill", range(1, 13))
-def test_resumed_training_gives_the_same_bits(kill: int, tmp_path: Path) -> None:
-    def validate_of(module: Quadratic) -> Any:
-        return lambda: Validation({"accuracy": float(-module.vector.detach().sum())})
+class TokenMean(Trainable[Any]):
+    """A loss that is a mean over the target tokens, like a language model's."""
 
-    undisturbed = Quadratic()
-    expected = trainer(undisturbed, validate_of(undisturbed)).run()
+    def __init__(self, fits: int = 99) -> None:
+        super().__init__()
+        self.fits = fits
+        self.sizes: list[int] = []
+        self.scores = nn.Parameter(torch.linspace(-1, 1, 11, dtype=torch.float64))
 
-    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
-    first = Quadratic()
-    with pytest.raises(KilledError):
-        trainer(first, validate_of(first), checkpoint=file, listeners=[KillAt(kill)]).run()
-    torch.manual_seed(999)  # A new process has another global state.
-    second = Quadratic()
-    result = trainer(second, validate_of(second), checkpoint=file).run()
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup("scores", [self.scores], 0.1)]
 
-    assert torch.equal(undisturbed.vector, second.vector)
-    assert result.curve == expected.curve
-    assert result.history == expected.history
-    assert (result.best_step, result.steps) == (expected.best_step, expected.steps)
-
-
-@pytest.mark.parametrize("fault", ["truncated", "flipped"])
-def test_a_damaged_checkpoint_means_a_new_start(fault: str, tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.safetensors"
-    reference = Quadratic()
-    trainer(reference, scripted(1, 2, 3, 4), checkpoint=CheckpointFile(path)).run()
-    damaged = bytearray(path.read_bytes())
-    if fault == "truncated":
-        del damaged[-7:]
-    else:
-        damaged[-7] ^= 1
-    path.write_bytes(damaged)
-    with pytest.raises(CheckpointError, match=re.escape(f"checkpoint {path} is damaged")):
-        CheckpointFile(path).load()
-    again = Quadratic()
-    trainer(again, scripted(1, 2, 3, 4), checkpoint=CheckpointFile(path)).run()
-    assert torch.equal(reference.vector, again.vector)
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        self.sizes.append(len(batch))
+        if len(batch) > self.fits:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: ...")
+        logits = self.scores * (1 + batch.input_ids[:, :1, None].double())  # (B, 1, V)
+        logits = logits.expand(-1, batch.labels.shape[1], -1)
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED_LABEL
+        )
 
 
-@pytest.mark.parametrize("step", range(1, 13))
-def test_stopped_training_continues_from_that_very_step_to_the_same_bits(
-    step: int, tmp_path: Path
-) -> None:
-    def validate_of(module: Quadratic) -> Any:
-        return lambda: Validation({"accuracy": float(-module.vector.detach().sum())})
-
-    undisturbed = Quadratic()
-    expected = trainer(undisturbed, validate_of(undisturbed)).run()
-
-    class Asks(Listener):
-        def on_step(self, done: int, total: int) -> None:
-            if done == step:
-                stop.request(signal.SIGTERM)
-
-    file, stop = CheckpointFile(tmp_path / "checkpoint.safetensors"), Stop()
-    first = Quadratic()
-    with pytest.raises(StopRequested) as caught:
-        trainer(first, validate_of(first), checkpoint=file, listeners=[Asks()], stop=stop).run()
-    assert caught.value.exit_code == 143
-    saved = file.load()
-    assert saved is not None
-    assert saved.progress.step == step
-    torch.manual_seed(999)
-    second = Quadratic()
-    result = trainer(second, validate_of(second), checkpoint=file).run()
-    assert torch.equal(undisturbed.vector, second.vector)
-    assert (result.curve, result.history) == (expected.curve, expected.history)
+def ragged(rows: int) -> Batch:
+    """Rows with 1 to 5 target tokens."""
+    draw = torch.Generator().manual_seed(rows)
+    ids = torch.randint(10, (rows, 5), generator=draw)
+    lengths = torch.randint(1, 6, (rows, 1), generator=draw)
+    labels = ids.masked_fill(torch.arange(5) >= lengths, IGNORED_LABEL)
+    return Batch(ids, torch.ones_like(ids), labels, torch.arange(rows))
 
 
-def test_a_stop_within_an_evaluation_repeats_it(tmp_path: Path) -> None:
-    file, stop = CheckpointFile(tmp_path / "checkpoint.safetensors"), Stop()
-
-    def stopped() -> Validation:
-        stop.request(signal.SIGINT)
-        raise AssertionError("a stop comes at once in here")
-
-    first = Quadratic()
-    with pytest.raises(StopRequested) as caught:
-        trainer(first, stopped, checkpoint=file, stop=stop).run()
-    assert caught.value.exit_code == 130
-    saved = file.load()
-    assert saved is not None
-    assert (saved.progress.step, saved.progress.curve) == (3, [])
-    second, whole = Quadratic(), Quadratic()
-    result = trainer(second, scripted(1, 2, 3, 4), checkpoint=file).run()
-    assert result.curve == trainer(whole, scripted(1, 2, 3, 4)).run().curve
-    assert torch.equal(second.vector, whole.vector)
+class Ragged(Stream):
+    def batch(self, step: int) -> Batch:
+        return ragged(8)
 
 
-def test_parameters_that_are_no_numbers_are_never_the_best(tmp_path: Path) -> None:
-    """A finite loss does not show that the last update of the interval broke the module."""
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_parts_of_a_batch_give_its_gradients(rows: int, part: int) -> None:
+    model: Any = StubModel()
+    whole, parted = TokenMean(), TokenMean()
+    expected = backward(model, whole, ragged(rows), 0, rows)
+    loss = backward(model, parted, ragged(rows), 0, part)
+    assert sum(parted.sizes) == rows
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(parted.scores.grad, whole.scores.grad)
 
-    class Breaks(Listener):
-        def on_step(self, step: int, total: int) -> None:
-            if step == 6:
-                with torch.no_grad():
-                    module.vector[2] = float("nan")
 
-    module = Quadratic()
-    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
-    with pytest.raises(DivergedError, match=r"before step 6 .NaN or infinite parameters"):
-        trainer(module, scripted(1, 99), checkpoint=file, listeners=[Breaks()]).run()
-    saved = file.load()
-    assert saved is not None
-    assert saved.progress.best_step == 3
+def test_a_batch_that_does_not_fit_is_halved_for_good(run: Any, tmp_path: Path) -> None:
+    file, options = CheckpointFile(tmp_path / "checkpoint"), {"batches": Ragged(), "steps": 6}
+    constant = {"validate": lambda: ({"accuracy": 1.0}, None)}
+    whole, first, second = TokenMean(), TokenMean(fits=3), TokenMean(fits=3)
+    expected = run(whole, **constant, **options)
+    with pytest.raises(StopIteration):  # There is no second score.
+        run(first, 1.0, checkpoint=file, **options)
+    assert first.sizes == [8, 4, *[2] * 4 * 6]
+    result = run(second, **constant, checkpoint=file, **options)
+    assert second.sizes == [2] * 4 * 3  # From step 4 on, without trying more rows.
+    assert (expected.micro_batch_size, result.micro_batch_size) == (None, 2)
+    assert result.curve[-1]["loss"] == pytest.approx(expected.curve[-1]["loss"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from bench.protocol import Batch
+from bench.method import Batch
 from bench.seeding import derive_seed
 from tools.pretrain_tiny.drills import drill
 from tools.pretrain_tiny.mixture import Mixture

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.multiprocessing import get_context
 
-from bench.protocol import Batch
+from bench.method import Batch
 from tools.pretrain_tiny.students import Student
 
 _Arrays = tuple[NDArray[Any], ...]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from random import Random
 
 from bench.seeding import derive_seed
-from bench.tasks import Task, TextPair, get_task
+from bench.tasks import get_task
+from bench.tasks.base import Task, TextPair
 from tools.pretrain_tiny.recipe import Fronts
 from tools.pretrain_tiny.steering import NAMES, is_named, steer
 from tools.pretrain_tiny.tiny_tokenizer import COMMON_WORDS

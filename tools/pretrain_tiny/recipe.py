@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.models.info import Architecture
+from bench.models.loading import Architecture
 from tools.pretrain_tiny.tiny_tokenizer import SIZE
 
 

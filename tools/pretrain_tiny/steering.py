@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from bench.tasks import Task, TextPair
+from bench.tasks.base import Task, TextPair
 
 YES, NO, MAYBE = range(3)
 

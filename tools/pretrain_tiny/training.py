@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from bench.files import atomic_write
-from bench.protocol import Batch
+from bench.method import Batch
 from tools.pretrain_tiny.batches import batches
 from tools.pretrain_tiny.data_parallel import DataParallel
 from tools.pretrain_tiny.finished import FinishedStages, weights_file

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from bench.data.sources import SAMPLES
+import bench.data
 from tools.sample_world import SIZES, generate
+
+SAMPLES = Path(bench.data.__file__).parent / "samples"
 
 
 @click.command()

@@ -1,133 +1,196 @@
-"""What every figure has in common: names, files, labels, errors."""
+"""The numbers in figures are those of the records, and files are equal for equal records."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bench.errors import UnknownNameError
-from bench.reports import Results
-from bench.reports.figures import (
-    FILE_FORMATS,
-    Drawing,
-    MissingDataError,
-    catalog,
-    draw_figure,
-    figure_names,
-    save_drawing,
-    small_png,
-)
-from bench.reports.figures.style import line_styles
+from bench.errors import RecordError, UnknownNameError
+from bench.reports.figures import FIGURES, draw, image, make_figures
+from bench.reports.frame import Results
 
 MakeResults = Callable[..., Results]
-
-FIGURES = ("few-shot", "groups", "learning-curves", "parameters", "similarity")
-
-TELLING: dict[str, Any] = {
-    "diagnostics": {
-        "history": [
-            {
-                "step": 0,
-                "group": ["mnli"],
-                "cosines": {"prompts": {"mnli": 0.9}, "task_vectors": {"mnli": -0.25}},
-            }
-        ]
+HISTORY = [
+    {
+        "step": 0,
+        "group": ["mnli"],
+        "cosines": {"prompts": {"mnli": 0.9}, "task_vectors": {"mnli": -0.25}},
     }
-}
+]
+
+
+def told(history: Any) -> dict[str, Any]:
+    return {".diagnostics": {"history": history}}
+
+
+TELLING = told(HISTORY)
 """Diagnostics that every figure can draw."""
 
 
-@pytest.fixture
-def results(make_results: MakeResults) -> Results:
-    return make_results(TELLING, {"cell.shots": 4, **TELLING}, {"cell.seed": 7, **TELLING})
+def figures(results: Results, name: str) -> list[Figure]:
+    return make_figures(results, [name])[0]
 
 
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text)]
+def panel(figure: Figure, title: str) -> Axes:
+    (found,) = (axes for axes in figure.axes if axes.get_title().split("\n")[0] == title)
+    return found
 
 
-def test_the_figures() -> None:
-    assert figure_names() == FIGURES
+def labels(ticks: list[Text]) -> list[str]:
+    return [tick.get_text() for tick in ticks]
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def footer(figure: Figure) -> str:
+    return " ".join(figure.texts[1].get_text().split())
+
+
+def curve(*points: tuple[int, float, float]) -> dict[str, Any]:
+    return {
+        ".training.curve": [
+            {"step": step, "loss": loss, "validation": {"accuracy": score}, "valid_label_share": 1}
+            for step, loss, score in points
+        ]
+    }
+
+
+def test_learning_curves(make_results: MakeResults) -> None:
+    results = make_results(
+        {"seed": 1} | curve((10, 2.0, 40.0), (20, 1.0, 60.0)),
+        {"seed": 2} | curve((10, 4.0, 50.0)),
+        {"seed": 1, "label": "pt:x=1"} | curve((10, 1.0, 90.0)),
+        {"seed": 1, "task": "cola"},
+    )
+    score, loss = figures(results, "learning-curves")
+    names = [score.get_label(), loss.get_label()]
+    assert names == ["learning-curves-score-1", "learning-curves-loss-1"]
+    assert [axes.get_title() for axes in score.axes] == ["cola\naccuracy", "mrpc\naccuracy"]
+    first, second = panel(score, "mrpc").lines
+    assert list(first.get_xdata()) == [10, 20]
+    assert list(first.get_ydata()) == [45.0, 60.0]
+    assert list(second.get_ydata()) == [90.0]
+    band = np.asarray(panel(score, "mrpc").collections[0].get_paths()[0].vertices)
+    assert {tuple(point) for point in band.tolist()} >= {(10, 40), (10, 50), (20, 60)}
+    assert list(panel(loss, "mrpc").lines[0].get_ydata()) == [3.0, 1.0]
+    (legend,) = score.legends
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["pt", "pt:x=1"]
+
+
+def test_few_shot(make_results: MakeResults) -> None:
+    scores = {4: [10.0, 20.0, 60.0], 16: [50.0], None: [70.0, 80.0]}
+    variations = [
+        {"shots": shots, "seed": seed, "score": score}
+        for shots, values in scores.items()
+        for seed, score in enumerate(values)
+    ]
+    (figure,) = figures(make_results(*variations), "few-shot")
+    axes = panel(figure, "mrpc")
+    (line,) = axes.lines
+    assert list(line.get_ydata()) == pytest.approx([30.0, 50.0, 75.0])
+    low = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1].min()
+    assert low == pytest.approx(30 - statistics.stdev(scores[4]))
+    assert labels(axes.get_xticklabels()) == ["4", "16", "full"]
+
+
+def test_parameters(make_results: MakeResults) -> None:
+    def runs(task: str, seed: int, pt: float, dtvg: float) -> list[dict[str, Any]]:
+        place = {"task": task, "seed": seed}
+        other = {"label": "dtvg", "method": "dtvg", "parameters": 3000}
+        return [place | {"score": pt}, place | {"score": dtvg} | other]
+
+    constant = {"seed": 1, "label": "no_prompt", "method": "no_prompt", "parameters": 0}
+    results = make_results(
+        *runs("cola", 1, 10.0, 20.0),
+        *runs("cola", 2, 30.0, 20.0),
+        *runs("mrpc", 1, 50.0, 80.0),
+        *runs("mrpc", 2, 70.0, 60.0),
+        *runs("rte", 1, 99.0, 99.0),  # Lacks a seed.
+        constant | {"task": "cola", "score": 5.0},
+        constant | {"task": "mrpc", "score": 7.0},
+    )
+    (figure,) = figures(results, "parameters")
+    (axes,) = figure.axes
+    # Means over tasks by seed: 30 and 50 of pt, 50 and 40 of dtvg.
+    points = {
+        float(line.get_xdata()[0]): (float(line.get_ydata()[0]), bars.get_segments()[0][:, 1])
+        for line, _, (bars,) in axes.containers
+    }
+    assert points[3000][0] == pytest.approx(45)
+    assert np.ptp(points[3000][1]) / 2 == pytest.approx(statistics.stdev([50, 40]))
+    (score,) = (own for amount, (own, _) in points.items() if amount != 3000)
+    assert score == pytest.approx(40)
+    assert [6.0, 6.0] in [list(line.get_ydata()) for line in axes.lines]
+    assert axes.get_ylabel() == "mean test score (%), tasks: 2"
+    assert "mean over cola, mrpc," in footer(figure)
+
+
+def test_groups(make_results: MakeResults) -> None:
+    def groups(*members: list[str]) -> dict[str, Any]:
+        return told([{"step": 5 * place, "group": own} for place, own in enumerate(members)])
+
+    sources = [{"task": t, "prompt": "ab" * 32, "given": False} for t in ("qnli", "mnli", "sst2")]
+    results = make_results(
+        {"seed": 2, ".sources": sources} | groups([], ["mnli"]),
+        {"seed": 1, ".sources": sources} | groups(["mnli"], ["mnli", "qnli"], []),
+    )
+    (figure,) = figures(results, "groups")
+    axes = panel(figure, "mrpc")
+    assert labels(axes.get_yticklabels()) == ["qnli", "mnli", "sst2"]
+    # Seed 2 ended before the third evaluation.
+    shares = [[0.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert np.asarray(axes.images[0].get_array()).tolist() == shares
+    assert labels(axes.get_xticklabels()) == ["0", "5", "10"]
+
+
+def test_similarity(make_results: MakeResults) -> None:
+    def cosines(prompts: float, vectors: float) -> dict[str, Any]:
+        later = {"prompts": {"mnli": -1.0}, "task_vectors": {"mnli": -1.0}}
+        first = {"prompts": {"mnli": prompts}, "task_vectors": {"mnli": vectors}}
+        return told([{"step": 0, "cosines": first}, {"step": 9, "cosines": later}])
+
+    results = make_results(
+        {"seed": 1} | cosines(0.9, -0.5),
+        {"seed": 2} | cosines(0.7, 0.3),
+        {"seed": 2, "label": "dtvg:grouping=all"} | cosines(0.7, 0.3),  # Equal prompts.
+        {"seed": 1, "task": "cola"} | cosines(0.5, 0.25),
+    )
+    (figure,) = figures(results, "similarity")
+    prompts, vectors = (panel(figure, name) for name in ("prompts", "task vectors"))
+    assert np.asarray(prompts.images[0].get_array()).ravel().tolist() == pytest.approx([0.5, 0.8])
+    assert [text.get_text() for text in vectors.texts] == ["0.25", "-0.10"]
+    assert labels(prompts.get_yticklabels()) == ["cola", "mrpc"]
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_equal_records_give_equal_bytes_whatever_the_reader_has_set(
-    name: str, results: Results, tmp_path: Path
+def test_equal_records_give_equal_files_and_foreign_names_are_text(
+    name: str, make_results: MakeResults, tmp_path: Path
 ) -> None:
-    def files(folder: Path) -> Iterator[bytes]:
-        drawing, *_ = draw_figure(name, results)
-        yield small_png(drawing)
-        for form in FILE_FORMATS:
-            path = save_drawing(drawing, folder, form)
-            assert path.name == f"{drawing.name}.{form}"
-            yield path.read_bytes()
-
-    first = list(files(tmp_path / "first"))
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 50}):
-        assert list(files(tmp_path / "second")) == first
-    assert {data[:4] for data in first} == {b"%PDF", b"\x89PNG"}
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_says_model_data_shots_and_seeds(name: str, results: Results) -> None:
-    for drawing in draw_figure(name, results):
-        footer = " ".join(" ".join(texts(drawing.figure)).split())
-        for text in (footer, drawing.setting):
-            assert "Model: tiny (bundled with the package: its scores are no results)" in text
-            assert "Data: bundled samples (generated)" in text
-            assert re.search(r"Shots: (4|16|4, 16)\.", text)
-            assert "42" in text
-        assert drawing.alt.startswith(drawing.title)
-
-
-@pytest.mark.parametrize("word", ["MMMM", "iiii", "M" * 200])
-def test_text_stays_inside(word: str, make_results: MakeResults) -> None:
-    """Footer and legend, however wide the letters and however long the names are."""
-    long = {"cell.preset": " ".join([word] * 9)}
-    labels = [f"pt:{word[:20]}{place}" for place in range(6)]
-    results = make_results(*({**long, "label": label} for label in labels))
-    (drawing,) = draw_figure("parameters", results)
-    figure = drawing.figure
-    figure.set_dpi(100)
-    figure.draw_without_rendering()
-    edge = figure.bbox.width
-    for text in figure.texts:
-        assert text.get_window_extent().x1 <= edge
-    (legend,) = figure.legends
-    assert legend.get_window_extent().x1 <= edge
-
-
-def test_what_is_not_bundled_is_not_called_so(make_results: MakeResults) -> None:
-    real = {"cell.model.bundled": False, "cell.data.kind": "local", "cell.data.name": "/rows"}
-    (drawing,) = draw_figure("parameters", make_results(real))
-    assert "Model: tiny. Data: local folder /rows. Shots: 16." in drawing.setting
-
-
-def test_pictures_of_several_settings_say_what_differs(make_results: MakeResults) -> None:
-    results = make_results({}, {"cell.code.harness": "ab" * 32})
-    old, new = draw_figure("parameters", results)
-    assert old.setting.endswith("Unlike the other pictures: harness code 49f756463ad9.")
-    assert new.setting.endswith("Unlike the other pictures: harness code abababababab.")
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_names_from_records_are_text(name: str, make_results: MakeResults) -> None:
-    """No formula, no markup, and not hidden: matplotlib would read them so."""
-    foreign = {"cell.method.label": "_$\\frac$ <script>", "cell.task": "$x_$", **TELLING}
-    results = make_results(foreign, {**foreign, "cell.shots": 4})
-    for drawing in draw_figure(name, results):
-        small_png(drawing)
-        shown = "\n".join(texts(drawing.figure))
-        if name != "similarity":
-            assert "_$\\frac$ <script>" in shown
-        assert "$x_$" in shown
+    hostile = "_$\\frac$ <script>"
+    foreign = {"label": hostile, "task": "$x_$"} | TELLING
+    results = make_results(foreign, foreign | {"shots": 4}, foreign | {"seed": 7})
+    paths, warnings = draw(results, [name], tmp_path / "out")
+    assert warnings == []
+    assert {path.suffix for path in paths} == {".pdf", ".png"}
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "text.parse_math": True}):
+        again = {figure.get_label(): figure for figure in figures(results, name)}
+        for path in paths:
+            assert image(again[path.stem], path.suffix[1:]) == path.read_bytes()
+    for figure in again.values():
+        assert "$x_$" in texts(figure)
+        assert name == "similarity" or hostile in texts(figure)
+        assert "not a benchmark result" in footer(figure)
 
 
 @pytest.mark.parametrize(
@@ -135,63 +198,55 @@ def test_names_from_records_are_text(name: str, make_results: MakeResults) -> No
     [
         ("few-shot", "--shots"),
         ("groups", "--method dtvg"),
-        ("learning-curves", "bench table"),
+        ("learning-curves", "bench status"),
         ("parameters", "--overwrite failed"),
         ("similarity", "--method dtvg"),
     ],
 )
-def test_nothing_to_draw(name: str, hint: str, make_results: MakeResults) -> None:
-    with pytest.raises(MissingDataError, match=hint) as error:
-        draw_figure(name, make_results({"status": "failed"}))
-    assert "\n" not in str(error.value)
+def test_without_records_the_only_figure_is_an_error(
+    name: str, hint: str, make_results: MakeResults, tmp_path: Path
+) -> None:
+    for results in (make_results({"status": "failed"}), make_results({}).only([])):
+        with pytest.raises(RecordError, match=hint) as error:
+            draw(results, [name], tmp_path)
+        assert "\n" not in str(error.value)
+
+
+def test_all_figures_that_the_records_allow(make_results: MakeResults, tmp_path: Path) -> None:
+    paths, warnings = draw(make_results({}), None, tmp_path, ["png"])
+    names = {"learning-curves-score-1", "learning-curves-loss-1", "parameters-1"}
+    assert {path.stem for path in paths} == names
+    assert len(warnings) == 3
+    with pytest.raises(UnknownNameError, match="did you mean learning-curves"):
+        make_figures(make_results({}), ["learning-curve"])
 
 
 @pytest.mark.parametrize(
-    "diagnostics",
-    [{"history": 3}, {"history": [3, {"step": "x"}, {"step": 1, "group": 4, "cosines": [1]}]}],
+    "history", [3, [3, {"step": "x"}, {"step": 1, "group": 4, "cosines": [1]}], [{"group": []}]]
 )
-def test_strange_diagnostics_are_none(diagnostics: Any, make_results: MakeResults) -> None:
-    results = make_results({"diagnostics": diagnostics})
-    for name in ("groups", "similarity"):
-        with pytest.raises(MissingDataError):
-            draw_figure(name, results)
-
-
-def test_an_unknown_figure(results: Results) -> None:
-    with pytest.raises(UnknownNameError, match="did you mean learning-curves"):
-        draw_figure("learning-curve", results)
-
-
-def test_a_new_figure_is_one_file(
-    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "my_own.py").write_text(
-        "from bench.reports.figures.drawing import Drawing, frame\n"
-        "def draw(results, method_order):\n"
-        "    return [Drawing('my-own-1', 'Mine', 'all', 'An empty frame', frame('Mine', '', 1))]\n"
-    )
-    monkeypatch.setattr(catalog, "__path__", [*catalog.__path__, str(tmp_path)])
-    assert "my-own" in figure_names()
-    (drawing,) = draw_figure("my-own", results)
-    assert isinstance(drawing, Drawing)
-    assert drawing.title == "Mine"
-
-
-def test_lines_differ_in_more_than_colour() -> None:
-    styles = line_styles({str(place): "pt" for place in range(7)}, ()).values()
-    assert len({style.color for style in styles}) == 7
-    assert len({style.marker for style in styles}) == 7
-
-
-def test_a_method_looks_the_same_whatever_else_is_there() -> None:
-    order = ("pt", "spot", "dtvg")
-    alone = line_styles({"dtvg": "dtvg"}, order)
-    among = line_styles({"pt": "pt", "dtvg": "dtvg", "dtvg:x=1": "dtvg", "mine": "mine"}, order)
-    assert among["dtvg"] == alone["dtvg"]
-    assert len({style.color for style in among.values()}) == 4
+def test_strange_diagnostics_are_none(history: Any, make_results: MakeResults) -> None:
+    results = make_results(told(history))
+    drawn, warnings = make_figures(results, ["groups", "similarity"])
+    assert drawn == []
+    assert len(warnings) == 2
 
 
 def test_records_that_contradict_each_other_are_left_out(make_results: MakeResults) -> None:
-    other = {"cell.requires": ["ab" * 32]}
-    with pytest.raises(MissingDataError):
-        draw_figure("parameters", make_results({}, other))
+    results = make_results({}, {"needs": ["ab" * 32]})
+    assert figures(results, "parameters") == []
+
+
+def test_a_method_looks_alike_whatever_else_is_there(make_results: MakeResults) -> None:
+    def colours(*rows: str) -> dict[str, Any]:
+        variations = [{"label": row, "method": row.split(":")[0]} for row in rows]
+        figure, _ = figures(make_results(*variations), "learning-curves")
+        (legend,) = figure.legends
+        lines = legend.get_lines()
+        return {
+            text.get_text().strip(): (line.get_color(), line.get_marker())
+            for text, line in zip(legend.get_texts(), lines, strict=True)
+        }
+
+    alone, among = colours("dtvg"), colours("pt", "dtvg", "dtvg:x=1", "mine")
+    assert len(set(among.values())) == 4
+    assert alone["dtvg"] == among["dtvg"]

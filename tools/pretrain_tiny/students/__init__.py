@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.models.info import Architecture
+from bench.models.loading import Architecture
 from tools.pretrain_tiny.recipe import Recipe
 from tools.pretrain_tiny.students.base import IdPair, Student
 from tools.pretrain_tiny.students.decoder_only import DecoderOnlyStudent

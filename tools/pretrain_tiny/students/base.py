@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from bench.method import IGNORED_LABEL, Batch
 from bench.models.base import FrozenLM
-from bench.protocol import IGNORED_LABEL, Batch
 from tools.pretrain_tiny.recipe import Recipe
 
 IdPair = tuple[list[int], list[int]]

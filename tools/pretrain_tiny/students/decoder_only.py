@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.method import IGNORED_LABEL, Batch
 from bench.models.base import FrozenLM
 from bench.models.decoder_only import DecoderOnlyLM
-from bench.protocol import IGNORED_LABEL, Batch
 from tools.pretrain_tiny.recipe import Recipe
 from tools.pretrain_tiny.students.base import IdPair, Student
 

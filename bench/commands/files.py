@@ -1,0 +1,210 @@
+"""Commands around runs: list, data, export, import and doctor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from click import Argument, Choice, IntRange, Option
+
+from bench.commands.base import (
+    JSON,
+    OUT,
+    PATH,
+    PLUGIN,
+    PROMPTS,
+    SUITES,
+    TASKS,
+    bench,
+    print_json,
+    warn,
+)
+from bench.data import open_source
+from bench.data.check import check, prefetch
+from bench.errors import ConfigError
+from bench.models.loading import BUNDLED
+from bench.registry import methods
+from bench.store import ResultStore
+from bench.tasks import get_suite, get_task, list_suites, list_tasks, task_plugin
+
+Rows = list[dict[str, Any]]
+
+LIST = [
+    Argument(["kind"], type=Choice(["tasks", "suites", "methods", "models", "prompts"])),
+    Argument(["folder"], metavar="[DIR]", type=PATH, default="out"),
+    *(JSON, PLUGIN),
+]
+
+
+@bench.command("list", params=LIST)
+def list_(kind: str, folder: Path, as_json: bool) -> None:
+    """List tasks, suites, methods, bundled models, or the prompts in a result folder or store."""
+    listings: dict[str, Callable[[], Rows]] = {
+        "tasks": _tasks,
+        "suites": lambda: [{"suite": k, "tasks": [*v]} for k, v in list_suites().items()],
+        "methods": lambda: [{"method": k, "title": v.title} for k, v in methods().items()],
+        "models": lambda: [{"model": k, "note": v.note} for k, v in BUNDLED.items()],
+        "prompts": lambda: _prompts(folder),
+    }
+    rows = listings[kind]()
+    if as_json:
+        print_json(rows)
+        return
+    from tabulate import tabulate
+
+    for row in rows:
+        row |= {key: ", ".join(value) for key, value in row.items() if isinstance(value, list)}
+    click.echo(tabulate(rows, headers="keys", maxcolwidths=60, missingval="-"))
+
+
+def _tasks() -> Rows:
+    suites = list_suites().items()
+    return [
+        {
+            "task": task.name,
+            "hub": " ".join(filter(None, (task.hub.path, task.hub.config))),
+            "revision": task.hub.revision,
+            "metrics": list(task.metrics),
+            "split": task.split_rule,
+            "input_length": task.input_length,
+            "rows": [f"{split} {count}" for split, count in task.hub.rows.items()],
+            "suites": [suite for suite, names in suites if task.name in names],
+            **({"plugin": plugin.origin} if (plugin := task_plugin(task.name)) else {}),
+        }
+        for task in list_tasks()
+    ]
+
+
+def _prompts(folder: Path) -> Rows:
+    inside = folder / "prompts"
+    prompts, warnings = ResultStore(folder, inside if inside.is_dir() else folder).list_prompts()
+    warn(warnings)
+    keys = ("task", "label", "prompt_length", "shots", "seed")
+    return [
+        {
+            "id": record.id[:12],
+            **{key: getattr(record.run, key) for key in keys},
+            "model": record.run.model.name,
+            "form": record.prompt.form,
+        }
+        for record in prompts
+        if record.prompt is not None
+    ]
+
+
+DATA = [
+    Argument(["action"], type=Choice(["check", "prefetch"])),
+    *(SUITES, TASKS),
+    Option(["--data", "place"], default="hub", help="As for bench run."),
+    *(PLUGIN, JSON),
+]
+
+
+@bench.command(params=DATA)
+def data(
+    action: str, suites: tuple[str, ...], tasks: tuple[str, ...], place: str, as_json: bool
+) -> None:
+    """Check the data of some or all tasks, or load it from the hub into the cache (HF_HOME).
+
+    check compares every split with what the task declares: columns, row counts (hub only), and
+    texts and answers of all rows. Transfer methods also need `--suite sources`. Exit code 1 if a
+    task differs or cannot be loaded; all are reported.
+    """
+    names = dict.fromkeys([*(name for suite in suites for name in get_suite(suite)), *tasks])
+    chosen = [get_task(name) for name in names] or list_tasks()
+
+    import datasets
+
+    offline = place == "hub" and datasets.config.HF_HUB_OFFLINE
+    if action == "prefetch" and (offline or place != "hub"):
+        raise ConfigError("prefetch loads from the hub: unset HF_HUB_OFFLINE, leave out --data")
+    if offline:
+        click.echo("HF_HUB_OFFLINE is set: checking only the cache of this machine", err=True)
+    seen: Rows = []
+    for report in prefetch(chosen) if action == "prefetch" else check(open_source(place), chosen):
+        seen.append({**asdict(report), "ok": report.ok})
+        if not as_json:
+            counts = ", ".join(f"{split} {rows}" for split, rows in report.rows.items())
+            head = f"{'ok' if report.ok else 'differs':<8} {report.task:<14} {counts}".rstrip()
+            faults = [f"! {fault}" for fault in report.differences]
+            click.echo("\n  ".join([head, *faults, *(f"note: {note}" for note in report.notes)]))
+    faulty = sum(not report["ok"] for report in seen)
+    if as_json:
+        print_json(seen)
+    else:
+        click.echo(f"{len(seen) - faulty} of {len(seen)} tasks as declared, {faulty} not")
+    if faulty:
+        sys.exit(1)
+
+
+EXPORT = [
+    Argument(["record"]),
+    Argument(["folder"], type=PATH),
+    Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
+    *(OUT, PROMPTS),
+]
+
+
+@bench.command(params=EXPORT)
+def export(record: str, folder: Path, out: Path, prompts: Path | None) -> None:
+    """Write the prompt of a RECORD, named as for `bench show`, to FOLDER as a PEFT adapter.
+
+    `peft.PeftModel.from_pretrained(model, FOLDER)` loads it. ATTEMPT's prompt depends on the input
+    and cannot be exported.
+    """
+    from bench.interop import export_peft
+
+    found = export_peft(ResultStore(out, prompts), record, folder)
+    click.echo(f"{found.run.describe()}: adapter and model card in {folder}")
+
+
+IMPORT = [
+    Argument(["path"], type=PATH),
+    Option(["--task"], required=True, help="Task the prompt was trained on."),
+    Option(["--model"], required=True, help="Model it belongs to, as for bench run."),
+    Option(["--tensor"], help="Name of the prompt in the file, if that is not clear."),
+    Option(["--initial"], type=PATH, help="File of the initial prompt it was trained from."),
+    Option(["--seed"], type=IntRange(0), help="Instead: seed of bench's own initial prompt."),
+    *(JSON, PLUGIN, OUT, PROMPTS),
+]
+
+
+@bench.command("import", params=IMPORT)
+def import_(path: Path, as_json: bool, out: Path, prompts: Path | None, **options: Any) -> None:
+    """Put the prompt in PATH into the prompt store; for DTVG, with its initial prompt.
+
+    PATH is a folder with a PEFT prompt tuning adapter, a .safetensors file, or a PyTorch file (.pt,
+    .pth, .bin) with nothing but tensors.
+    """
+    task = get_task(options["task"]).name  # An unknown one is refused before torch is imported.
+
+    from bench.interop import import_prompt
+
+    record = import_prompt(ResultStore(out, prompts), path, **options)
+    for note in record.rows.notes if record.rows else ():
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        print_json(record.model_dump(mode="json", by_alias=True))
+        return
+    click.echo(f"imported {record.id} ({task}, {record.run.prompt_length} tokens)")
+    click.echo(f"use it: bench run --set source_prompts.{task}={record.id[:12]}")
+
+
+@bench.command(params=[OUT, JSON])
+def doctor(out: Path, as_json: bool) -> None:
+    """Check versions, devices, hub and folders, and train for seconds; exit code 1 at a fault."""
+    from bench.doctor import examine
+
+    found = []
+    for finding in examine(out):
+        found.append(finding._asdict())
+        if not as_json:
+            click.echo(f"{finding.state:<5} {finding.name}: {finding.text}")
+    if as_json:
+        print_json(found)
+    if any(finding["state"] == "fault" for finding in found):
+        sys.exit(1)

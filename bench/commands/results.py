@@ -1,0 +1,210 @@
+"""Commands that look into a result folder: status, table, plot, report and show."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click import Argument, Choice, Option
+
+from bench.commands.base import FOLDER, JSON, OUT, PATH, PLUGIN, PROMPTS, bench, print_json, warn
+from bench.config import load_config
+from bench.data import load_splits, open_source
+from bench.data.sources import OFFICIAL_ROW
+from bench.errors import BenchError, DataError, RecordError
+from bench.grid import Run, make_grid
+from bench.predictions import Predictions, load_predictions
+from bench.record import Record, read_record, read_records
+from bench.reports.show import show_errors, show_record
+from bench.store import ResultStore
+from bench.tasks import get_task
+
+
+@bench.command(params=[FOLDER, PROMPTS, PLUGIN, JSON])
+def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
+    """Count finished, failed, running and missing runs of a result folder, and check its files.
+
+    A run is missing if a configuration in DIR/configs asks for it. Exit code 1 if a record,
+    predictions file, prompt, checkpoint or configuration is damaged or lacks a prompt.
+    """
+    if not folder.is_dir():
+        raise RecordError(f"no results folder {folder}: give the --out folder of a run")
+    store = ResultStore(folder, prompts)
+    records, _ = read_records(store.records)
+    failed = [f"{r.file_name}: {r.error.message}" for r in records if r.error is not None]
+    running, missing = _unrecorded(store, {record.id for record in records})
+    lists = {"failed": failed, "running": running, "missing": missing, "faults": [*check(store)]}
+    finished = len(records) - len(failed)
+    if as_json:
+        print_json({"finished": finished, **lists})
+    else:
+        click.echo(f"finished: {finished}")
+        for key, lines in lists.items():
+            click.echo("\n  ".join([f"{key}: {len(lines)}", *lines]))
+    if lists["faults"]:
+        sys.exit(1)
+
+
+def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list[str]]:
+    """The running and the missing runs of all configurations."""
+    runs: dict[str, Run] = {}
+    missing: dict[str, str] = {}
+    running: dict[str, str] = {}
+    try:
+        for path in sorted(store.configs.glob("*.yaml")):
+            grid = make_grid(load_config(file=path), store)
+            runs |= grid.runs
+            left = {k: r.describe() for k, r in grid.reported.items() if r.id not in recorded}
+            missing |= left
+        running = {run.prompt_id: run.describe() for run in store.running(runs.values())}
+    except BenchError as error:
+        warn([f"running or missing runs are not known: {error}"])
+    return [*running.values()], [line for key, line in missing.items() if key not in running]
+
+
+def check(store: ResultStore) -> Iterator[str]:
+    """Read all files of a result folder; one line for each fault, with the file."""
+    from bench.training.checkpoint import CheckpointFile
+
+    prompts, damaged = store.list_prompts()
+    records, more = read_records(store.records)
+    yield from (*damaged, *more)
+    reads: list[Callable[[], object]] = [partial(store.load_prompt, p.id) for p in prompts]
+    reads += [partial(load_predictions, store.records, r) for r in records if r.predictions]
+    reads += [CheckpointFile(path).load for path in store.checkpoints.glob("*.safetensors")]
+    for read in reads:
+        try:
+            read()
+        except BenchError as error:
+            yield str(error)
+    known = {prompt.id for prompt in prompts}
+    for record in records:
+        if not (store.records / record.file_name).exists():
+            yield f"{store.records / record.file_name} has another name: rename it"
+        if known and record.training and record.training.prompt not in known:
+            yield f"{record.file_name}: prompt {record.training.prompt} is not in {store.prompts}"
+    for path in sorted(store.configs.glob("*.yaml")):
+        if hashlib.sha256(path.read_bytes()).hexdigest()[:12] != path.stem:
+            yield f"{path} was changed: its name is not its SHA-256"
+
+
+FORMS = Choice(["markdown", "latex", "csv", "json", "tidy-csv"])
+LAYOUTS = "glue-superglue, mrqa-others, few-shot, nlg, ablation, parameters or transfer."
+TABLE = [
+    FOLDER,
+    Option(["--format", "form"], type=FORMS, default="markdown"),
+    Option(["--layout"], help=LAYOUTS),
+    Option(["--spread"], type=Choice(["std", "ci"]), default="std", help="What follows a mean."),
+    Option(["--published"], is_flag=True, help="Put published numbers beside ours."),
+    Option(["--marks/--no-marks"], default=None, help="Mark significant differences."),
+    Option(["--against"], help="Row to compare with; default: pt, in ablation dtvg."),
+]
+
+
+@bench.command(params=TABLE)
+def table(folder: Path, **options: Any) -> None:
+    """Print the tables of a result folder; without --layout, all tasks in one table per setting.
+
+    --spread std is the standard deviation over seeds, ci the 95 % interval over test rows.
+    """
+    from bench.reports.frame import load_results
+    from bench.reports.tables import render_tables
+
+    results = load_results(folder)
+    text, warnings = render_tables(results, **options)
+    warn([*results.warnings, *warnings])
+    click.echo(text, nl=False)
+
+
+FORMATS = Choice(["pdf", "png"])
+PLOT = [
+    Argument(["name"]),
+    FOLDER,
+    Option(["--out"], type=PATH, help="Folder of the files; default: DIR/figures."),
+    Option(["--format", "formats"], type=FORMATS, multiple=True, default=("pdf", "png")),
+]
+
+
+@bench.command(params=PLOT)
+def plot(name: str, folder: Path, out: Path | None, formats: tuple[str, ...]) -> None:
+    """Draw the figure NAME from a result folder and print the names of the files.
+
+    NAME is all, few-shot, groups, learning-curves, parameters or similarity.
+    """
+    from bench.reports.figures import draw
+    from bench.reports.frame import load_results
+
+    results, names = load_results(folder), None if name == "all" else [name]
+    paths, warnings = draw(results, names, out or folder / "figures", formats)
+    warn([*results.warnings, *warnings])
+    click.echo("\n".join(map(str, paths)))
+
+
+REPORT = [
+    FOLDER,
+    Option(["--html"], type=PATH, help="Write one page that opens in any browser, offline."),
+    Option(["--out"], type=PATH, help="Write all tables, figures and the page to a folder."),
+]
+
+
+@bench.command(params=REPORT)
+def report(folder: Path, html: Path | None, out: Path | None) -> None:
+    """Write a result folder as a page, or all that can be made of it; prints the file names."""
+    if html is None and out is None:
+        raise click.UsageError("say what to write: --html FILE for one page, or --out FOLDER")
+
+    from bench.reports.frame import load_results
+    from bench.reports.page import save_everything, save_page
+
+    results = load_results(folder)
+    warn(results.warnings)
+    if html is not None:
+        save_page(results, html)
+        click.echo(html)
+    if out is not None:
+        click.echo("\n".join(map(str, save_everything(results, out))))
+
+
+ERRORS = Option(["--errors"], is_flag=True, help="Also print the test examples answered wrong.")
+
+
+@bench.command(params=[Argument(["record"]), ERRORS, OUT, PLUGIN])
+def show(record: str, errors: bool, out: Path) -> None:
+    """Print a RECORD: scores, curves, diagnostics and where it was made.
+
+    RECORD is a file; or the name of a record in OUT/records or the beginning of it, such as
+    rte-dtvg-16-42; or the beginning of its id.
+    """
+    store, path = ResultStore(out), Path(record)
+    found = read_record(path) if path.is_file() else store.record(record)
+    text = show_record(found)
+    if errors:
+        predictions = load_predictions(path.parent if path.is_file() else store.records, found)
+        inputs = None
+        try:
+            inputs = _inputs(found, predictions)
+        except BenchError as error:
+            warn([f"inputs are not shown: {error}"])
+        text += f"\n{show_errors(predictions, inputs)}"
+    click.echo(text, nl=False)
+
+
+def _inputs(record: Record, predictions: Predictions) -> list[str]:
+    """What the model read in each test example, not cut to the input length."""
+    task, data = get_task(record.run.task), record.run.data
+    source = open_source(data.name if data.kind == "local" else data.kind)
+    if source.fingerprint(task) != data.fingerprint:
+        raise DataError(f"{source.name}: the rows of {task.name} are no longer those of the record")
+    texts: defaultdict[int, list[str]] = defaultdict(list)
+    for row in load_splits(source, task, record.run.data_seed).test:
+        texts[row[OFFICIAL_ROW]] += [pair.source for pair in task.to_text(row, training=False)]
+    try:  # A row of several texts has its examples in this order.
+        return [texts[example.row].pop(0) for example in predictions.examples]
+    except IndexError as error:
+        raise DataError(f"{source.name} lacks test rows of the record") from error

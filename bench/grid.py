@@ -1,0 +1,363 @@
+"""From a configuration to all runs in dependency order; a prompt that several need is one run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from bench.config import RunConfig, TrainingSettings
+from bench.data import open_source
+from bench.errors import InitialPromptMismatchError, PromptError, UnknownNameError
+from bench.models.loading import describe
+from bench.record import DataBlock, ModelBlock, Record, RunBlock, SourceBlock, VersionsBlock
+from bench.registry import MethodSpec
+from bench.store import ResultStore, StoredPrompt
+from bench.tasks import get_task
+
+if TYPE_CHECKING:
+    from bench.method import Needs
+
+SOURCE_STAGE = "sources"
+"""Stands in for the task of a multi-task source stage."""
+
+Overwrite = Literal["never", "failed", "always"]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPrompt:
+    """A stored prompt, or one in a file, that is used as it is."""
+
+    task: str  # The source task it stands for.
+    stored: StoredPrompt = field(repr=False)
+
+    @property
+    def prompt_id(self) -> str:
+        """Its id in the store; for a file, its digest."""
+        return self.stored.record.id
+
+
+@dataclass(frozen=True)
+class Start:
+    """The prompts a run starts from; fields as in :class:`~bench.method.Ingredients`."""
+
+    sources: tuple[Run | GivenPrompt, ...] = ()
+    target: Run | None = None
+    shared: Run | None = None
+    stored: GivenPrompt | None = None
+
+    def __iter__(self) -> Iterator[Run | GivenPrompt]:
+        yield from self.sources
+        yield from (need for need in (self.target, self.shared, self.stored) if need is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training with its evaluation."""
+
+    protocol: RunBlock  # All that decides its result, as recorded; model.parameters is 0 here.
+    method: MethodSpec
+    training: TrainingSettings
+    start: Start = field(default=Start(), repr=False)
+
+    @cached_property
+    def prompt_id(self) -> str:
+        """Digest of everything that decides the prompt; names prompt, checkpoint and lock."""
+        protocol = self.protocol
+        left_out = {"label", "preset", "model", "data"}
+        text = protocol.model_dump_json(exclude=left_out)
+        return _digest(protocol.model.digest, protocol.data.fingerprint, text)
+
+    @cached_property
+    def id(self) -> str:
+        """Names the record: digest of the prompt's id and the preset the run is reported under."""
+        return _digest(self.prompt_id, self.protocol.preset)
+
+    @property
+    def task(self) -> str:
+        """Target task, or :data:`SOURCE_STAGE`."""
+        return self.protocol.task
+
+    @property
+    def shots(self) -> int | None:
+        """Training examples in total; None: all."""
+        return self.protocol.shots
+
+    @property
+    def seed(self) -> int:
+        """Of the initial prompt, the few-shot sample, order and dropout."""
+        return self.protocol.seed
+
+    @property
+    def is_source_stage(self) -> bool:
+        """Whether the run trains on all source tasks together."""
+        return self.task == SOURCE_STAGE
+
+    @property
+    def name(self) -> str:
+        """File name of the record, without suffix."""
+        return f"{self.protocol.file_stem}-{self.id[:12]}"
+
+    @property
+    def prompt_name(self) -> str:
+        """File name of prompt and checkpoint, without suffix."""
+        return f"{self.protocol.file_stem}-{self.prompt_id[:12]}"
+
+    def describe(self) -> str:
+        """One short line: task, label, shots, seed."""
+        return self.protocol.describe()
+
+    def sources(self) -> list[SourceBlock]:
+        """The source prompts behind the run, those of its source stage included."""
+        direct = [
+            SourceBlock(task=need.task, prompt=need.prompt_id, given=isinstance(need, GivenPrompt))
+            for need in self.start.sources
+        ]
+        return direct + (self.start.shared.sources() if self.start.shared else [])
+
+
+Need: TypeAlias = Run | GivenPrompt
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All runs of a configuration against a result folder."""
+
+    config: RunConfig
+    runs: dict[str, Run]  # Every run by its prompt's id, after the runs it needs.
+    reported: dict[str, Run]  # Those that are scored on test and recorded.
+    records: dict[str, Record]  # What is recorded of them and stays, by the id of the prompt.
+    todo: tuple[Run, ...]  # What is left, prompts for others included, in dependency order.
+    renewed: frozenset[str]  # Seals of the records and stored prompts that are to be replaced.
+
+    @property
+    def ids(self) -> set[str]:
+        """Ids of the records of the grid."""
+        return {run.id for run in self.reported.values()}
+
+    @property
+    def failed(self) -> list[Record]:
+        """Records of failed runs that stay as they are."""
+        return [record for record in self.records.values() if record.status == "failed"]
+
+    @property
+    def to_run(self) -> int:
+        """Number of reported runs that are left."""
+        return len(self.reported) - len(self.records)
+
+
+def make_grid(config: RunConfig, store: ResultStore, overwrite: Overwrite = "never") -> Grid:
+    """Lay out all runs of a configuration; reads no rows and loads no weights.
+
+    ``overwrite`` says which recorded runs are repeated.
+
+    Raises:
+        BenchError: model or data cannot be found, or a given prompt cannot be used.
+    """
+    maker, seal_of = _GridMaker(config, store), cache(store.seal)
+    reported = maker.reported()
+    records: dict[str, Record] = {}
+    renewed: set[str] = set()
+    for prompt_id, run in reported.items():
+        record = store.find(run)
+        if record and overwrite in ("always", record.status):
+            renewed.add(record.seal)
+        elif record:
+            records[prompt_id] = record
+        seal = seal_of(run) if overwrite == "always" else None
+        renewed |= {seal} if seal else set()
+    wanted = reported.keys() - records.keys()
+    for run in reversed(maker.runs.values()):
+        if run.prompt_id not in wanted:
+            continue
+        # A prompt that depends on the input is put together from what it starts from.
+        if run.method.load().instance_dependent or seal_of(run) in {None, *renewed}:
+            needed = (need for need in run.start if isinstance(need, Run))
+            wanted |= {need.prompt_id for need in needed if seal_of(need) is None}
+    return Grid(
+        config=config,
+        runs=maker.runs,
+        reported=reported,
+        records=records,
+        todo=tuple(run for run in maker.runs.values() if run.prompt_id in wanted),
+        renewed=frozenset(renewed),
+    )
+
+
+class _GridMaker:
+    """Makes the runs; equal runs are one object, so that ids are computed once."""
+
+    def __init__(self, config: RunConfig, store: ResultStore) -> None:
+        self.runs: dict[str, Run] = {}
+        self.config = config
+        self._store = store
+        self._source = open_source(config.data)
+        model = describe(config.model)
+        self._model = ModelBlock(
+            name=model.name,
+            digest=model.digest,
+            kind=model.architecture,
+            bundled=model.bundled,
+            parameters=0,
+            note=model.note,
+        )
+        self._pt = config.method_spec("pt")
+        self._add = cache(self._make_run)
+        self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
+        self._training = cache(config.target_training)
+        self._needs = cache(self._checked_needs)
+        self._versions = cache(self._version_block)
+        self._data = cache(self._data_block)
+        self._sources = cache(self._source_prompts)
+        self._find = cache(self._find_given)
+        self._given = {
+            task: self._find(config.source_prompts[task], task)
+            for task in config.sources
+            if task in config.source_prompts
+        }
+        changes = [f"source_prompts.{t}={p.prompt_id[:12]}" for t, p in self._given.items()]
+        first = ", " if " with " in config.preset else " with "
+        self._preset = config.preset + (first + ", ".join(changes) if changes else "")
+
+    def reported(self) -> dict[str, Run]:
+        """Make the runs of all tasks, methods, shots and seeds, with all that they need."""
+        config = self.config
+        specs = [config.method_spec(method) for method in dict.fromkeys(config.methods)]
+        found = {}
+        for seed in dict.fromkeys(config.seeds):
+            for task in config.task_names():
+                for shots in dict.fromkeys(config.shots):
+                    for spec in specs:
+                        run = self._target(spec, task, None if shots == "full" else shots, seed)
+                        found[run.prompt_id] = run
+        return found
+
+    def _target(self, spec: MethodSpec, task: str, shots: int | None, seed: int) -> Run:
+        needs, config = self._needs(spec), self.config
+        if not spec.load().trained:  # One run for all shots and seeds.
+            shots, seed = None, 0
+        few = shots is not None
+        sources = self._sources(seed) if needs.sources or needs.shared else ()
+        target = shared = None
+        if needs.target:
+            target = self._add(self._pt, task, shots, seed, self._training("pt", few))
+        if needs.shared:
+            settings = config.stage_training(spec.name)
+            shared = self._add(spec, SOURCE_STAGE, None, seed, settings, Start(sources))
+        start = Start(
+            sources if needs.sources else (),
+            target,
+            shared,
+            None if needs.stored is None else self._find(needs.stored),
+        )
+        if needs.same_initial:
+            _require_known_start(spec, start)
+        return self._add(spec, task, shots, seed, self._training(spec.name, few), start)
+
+    def _checked_needs(self, spec: MethodSpec) -> Needs:
+        needs, sources = spec.load().needs(spec.settings), self.config.sources
+        for name in needs.named_sources:
+            if name not in sources:
+                raise UnknownNameError(f"source task of {spec.label}", name, sources)
+        return needs
+
+    def _version_block(self, spec: MethodSpec, task: str) -> VersionsBlock:
+        from bench.provenance import RESULTS_VERSION
+
+        tasks = self.config.sources if task == SOURCE_STAGE else (task,)
+        versions = [get_task(name).version for name in tasks]
+        version = versions[0] if len(versions) == 1 else ".".join(map(str, versions))
+        return VersionsBlock(results=RESULTS_VERSION, method=spec.version, task=version)
+
+    def _source_prompts(self, seed: int) -> tuple[Need, ...]:
+        settings = self.config.source_training
+        return tuple(
+            self._given.get(task) or self._add(self._pt, task, None, seed, settings)
+            for task in self.config.sources
+        )
+
+    def _make_run(
+        self,
+        spec: MethodSpec,
+        task: str,
+        shots: int | None,
+        seed: int,
+        training: TrainingSettings,
+        start: Start = Start(),
+    ) -> Run:
+        config = self.config
+        protocol = RunBlock(
+            task=task,
+            method=spec.name,
+            label=spec.label,
+            settings=self._settings(spec),
+            shots=shots,
+            seed=seed,
+            preset=self._preset,
+            model=self._model,
+            data=self._data(task),
+            data_seed=config.data_seed,
+            prompt_length=config.prompt_length,
+            input_length=config.input_length,
+            validation_rows=config.validation_rows,
+            precision=config.precision,
+            training=training.model_dump(mode="json"),
+            versions=self._versions(spec, task),
+            needs=[need.prompt_id for need in start],
+        )
+        run = Run(protocol, spec, training, start)
+        return self.runs.setdefault(run.prompt_id, run)
+
+    def _data_block(self, task: str) -> DataBlock:
+        source, revision = self._source, None
+        if task == SOURCE_STAGE:
+            fingerprint = "+".join(self._data(name).fingerprint for name in self.config.sources)
+        else:
+            entry = get_task(task)
+            fingerprint, revision = source.fingerprint(entry), source.revision(entry)
+        return DataBlock(
+            kind=source.kind, name=source.name, fingerprint=fingerprint, revision=revision
+        )
+
+    def _find_given(self, text: str, task: str | None = None) -> GivenPrompt:
+        """A prompt of the store, or a file, that fits the model, length and source task."""
+        path = Path(text).expanduser()
+        if path.exists():
+            from bench.interop import read_given
+
+            stored = read_given(path, describe(self.config.model), task or SOURCE_STAGE)
+        else:
+            stored = self._store.load_prompt(text)
+        run, length = stored.record.run, stored.matrix.shape[0]
+        place = f"prompt {text}" if task is None else f"source_prompts.{task}: prompt {text}"
+        if run.model.digest != self._model.digest:
+            raise PromptError(
+                f"{place} belongs to another model than {self._model.name}: train or import it "
+                "for this one"
+            )
+        if task not in (None, run.task):
+            raise PromptError(f"{place} is of task {run.task}: name it for that one")
+        if task is not None and length != self.config.prompt_length:
+            raise PromptError(
+                f"{place} has {length} tokens, the run {self.config.prompt_length}: set "
+                f"prompt_length={length}, or choose another prompt"
+            )
+        return GivenPrompt(run.task, stored)
+
+
+def _require_known_start(spec: MethodSpec, start: Start) -> None:
+    """Refuse given prompts of unknown start for methods that take differences to it."""
+    for need in start.sources:
+        if isinstance(need, GivenPrompt) and need.stored.initial_digest is None:
+            raise InitialPromptMismatchError(
+                f"source_prompts.{need.task}: prompt {need.prompt_id[:12]} was trained from an "
+                f"unknown initial prompt, but {spec.label} needs the difference to it: import it "
+                f"again with --initial or --seed, or leave {spec.label} out"
+            )
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

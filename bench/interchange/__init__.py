@@ -1,1 +1,0 @@
-"""Prompts from and for other tools: reading what they wrote, writing what they read."""

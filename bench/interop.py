@@ -1,0 +1,342 @@
+"""PEFT prompt tuning adapters and prompt files: export, import, and files that a run names.
+
+Files of others are not trusted: safetensors hold nothing but tensors, and PyTorch files are read by
+its restricted unpickler. In front of a decoder-only model PEFT puts prompt, padding and input in
+this order, so answers are equal only for rows without padding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from torch import Tensor, nn
+
+from bench.errors import ConfigError, OutputError, PromptError, one_line
+from bench.files import atomic_write
+from bench.method import tensor_digest
+from bench.models.loading import ModelInfo, describe, folder_name, is_folder_name, load
+from bench.provenance import now, provenance
+from bench.record import ModelBlock, Record
+from bench.store import MERGED, ResultStore, StoredPrompt
+from bench.tasks import get_task
+
+CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
+OLD_WEIGHTS = "adapter_model.bin"
+PROMPT = "prompt_embeddings"  # PEFT's name of the tensor; other prompt files use it too.
+TASK_TYPES = {"encoder-decoder": "SEQ_2_SEQ_LM", "decoder-only": "CAUSAL_LM"}
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+LARGEST_FILE = 1 << 28  # Bytes; a soft prompt takes a few million.
+
+
+class AdapterConfig(BaseModel):
+    """The fields of ``adapter_config.json`` that matter here, with PEFT's defaults."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    peft_type: Literal["PROMPT_TUNING"]
+    task_type: Literal["SEQ_2_SEQ_LM", "CAUSAL_LM"] | None = None
+    num_virtual_tokens: PositiveInt
+    num_transformer_submodules: Literal[1, 2] | None = None
+    base_model_name_or_path: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tensor: PEFT allocates the prompt of a T5 twice and uses the first half."""
+        usual = 2 if self.task_type == "SEQ_2_SEQ_LM" else 1
+        return self.num_virtual_tokens * (self.num_transformer_submodules or usual)
+
+
+def export_peft(store: ResultStore, text: str, folder: Path) -> Record:
+    """Write the prompt of a record as an adapter that ``peft.PeftModel.from_pretrained`` loads.
+
+    The folder gets a model card too; an earlier export there is replaced. ``text`` names the record
+    as for :meth:`~bench.store.ResultStore.record`.
+
+    Raises:
+        PromptError: the run failed, or its prompt is no matrix of at least one token.
+        OutputError: the folder holds other files, or cannot be written.
+    """
+    record = store.record(text)
+    run, place = record.run, f"run {record.id[:12]}"
+    if record.training is None:
+        reason = "it failed" if record.error is None else f"it failed ({record.error.message})"
+        raise PromptError(f"{place} has no prompt: {reason}; run it again")
+    tensors = store.load_prompt(record.training.prompt).tensors
+    if MERGED not in tensors or not len(tensors[MERGED]):
+        reason = "has no tokens" if MERGED in tensors else "depends on the input"
+        raise PromptError(
+            f"{place} cannot be exported: the prompt of {run.label} {reason}, while a PEFT prompt "
+            "tuning adapter holds one matrix for all inputs; choose a run of another method"
+        )
+    others = {path.name for path in folder.glob("*")} - {CONFIG, WEIGHTS, CARD}
+    if others:
+        raise OutputError(
+            f"cannot export to {folder}: it holds {min(others)}; choose an empty folder"
+        )
+    matrix = tensors[MERGED].float().contiguous()
+    name, revision = base_model(run.model)
+    config = {
+        **{"peft_type": "PROMPT_TUNING", "task_type": TASK_TYPES[run.model.kind]},
+        **{"base_model_name_or_path": name, "revision": revision, "inference_mode": True},
+        **{"num_virtual_tokens": len(matrix), "token_dim": matrix.shape[1]},
+        **{"num_transformer_submodules": 1, "prompt_tuning_init": "RANDOM"},
+    }
+    atomic_write(folder / WEIGHTS, safetensors.torch.save({PROMPT: matrix}, {"format": "pt"}))
+    atomic_write(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
+    atomic_write(folder / CARD, model_card(record, len(matrix)).encode())
+    return record
+
+
+def import_prompt(
+    store: ResultStore,
+    path: Path,
+    task: str,
+    model: str,
+    tensor: str | None = None,
+    initial: Path | None = None,
+    seed: int | None = None,
+) -> Record:
+    """Put a prompt that was trained elsewhere into the store; an equal one keeps its id.
+
+    Args:
+        store: gets the prompt.
+        path: PEFT adapter folder or file of tensors.
+        task: the task it was trained on.
+        model: name of the frozen model it belongs to.
+        tensor: its name in the file; None: ``prompt_embeddings``, or the only matrix that fits.
+        initial: file of the ``P_init`` it was trained from; DTVG needs to know it.
+        seed: names ``P_init`` by the seed of this program instead.
+
+    Returns:
+        The record of the stored prompt; ``rows.notes`` say what its user must know.
+    """
+    task = get_task(task).name
+    if initial is not None and seed is not None:
+        raise ConfigError("--initial and --seed both name the initial prompt: give one")
+    info, frozen = describe(model), load(model)
+    matrix, notes = _read_prompt(path, info, frozen.width, tensor)
+    start = None if seed is None else frozen.initial_prompt(len(matrix), seed)
+    if initial is not None:
+        start, _ = _read_prompt(initial, info, frozen.width)
+        if start.shape != matrix.shape:
+            raise PromptError(
+                f"the initial prompt {initial} has {len(start)} tokens, the prompt {len(matrix)}: "
+                "give the one it was trained from"
+            )
+    stored = _stored(path, info, task, matrix, notes, start, frozen.parameter_count())
+    store.save_prompt(stored.record, stored.tensors)
+    return store.load_prompt(stored.record.id).record
+
+
+def read_given(path: Path, model: ModelInfo, task: str) -> StoredPrompt:
+    """A prompt that a run names by its file or adapter folder; nothing is written.
+
+    Its width is checked when the model is loaded.
+    """
+    return _stored(path, model, task, *_read_prompt(path, model))
+
+
+def _stored(
+    path: Path,
+    model: ModelInfo,
+    task: str,
+    matrix: Tensor,
+    notes: list[str],
+    initial: Tensor | None = None,
+    parameters: int = 0,
+) -> StoredPrompt:
+    """The prompt with its record; most of how it was trained is unknown."""
+    digest, start = tensor_digest(matrix), None if initial is None else tensor_digest(initial)
+    parts = json.dumps(["imported", model.digest, task, digest, start])
+    prompt_id = hashlib.sha256(parts.encode()).hexdigest()
+    run = {
+        **{"task": task, "prompt_length": len(matrix), "precision": "float32"},
+        **dict.fromkeys(("method", "label", "preset"), "imported"),
+        **dict.fromkeys(("shots", "input_length", "validation_rows"), None),
+        **{"settings": {}, "training": {}, "needs": [], "seed": 0, "data_seed": 0},
+        "versions": dict.fromkeys(("results", "method", "task"), 0),
+        "data": {"kind": "local", "name": str(path), "fingerprint": digest, "revision": None},
+        "model": {
+            **{"name": model.name, "digest": model.digest, "kind": model.architecture},
+            **{"bundled": model.bundled, "parameters": parameters, "note": model.note},
+        },
+    }
+    training: dict[str, Any] = dict.fromkeys(("steps", "best_step", "best_score"), 0)
+    training |= {"stopped_early": False, "curve": [], "initial_digest": start, "prompt": prompt_id}
+    zeros = ("training_seconds", "evaluation_seconds", "examples_per_second", "peak_memory_bytes")
+    values = {
+        **{"schema": 2, "id": prompt_id, "status": "finished", "run": run},
+        "rows": {"train": 0, "validation": 0, "test": 0, "few_shot": None, "notes": notes},
+        "training": {**training, "trainable_parameters": 0},
+        "timing": {"started": now(), "finished": now(), **dict.fromkeys(zeros, 0)},
+        "provenance": provenance(),
+        "prompt": {"form": "prompt", "sha256": digest, "imported": True},
+    }
+    return StoredPrompt(Record.model_validate(values), {MERGED: matrix})
+
+
+def _read_prompt(
+    path: Path, model: ModelInfo, width: int | None = None, wanted: str | None = None
+) -> tuple[Tensor, list[str]]:
+    """A finite matrix ``(r, d)`` float32 of a file or adapter folder, and notes for its user.
+
+    Width and name of the tensor are any for None; only one may fit.
+    """
+    config = _read_config(path, model) if path.is_dir() else None
+    file, notes = path, []
+    if config is not None:
+        found = [path / name for name in (WEIGHTS, OLD_WEIGHTS) if (path / name).is_file()]
+        if not found:
+            raise PromptError(f"adapter {path}: neither {WEIGHTS} nor {OLD_WEIGHTS} is in it")
+        file, stated = found[0], config.base_model_name_or_path
+        ends = {Path(name.partition("@")[0]).name for name in (stated or model.name, model.name)}
+        if stated and len(ends) > 1:
+            notes.append(f"trained on {_shown(stated)}, but used with {model.name}")
+    tensors = _read_tensors(file)
+    fitting = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.dim() == 2 and tensor.is_floating_point() and tensor.numel()
+        and width in (None, tensor.shape[1]) and "lora" not in name.lower()
+    ]  # fmt: skip
+    names = [name for name in fitting if name == (wanted or PROMPT)] or fitting * (not wanted)
+    if len(names) != 1:
+        raise PromptError(
+            f"prompt file {file}: expected {wanted or 'one prompt'}, tokens x {width or 'width'} "
+            f"of a float type, and no low-rank pair; it holds {_listed(tensors)}; choose another "
+            "file or model, or name the prompt by import --tensor"
+        )
+    tensor = tensors.pop(names[0])
+    if config is not None and len(tensor) != config.rows:
+        raise PromptError(
+            f"adapter {path}: its tensor has {len(tensor)} rows, its {CONFIG} states {config.rows}"
+        )
+    matrix = tensor.detach().to(torch.float32)[: config and config.num_virtual_tokens].clone()
+    if not matrix.isfinite().all():
+        raise PromptError(f"prompt file {file}: {_shown(names[0])} has NaN or infinite values")
+    if tensors:
+        notes.append(f"the file also holds {_listed(tensors)}; left out")
+    if tensor.dtype != torch.float32:
+        notes.append(f"converted from {str(tensor.dtype).removeprefix('torch.')}")
+    if len(matrix) < len(tensor):
+        notes.append("the second of two allocated prompts, which PEFT never uses, left out")
+    return matrix, notes
+
+
+def _read_config(folder: Path, model: ModelInfo) -> AdapterConfig:
+    expected = TASK_TYPES[model.architecture]
+    try:
+        config = AdapterConfig.model_validate_json(_read_bytes(folder / CONFIG))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "JSON"
+        raise PromptError(
+            f"{folder / CONFIG} is not of PEFT prompt tuning: {where}: {_shown(fault['msg'], 200)}"
+        ) from error
+    if config.task_type not in (None, expected):
+        raise PromptError(f"adapter {folder} is for {config.task_type}, the model for {expected}")
+    return config
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise PromptError(f"prompt file {path}: {error.strerror}; check the path") from error
+    if len(data) > LARGEST_FILE:
+        raise PromptError(f"prompt file {path}: more than {LARGEST_FILE:,} bytes is no prompt")
+    return data
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """The dense tensors of a file by name; one that stands alone is named ``tensor``."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise PromptError(f"prompt file {path}: expected a name that ends with {SUFFIXES}")
+    data = _read_bytes(path)
+    read = safetensors.torch.load if path.suffix.lower() == SUFFIXES[0] else _unpickle
+    try:
+        content: Any = read(data)
+    except Exception as error:  # A damaged or hostile file may raise anything.
+        raise PromptError(
+            f"prompt file {path}: damaged, or holds more than tensors, which is never unpickled "
+            f"({_shown(one_line(error), 100)}); save the prompt as .safetensors"
+        ) from error
+    named = content if isinstance(content, dict) else {"tensor": content}
+    return {
+        str(name): value
+        for name, value in named.items()
+        if type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided
+        and not value.is_quantized and not value.is_nested and value.is_cpu
+        and value.numel() * value.element_size() <= len(data)  # Views may repeat few values.
+    }  # fmt: skip
+
+
+def _unpickle(data: bytes) -> Any:
+    """The content of a PyTorch file; these are not compressed, so what unpacks to more is bad."""
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > len(data):
+                raise ValueError("unpacks to more than its size")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _listed(tensors: dict[str, Tensor]) -> str:
+    """The first names with shape and type, on one line whatever the file calls them."""
+    shown = [
+        f"{_shown(name)} {'x'.join(map(str, tensor.shape))} {str(tensor.dtype)[6:]}"
+        for name, tensor in sorted(tensors.items())
+    ]
+    more = [f"{len(shown) - 6} more"] if len(shown) > 6 else []
+    return ", ".join([*shown[:6], *more]) or "no dense tensor"
+
+
+def _shown(text: str, length: int = 60) -> str:
+    return (text if text.isprintable() else ascii(text))[:length]
+
+
+def base_model(model: ModelBlock) -> tuple[str | None, str | None]:
+    """Hub id or folder of the frozen model, and its revision; None for bundled models."""
+    if model.bundled:
+        return None, None
+    if is_folder_name(model.name):
+        return folder_name(str(Path(model.name).expanduser())), None
+    name, _, revision = model.name.partition("@")
+    return name, revision or None
+
+
+def model_card(record: Record, tokens: int) -> str:
+    """The card in Markdown, with the metadata of the Hugging Face hub at its head."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    run = record.run
+    name, revision = base_model(run.model)
+    data = ModelCardData(
+        library_name="peft",
+        base_model=None if name is None or is_folder_name(name) else name,
+        tags=["prompt-tuning", "dtvg-bench", run.method],
+    )
+    if name is None:
+        loading = f"from bench.models.loading import load\n\nmodel = load({run.model.name!r}).model"
+    else:
+        auto = "AutoModelFor" + ("Seq2SeqLM" if run.model.kind == "encoder-decoder" else "CausalLM")
+        place = repr(name) + (f", revision={revision!r}" if revision else "")
+        loading = f"from transformers import {auto}\n\nmodel = {auto}.from_pretrained({place})"
+    toys = {"model": run.model.bundled, "sample rows": run.data.kind == "bundled"}
+    values = {
+        **{"record": record, "run": run, "tokens": tokens, "loading": loading},
+        "bundled": " and ".join(part for part, used in toys.items() if used),
+    }
+    template = Path(__file__).with_name("model_card.md.jinja")
+    return str(ModelCard.from_template(data, template_path=str(template), **values))

@@ -1,0 +1,240 @@
+"""The contract between prompt-tuning methods and the harness.
+
+A method turns what it needs (the initial prompt, source prompts, the target's own prompt, a shared
+prompt) into one soft prompt per input, and names the tensors to train. It reads no files, datasets
+or command line; the harness uses a method only through this module.
+
+Shapes: ``B`` batch, ``L`` input tokens, ``T`` target tokens, ``r`` prompt tokens, ``d`` model
+width, ``V`` vocabulary, ``S`` number of source tasks.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import InitialPromptMismatchError, PromptError
+
+IGNORED_LABEL = -100
+"""Label of padded target positions, which the loss leaves out."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded examples, padded to the longest of the batch."""
+
+    input_ids: Tensor  # (B, L) token ids of the source texts
+    mask: Tensor  # (B, L) 1 on tokens, 0 on padding
+    labels: Tensor  # (B, T) token ids of the target texts, IGNORED_LABEL on padding
+    task_ids: Tensor | None = None  # (B,) source task of each row; only in source stages
+
+    def __len__(self) -> int:
+        return int(self.input_ids.shape[0])
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy of the batch on another device."""
+        tasks = None if self.task_ids is None else self.task_ids.to(device)
+        return Batch(self.input_ids.to(device), self.mask.to(device), self.labels.to(device), tasks)
+
+    def rows(self, start: int, end: int) -> Batch:
+        """Rows ``start`` to ``end`` (exclusive), as wide as the whole batch."""
+        tasks = None if self.task_ids is None else self.task_ids[start:end]
+        part = (self.input_ids[start:end], self.mask[start:end], self.labels[start:end])
+        return Batch(*part, tasks)
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """Result of one forward pass."""
+
+    loss: Tensor  # scalar, token cross-entropy averaged over the non-padded target tokens
+    logits: Tensor  # (B, T, V) float32, scores of the target tokens
+    hidden: Tensor  # (B, r+L, d) last hidden states of prompt and input, in the model's precision
+    hidden_mask: Tensor  # (B, r+L) 1 where `hidden` is not padding
+
+
+class LanguageModel(Protocol):
+    """The part of the frozen language model that a method may use."""
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embed token ids ``(B, L)`` as ``(B, L, d)``."""
+
+    def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
+        """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input."""
+
+    def inference(self) -> AbstractContextManager[None]:
+        """Context without gradients and dropout; restores the former mode afterwards."""
+
+
+@dataclass(frozen=True)
+class SoftPrompt:
+    """A trained soft prompt and where it came from."""
+
+    task: str  # the task it was trained on
+    matrix: Tensor  # (r, d)
+    initial_digest: str | None  # tensor_digest of the P_init it started from; None if unknown
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Prompts that must exist before a method can start on a target."""
+
+    sources: bool = False  # those of the source tasks: PT on full data, or given by the user
+    target: bool = False  # the one that PT trained on the target itself (same shots and seed)
+    shared: bool = False  # what the method's own multi-task source stage produces
+    stored: str | None = None  # id or file of a stored prompt, which is used as it is
+    same_initial: bool = False  # whether all of them must have started from this run's P_init
+    named_sources: tuple[str, ...] = ()  # tasks that must be among the sources
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """Prompts handed to a method: ``P_init`` and those that its :class:`Needs` name."""
+
+    initial: Tensor  # (r, d), P_init of this model and seed
+    sources: tuple[SoftPrompt, ...] = ()  # in the order of the sources suite
+    target: SoftPrompt | None = None
+    shared: Mapping[str, Tensor] | None = None  # SourceStage.shared_state, by name
+    stored: SoftPrompt | None = None
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Tensors that share a learning rate."""
+
+    name: str  # for logs and records
+    parameters: Sequence[nn.Parameter]
+    learning_rate: float  # peak of the linear schedule
+    weight_decay: float = 0.0  # decoupled (AdamW)
+
+
+SettingsT = TypeVar("SettingsT")
+
+
+class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
+    """Anything the training loop can train: a method on one target, or a source stage."""
+
+    @abc.abstractmethod
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Tensors to train with their learning rates; none of the language model."""
+
+    @abc.abstractmethod
+    def loss(self, model: LanguageModel, batch: Batch) -> Tensor:
+        """Scalar training loss of one batch."""
+
+    def diagnostics(self) -> dict[str, Any]:
+        """JSON-ready state of the method, read before the first step and at each evaluation."""
+        return {}
+
+    def trainable_parameters(self) -> int:
+        """Number of scalars the optimiser moves."""
+        return sum(p.numel() for group in self.parameter_groups() for p in group.parameters)
+
+
+class PromptMethod(Trainable[SettingsT]):
+    """A prompt-tuning method on one target task.
+
+    Its ``Settings`` are a frozen dataclass of plain values: ``--method name:key=value``.
+    """
+
+    Settings: ClassVar[type[Any]]
+    version: ClassVar[int] = 1
+    """Raised by hand when the method's results change; part of the id of each run."""
+    trained: ClassVar[bool] = True
+    """Whether anything is trained; if not, one run serves all shots and seeds of a task."""
+    instance_dependent: ClassVar[bool] = False
+    """Whether the prompt differs from input to input; if not, ``forward`` ignores its inputs."""
+
+    @classmethod
+    def needs(cls, settings: SettingsT) -> Needs:
+        """Prompts that must exist before this method can start, besides ``P_init``."""
+        return Needs()
+
+    @classmethod
+    @abc.abstractmethod
+    def build(cls, settings: SettingsT, ingredients: Ingredients) -> PromptMethod[SettingsT]:
+        """Method made from its ingredients; raises :class:`PromptError` if these do not fit."""
+
+    @classmethod
+    def source_stage(
+        cls, settings: SettingsT, ingredients: Ingredients, examples: Mapping[str, int]
+    ) -> SourceStage[SettingsT]:
+        """Stage behind :attr:`Needs.shared`; ``examples``: number by source task, in order."""
+        raise NotImplementedError(f"{cls.__name__} has no source stage")
+
+    @abc.abstractmethod
+    def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Soft prompts of embedded inputs ``(B, L, d)`` with their mask ``(B, L)``.
+
+        ``(B, r, d)`` if ``instance_dependent``, else ``(1, r, d)``; the inputs may then be None.
+        """
+
+    @torch.no_grad()
+    def merged_prompt(self) -> Tensor | None:
+        """Detached ``(r, d)`` that replaces the trained method; None if instance-dependent."""
+        return None if self.instance_dependent else self().squeeze(0).clone()
+
+    def prompt_for(self, model: LanguageModel, batch: Batch) -> Tensor:
+        """Prompt of a batch: ``(B, r, d)`` or ``(1, r, d)``."""
+        if not self.instance_dependent:
+            return self()  # type: ignore[no-any-return]
+        return self(model.embed(batch.input_ids), batch.mask)  # type: ignore[no-any-return]
+
+    def loss(self, model: LanguageModel, batch: Batch) -> Tensor:
+        return model.run(self.prompt_for(model, batch), batch).loss
+
+
+class SourceStage(Trainable[SettingsT]):
+    """Training on all source tasks together; every target of the method starts from its result."""
+
+    @abc.abstractmethod
+    def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
+        """Source task index of each of the ``batch_size`` rows of the next batch."""
+
+    @abc.abstractmethod
+    def task_prompt(self, index: int) -> Tensor:
+        """Detached prompt ``(r, d)`` of one source task, for validation."""
+
+    @abc.abstractmethod
+    def shared_state(self) -> dict[str, Tensor]:
+        """Tensors to store, by name: :attr:`Ingredients.shared` of the target stage."""
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """SHA-256 over shape, type and bytes of a tensor: equal exactly if the values are."""
+    plain = tensor.detach().to("cpu").contiguous()
+    head = f"{tuple(plain.shape)}|{plain.dtype}|".encode()
+    data = plain.view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(head + data).hexdigest()
+
+
+def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
+    """Check that prompts have the shape of ``initial``, wherever they started."""
+    for prompt in prompts:
+        if prompt.matrix.shape != initial.shape:
+            raise PromptError(
+                f"prompt of {prompt.task} has shape {tuple(prompt.matrix.shape)}, the initial "
+                f"prompt {tuple(initial.shape)}: train it with the same model and prompt length"
+            )
+
+
+def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
+    """Check that prompts have the shape of ``initial`` and were trained from it."""
+    require_same_shape(initial, prompts)
+    expected = tensor_digest(initial)
+    for prompt in prompts:
+        if prompt.initial_digest != expected:
+            origin = "an unknown initial prompt"
+            if prompt.initial_digest is not None:
+                origin = f"initial prompt {prompt.initial_digest[:12]}"
+            raise InitialPromptMismatchError(
+                f"prompt of {prompt.task} was trained from {origin}, not from "
+                f"{expected[:12]}: train it with the same model and seed"
+            )

@@ -1,0 +1,125 @@
+"""Where and with what a result was made, and the version of the harness."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import bench
+from bench.record import HardwareBlock, ProvenanceBlock
+
+RESULTS_VERSION = 1
+"""Version of the harness, raised by hand when a change alters scores; it enters every run id."""
+
+CODE = ("bench", "baselines", "dtvg")
+PACKAGES = (
+    "dtvg-bench",
+    *("torch", "transformers", "datasets", "evaluate", "tokenizers", "safetensors", "numpy"),
+    *("scikit-learn", "scipy", "sacrebleu", "rouge-score", "nltk"),
+)
+
+
+@cache
+def provenance() -> ProvenanceBlock:
+    """Commit, versions, hardware and command line of this process."""
+    commit, dirty = _git()
+    return ProvenanceBlock(
+        git_commit=commit,
+        git_dirty=dirty,
+        versions=dict(_versions()),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        hardware=_hardware(),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    )
+
+
+def differences(before: ProvenanceBlock, now: ProvenanceBlock) -> list[str]:
+    """What differs between two environments, one phrase each."""
+    old, new = (
+        {
+            "commit": block.git_commit,
+            "python": block.python,
+            "platform": block.platform,
+            "cpu": block.hardware.cpu,
+            "gpu": block.hardware.gpu,
+            "threads": block.hardware.threads,
+            **block.versions,
+        }
+        for block in (before, now)
+    )
+    return [
+        f"{name} {old.get(name) or 'none'} there, {new.get(name) or 'none'} here"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def peak_memory() -> int:
+    """Most memory used so far, in bytes: of the GPU since the last reset, else of the process."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak_memory() -> None:
+    """Begin to measure anew, where that is possible: on a GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
+
+
+def _hardware() -> HardwareBlock:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    cpu = platform.processor()
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
+        cpu = found[1] if found else cpu
+    return HardwareBlock(cpu=cpu, threads=torch.get_num_threads(), gpu=gpu)
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Commit of the checkout, and whether its packages differ from that; None outside of one."""
+    root = Path(bench.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None, None
+    questions = (["rev-parse", "HEAD"], ["status", "--porcelain", "--", *CODE])
+    try:
+        commit, changes = (
+            subprocess.check_output(
+                ["git", "-C", root, *words], text=True, stderr=subprocess.DEVNULL
+            ).strip()
+            for words in questions
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return commit, bool(changes)

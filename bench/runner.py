@@ -1,0 +1,157 @@
+"""The executor loop: starts each run of a grid when the runs it needs are done."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import Literal, TypeAlias
+
+from bench.cluster import RayPool
+from bench.config import dump_config
+from bench.executors import TRIES, ExecutorError, LocalPool, ProcessPool, make_order
+from bench.grid import Grid, Run
+from bench.progress import Display, Verbosity, make_display
+from bench.store import ResultStore
+from bench.training.callbacks import make_callbacks
+from bench.training.stopping import Stop
+from bench.worker import Outcome, Worker
+
+Pool: TypeAlias = LocalPool | ProcessPool | RayPool
+
+POLL = 0.5
+"""Seconds between two looks at signals and at runs that another process holds."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where a grid runs."""
+
+    executor: Literal["local", "ray"] = "local"  # Ray: the cluster at RAY_ADDRESS.
+    workers: int = 1  # Local processes; cores and GPUs are divided among them.
+    cpus_per_run: int = 1  # Ray: cores for each run.
+    gpus_per_run: float | None = None  # Ray: GPUs, or a part of one; None: one if there are any.
+
+
+def run_grid(
+    grid: Grid,
+    store: ResultStore,
+    resources: Resources = Resources(),
+    loggers: Sequence[str] = (),
+    verbosity: Verbosity = "normal",
+    debug: bool = False,
+) -> Counter[str]:
+    """Do the runs that are left of a grid; a grid without any loads nothing.
+
+    ``debug`` shows the tracebacks of failed runs.
+
+    Returns:
+        Number of reported runs by state: finished, failed, or found done by another process.
+
+    Raises:
+        BenchError: input or output cannot be used, or a callback failed.
+        StopRequested: a signal asked to stop; what was begun can be continued.
+    """
+    if not grid.todo:
+        return Counter()
+    store.check_writable()
+    store.save_config(dump_config(grid.config))
+    stop = Stop()
+    order = make_order(grid, store, loggers, verbosity, debug)
+    workers = min(resources.workers, len(grid.todo))
+    pool: Pool
+    with stop.on_signals(), make_display(len(grid.todo), verbosity) as display:
+        if resources.executor == "ray":
+            cpus, gpus = resources.cpus_per_run, resources.gpus_per_run
+            pool = RayPool(order, cpus, gpus, grid.config.device, display)
+        elif workers > 1:
+            pool = ProcessPool(order, workers, grid.config.device, stop)
+        else:
+            callbacks = make_callbacks(loggers, store.logs)
+            pool = LocalPool(Worker(grid, store, display, callbacks, stop, debug))
+        display.say(f"preparing data of {len(grid.config.task_names())} tasks")
+        with pool:
+            return _Loop(grid, pool, display, stop).run()
+
+
+@dataclass
+class _Loop:
+    """One pass over the runs of a grid; keys are ids of prompts."""
+
+    grid: Grid
+    pool: Pool
+    display: Display
+    stop: Stop
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)  # With the reason.
+    deaths: Counter[str] = field(default_factory=Counter)  # Of processes that did a run.
+    # Runs that another driver works on, with the time to try them again.
+    locked: deque[tuple[float, Run]] = field(default_factory=deque)
+
+    def run(self) -> Counter[str]:
+        """Start runs as they become ready, until all have ended."""
+        todo = {run.prompt_id: run for run in self.grid.todo}
+        needs = {
+            key: [need.prompt_id for need in run.start if need.prompt_id in todo]
+            for key, run in todo.items()
+        }
+        sorter = TopologicalSorter(needs)
+        sorter.prepare()
+        ready: deque[Run] = deque()
+        running: dict[Future[Outcome], Run] = {}
+        self.pool.prepare()
+        while sorter.is_active():
+            self.stop.check()
+            ready.extend(todo[key] for key in sorter.get_ready())
+            while self.locked and self.locked[0][0] <= time.monotonic():
+                ready.append(self.locked.popleft()[1])
+            while ready and self.pool.has_room():
+                run = ready.popleft()
+                reason = self._obstacle(run, [todo[key] for key in needs[run.prompt_id]])
+                running[self.pool.submit(run.prompt_id, reason)] = run
+            if not running:
+                time.sleep(POLL)
+                continue
+            done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
+            for future in done:
+                run = running.pop(future)
+                outcome = self.pool.result(future)
+                if outcome is None:
+                    self.deaths[run.prompt_id] += 1
+                    self.display.say(f"{run.describe()}: its process ended")
+                if outcome is None or outcome.state == "stopped":
+                    ready.appendleft(run)
+                elif outcome.state == "locked":
+                    self.locked.append((time.monotonic() + POLL, run))
+                else:
+                    self._ended(run, outcome)
+                    sorter.done(run.prompt_id)
+        return self.counts
+
+    def _obstacle(self, run: Run, needs: list[Run]) -> str | None:
+        """Why a run cannot be done."""
+        if self.deaths[run.prompt_id] >= TRIES:
+            return f"its process died {TRIES} times; see whether memory ran out"
+        failed = [need for need in needs if need.prompt_id in self.failed]
+        if not failed:
+            return None
+        return f"not run: {failed[0].prompt_name} failed ({self.failed[failed[0].prompt_id]})"
+
+    def _ended(self, run: Run, outcome: Outcome) -> None:
+        key = run.prompt_id
+        scored = key in self.grid.reported and key not in self.grid.records
+        what = run.describe() if scored else f"prompt {run.describe()}"
+        if outcome.state == "error":
+            raise ExecutorError(outcome.text)
+        if outcome.state == "found":
+            self.display.skip()
+        elif outcome.state == "failed":
+            self.failed[key] = outcome.text
+            self.display.finish(what, f"failed: {outcome.text}", failed=True)
+        else:
+            self.display.finish(what, outcome.text)
+        if scored:
+            self.counts[outcome.state] += 1

@@ -1,1 +1,0 @@
-"""The grid: plan of cells, their execution, and what is stored of them."""

@@ -1,0 +1,176 @@
+"""What the training loop needs for one run: the module, its batches, its validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.data import Examples, MixtureBatches, TaskBatches
+from bench.errors import InitialPromptMismatchError
+from bench.grid import GivenPrompt, Run
+from bench.method import (
+    Ingredients,
+    PromptMethod,
+    SoftPrompt,
+    SourceStage,
+    require_same_initial,
+    tensor_digest,
+)
+from bench.models.base import FrozenLM
+from bench.record import RowsBlock
+from bench.seeding import derive_seed
+from bench.store import MERGED, StoredPrompt
+from bench.tasks.metrics import TaskScores
+from bench.training.checkpoint import snapshot
+from bench.training.evaluation import Evaluation, PromptSource, evaluate, fixed_prompt
+from bench.training.stopping import Stop
+
+
+@dataclass
+class Stage:
+    """One run made ready to train."""
+
+    run: Run
+    module: PromptMethod[Any] | SourceStage[Any]
+    batches: TaskBatches | MixtureBatches
+    rows: RowsBlock
+    stages: Stages
+    answered_together: int | None = None  # Rows per evaluation batch, if memory ran out with more.
+
+    def validate(self) -> tuple[Mapping[str, float], float | None]:
+        """Metrics and the share of valid labels; of a source stage, the mean score of each task."""
+        module = self.module
+        if isinstance(module, SourceStage):
+            means = {}
+            for index, need in enumerate(self.run.start.sources):
+                prompt = fixed_prompt(module.task_prompt(index))
+                metrics = self._scores(need.task, prompt).metrics
+                means[need.task] = sum(metrics.values()) / len(metrics)
+            return means, None
+        scores = self._scores(self.run.task, self.stages.prompt_source(module))
+        return scores.metrics, scores.valid_label_share
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors to store of the trained module."""
+        if isinstance(self.module, SourceStage):
+            return self.module.shared_state()
+        merged = self.module.merged_prompt()
+        return snapshot(self.module) if merged is None else {MERGED: merged}
+
+    def _scores(self, task: str, prompt: PromptSource) -> TaskScores:
+        rows = self.answered_together
+        done = self.stages.evaluate(self.run, task, "validation", prompt, rows)
+        self.answered_together = done.micro_batch_size or rows
+        return done.scores
+
+
+class Stages:
+    """Makes stages on one frozen model; ``supply`` loads the prompts that runs start from."""
+
+    def __init__(
+        self,
+        model: FrozenLM,
+        examples: Examples,
+        supply: Callable[[Run | GivenPrompt], StoredPrompt],
+        stop: Stop,
+    ) -> None:
+        self.model = model
+        self._examples = examples
+        self._supply = supply
+        self._stop = stop
+
+    def make(self, run: Run) -> Stage:
+        """A method on one target task, or its stage on all source tasks together."""
+        settings, examples, device = run.training, self._examples, self.model.device
+        names = training_tasks(run)
+        chosen = [examples.training(name, run.shots, run.seed) for name in names]
+        encoded = [part.encoded for part in chosen]
+        rows = RowsBlock(
+            train=sum(part.rows for part in chosen),
+            validation=sum(len(examples.evaluation(name, "validation")) for name in names),
+            test=0,
+            few_shot=None if run.is_source_stage else chosen[0].few_shot,
+            notes=[],
+        )
+        if not run.is_source_stage:
+            size, batching = settings.batch_size, settings.batching
+            batches = TaskBatches(encoded[0], size, run.seed, device, batching)
+            return Stage(run, self.build(run), batches, rows, self)
+        ingredients, method = self._ingredients(run), run.method
+        torch.manual_seed(derive_seed("module", run.seed))
+        counts = dict(zip(names, map(len, encoded), strict=True))
+        module = method.load().source_stage(method.settings, ingredients, counts).to(device)
+        mixture = MixtureBatches(encoded, module, settings.batch_size, run.seed, device)
+        return Stage(run, module, mixture, rows, self)
+
+    def build(self, run: Run) -> PromptMethod[Any]:
+        """The method's module before training; random starts inside it follow from the seed."""
+        ingredients = self._ingredients(run)
+        torch.manual_seed(derive_seed("module", run.seed))
+        module: PromptMethod[Any] = run.method.load().build(run.method.settings, ingredients)
+        return module.to(self.model.device)
+
+    def prompt_source(self, module: PromptMethod[Any]) -> PromptSource:
+        """How a module gives prompts in evaluation: one merged matrix wherever that is possible."""
+        merged = module.merged_prompt()
+        if merged is not None:
+            return fixed_prompt(merged)
+        return lambda batch: module.prompt_for(self.model, batch)
+
+    def evaluate(
+        self, run: Run, task: str, split: str, prompt: PromptSource, rows: int | None = None
+    ) -> Evaluation:
+        """Answers and scores on a split, at most ``rows`` together, with the run's settings."""
+        split_rows, entry = self._examples.evaluation(task, split), self._examples.task(task)
+        size, beams = rows or run.training.evaluation_batch_size, run.training.beams
+        return evaluate(self.model, prompt, split_rows, entry, size, beams, self._stop)
+
+    def check_starts(self, run: Run) -> None:
+        """Refuse given prompts of another start for methods that take differences to it."""
+        if not run.method.load().needs(run.method.settings).same_initial:
+            return
+        expected = tensor_digest(self._initial(run))
+        for need in run.start.sources:
+            if isinstance(need, GivenPrompt) and need.stored.initial_digest != expected:
+                raise InitialPromptMismatchError(
+                    f"source_prompts.{need.task}: prompt {need.prompt_id[:12]} was trained from "
+                    f"another initial prompt than that of seed {run.seed}, to which "
+                    f"{run.method.label} takes differences: run the seed it was trained with, or "
+                    f"leave {run.method.label} out"
+                )
+
+    def initial_digest(self, run: Run) -> str | None:
+        """Of the initial prompt behind a run; None if it builds on a given prompt of another."""
+        digest = tensor_digest(self._initial(run))
+        starts = {self._supply(need).initial_digest for need in run.start}
+        return digest if starts <= {digest} else None
+
+    def _initial(self, run: Run) -> Tensor:
+        return self.model.initial_prompt(run.protocol.prompt_length, run.seed)
+
+    def _ingredients(self, run: Run) -> Ingredients:
+        initial, start = self._initial(run), run.start
+
+        def soft_prompt(need: Run | GivenPrompt) -> SoftPrompt:
+            stored = self._supply(need)
+            prompt = SoftPrompt(need.task, stored.matrix, stored.initial_digest)
+            if isinstance(need, Run):  # Whether a given one may differ is for the method to say.
+                require_same_initial(initial, [prompt])
+            return prompt
+
+        return Ingredients(
+            initial=initial,
+            sources=tuple(map(soft_prompt, start.sources)),
+            target=None if start.target is None else soft_prompt(start.target),
+            shared=None if start.shared is None else self._supply(start.shared).tensors,
+            stored=None if start.stored is None else soft_prompt(start.stored),
+        )
+
+
+def training_tasks(run: Run) -> list[str]:
+    """The tasks whose rows a run trains on."""
+    return [need.task for need in run.start.sources] if run.is_source_stage else [run.task]

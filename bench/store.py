@@ -1,0 +1,265 @@
+"""The folder of results: records, answers, prompts, checkpoints, locks.
+
+Every file is written atomically. A record or prompt is there in full or not at all, and says by a
+SHA-256 whether it was changed. Names begin with ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from bench.errors import OutputError, PromptError, RecordError, one_line
+from bench.files import atomic_write
+from bench.predictions import Predictions, write_predictions
+from bench.record import Record, read_record, read_records, write_record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.grid import Run
+
+MERGED = "prompt"
+"""Name of the tensor of a merged prompt."""
+
+PREFIX = re.compile(r"[0-9a-f]{4,64}")
+"""What an id may begin with."""
+
+ABANDONED = 3600.0
+"""Age in seconds of a temporary file whose writer was killed."""
+
+
+@dataclass(frozen=True)
+class StoredPrompt:
+    """A prompt as read from the store: its record and its tensors by name."""
+
+    record: Record
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def initial_digest(self) -> str | None:
+        """Digest of the initial prompt it was trained from; None if unknown."""
+        return None if self.record.training is None else self.record.training.initial_digest
+
+    @property
+    def matrix(self) -> Tensor:
+        """``(r, d)``, the merged prompt."""
+        if MERGED not in self.tensors:
+            raise PromptError(f"prompt {self.record.id[:12]} is no single matrix; name another one")
+        return self.tensors[MERGED]
+
+
+class ResultStore:
+    """What runs write, and where.
+
+    Args:
+        folder: holds ``records/``, ``checkpoints/``, ``configs/`` and ``logs/``.
+        prompts: the prompt store; None: ``prompts/`` in the folder.
+    """
+
+    def __init__(self, folder: Path, prompts: Path | None = None) -> None:
+        self.folder = folder
+        self.records = folder / "records"
+        self.checkpoints = folder / "checkpoints"
+        self.configs = folder / "configs"
+        self.logs = folder / "logs"
+        self.prompts = prompts or folder / "prompts"
+        self.locks = self.prompts / "locks"
+
+    def check_writable(self) -> None:
+        """Write a file in each folder, so that a run fails before any work; remove old rests."""
+        for folder in (self.records, self.prompts, self.checkpoints, self.locks):
+            probe = folder / ".writable"
+            atomic_write(probe, b"")
+            probe.unlink(missing_ok=True)
+            for path in folder.glob(".*.tmp"):
+                with suppress(OSError):
+                    if time.time() - path.stat().st_mtime > ABANDONED:
+                        path.unlink()
+
+    def save_config(self, text: str) -> Path:
+        """Keep a configuration, named by its digest, for ``run --config``."""
+        path = self.configs / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
+        if not path.exists():
+            atomic_write(path, text.encode())
+        return path
+
+    @contextmanager
+    def lock(self, run: Run) -> Iterator[bool]:
+        """Hold the lock of a run; yields False if another process holds it."""
+        path = self.locks / f"{run.prompt_id}.lock"
+        lock = FileLock(path, blocking=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(
+                f"cannot lock {path}: {reason}; choose a folder on a file system that is writable "
+                "and has locks"
+            ) from error
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def running(self, runs: Iterable[Run]) -> list[Run]:
+        """The runs that some process holds the lock of."""
+        found = []
+        for run in runs:
+            if (self.locks / f"{run.prompt_id}.lock").exists():
+                with self.lock(run) as free:
+                    if not free:
+                        found.append(run)
+        return found
+
+    def checkpoint(self, run: Run) -> Path:
+        """The file of a run's checkpoint."""
+        return self.checkpoints / f"{run.prompt_name}.safetensors"
+
+    # Records
+
+    def find(self, run: Run) -> Record | None:
+        """The record of a run; None if it is missing or damaged."""
+        path = self.records / f"{run.name}.json"
+        if not path.exists():
+            return None
+        try:
+            record = read_record(path)
+        except RecordError:
+            return None
+        return record if record.id == run.id else None
+
+    def write(self, record: Record, predictions: Predictions | None = None) -> Record:
+        """Write a record, and before it the answers it names; former ones are replaced.
+
+        Killed in between, the run has no record: a record never lies beside other answers.
+        """
+        path = self.records / record.file_name
+        _remove(path)
+        if predictions is None:
+            _remove(path.with_suffix(".jsonl.gz"))
+        else:
+            block = write_predictions(predictions, path)
+            record = record.model_copy(update={"predictions": block})
+        write_record(record, path)
+        return record
+
+    def record(self, text: str) -> Record:
+        """The one record that a file name, or the beginning of a name or an id, names."""
+        return read_record(_file(self.records, Path(text).name.removesuffix(".json"), "record"))
+
+    # Prompts
+
+    def has_prompt(self, run: Run) -> bool:
+        """Whether the prompt of a run is stored undamaged."""
+        return self.seal(run) is not None
+
+    def seal(self, run: Run) -> str | None:
+        """Tells one storing of a run's prompt from the next; None: it is missing or damaged."""
+        path = self.prompts / f"{run.prompt_name}.json"
+        try:
+            return _read_prompt(path)[0].seal if path.exists() else None
+        except PromptError:
+            return None
+
+    def save_prompt(self, record: Record, tensors: Mapping[str, Tensor]) -> None:
+        """Store a prompt; its record, which names the digest of the tensors, is written last."""
+        import safetensors.torch
+
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        data = safetensors.torch.save(plain)
+        assert record.prompt is not None
+        block = record.prompt.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+        path = self.prompts / record.file_name
+        atomic_write(path.with_suffix(".safetensors"), data)
+        write_record(record.model_copy(update={"prompt": block}), path)
+
+    def prompt_of(self, run: Run) -> StoredPrompt | None:
+        """The prompt of a run; None if it is missing."""
+        path = self.prompts / f"{run.prompt_name}.json"
+        return _load_prompt(path) if path.exists() else None
+
+    def load_prompt(self, text: str) -> StoredPrompt:
+        """Read a prompt by its id, or the beginning of it, and check it."""
+        try:
+            return _load_prompt(_file(self.prompts, text, "prompt"))
+        except RecordError as error:
+            raise PromptError(str(error)) from error
+
+    def list_prompts(self) -> tuple[list[Record], list[str]]:
+        """The records of all prompts, and a warning for each that cannot be read."""
+        return read_records(self.prompts)
+
+    def remove_prompt(self, run: Run) -> None:
+        """Delete a prompt; its record goes first, as it vouches for the tensors."""
+        for suffix in (".json", ".safetensors"):
+            _remove(self.prompts / f"{run.prompt_name}{suffix}")
+
+
+def _file(folder: Path, text: str, kind: str) -> Path:
+    """The one JSON file whose name begins with ``text``, or whose id does."""
+    paths = sorted(folder.glob("*.json"))
+    found = [path for path in paths if path.stem == text]
+    if not found and text:
+        found = [path for path in paths if path.stem.startswith(text)]
+    if not found and PREFIX.fullmatch(text):
+        found = [path for path in paths if path.stem.rpartition("-")[2].startswith(text[:12])]
+        if len(text) > 12:
+            found = [path for path in found if read_record(path).id.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.stem for path in found[:3])
+        raise RecordError(f"{len(found)} {kind}s begin with {text!r}: {names}; give more of it")
+    near = difflib.get_close_matches(text, [path.stem for path in paths], n=3)
+    hint = (
+        f"did you mean {' or '.join(near)}?" if near else "give its name or id, or see 'bench list'"
+    )
+    raise RecordError(f"no {kind} {text!r} in {folder}: {hint}")
+
+
+def _read_prompt(path: Path) -> tuple[Record, bytes]:
+    """The record of a prompt, and its tensors as bytes, which are those that the record names."""
+    file = path.with_suffix(".safetensors")
+    try:
+        record, data = read_record(path), file.read_bytes()
+    except (OSError, RecordError) as error:
+        raise PromptError(f"{error}: delete {path} and run again, or import it anew") from error
+    if record.prompt is None or hashlib.sha256(data).hexdigest() != record.prompt.sha256:
+        raise PromptError(
+            f"prompt {file} is damaged (its digest differs): delete {path} and run again, or "
+            "import it anew"
+        )
+    return record, data
+
+
+def _load_prompt(path: Path) -> StoredPrompt:
+    import safetensors.torch
+
+    record, data = _read_prompt(path)
+    try:
+        return StoredPrompt(record, safetensors.torch.load(data))
+    except safetensors.SafetensorError as error:
+        raise PromptError(f"prompt {path} holds no safetensors ({one_line(error)})") from error
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot remove {path}: {error.strerror or error}; remove it by hand"
+        ) from error

@@ -1,0 +1,202 @@
+"""Declaration of a task: its rows, the two texts of a row, its splits and its metrics."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from bench.errors import DataError
+from bench.tasks.metrics import METRICS
+
+T = TypeVar("T")
+
+Row = Mapping[str, Any]
+"""One dataset row in the hub's columns."""
+
+SplitRule = Literal["halve-validation", "hold-out-train", "mnli", "official"]
+"""How validation and test rows are made:
+
+- ``halve-validation``: the shuffled validation split is halved into validation and test;
+- ``hold-out-train``: 1,000 shuffled training rows validate, the official validation split tests;
+- ``mnli``: mismatched validates, matched tests;
+- ``official``: the dataset's own three splits.
+"""
+
+RULE_SPLITS: Mapping[SplitRule, tuple[str, ...]] = {
+    "halve-validation": ("train", "validation"),
+    "hold-out-train": ("train", "validation"),
+    "mnli": ("train", "validation_mismatched", "validation_matched"),
+    "official": ("train", "validation", "test"),
+}
+"""Official splits read by each rule."""
+
+PARQUET_BRANCH = "refs/convert/parquet"
+"""Branch with the hub's own parquet copy of a dataset, one folder per configuration."""
+
+
+@dataclass(frozen=True)
+class TextPair:
+    """One example as text."""
+
+    source: str  # given to the model
+    target: str  # learned
+    references: tuple[str, ...] = ()  # all right answers in evaluation; the target by default
+    group: str | None = None  # examples that a metric judges together (multirc: the question)
+
+    def __post_init__(self) -> None:
+        if not self.references:
+            object.__setattr__(self, "references", (self.target,))
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """Location of a dataset on the hub."""
+
+    path: str
+    config: str | None
+    revision: str  # commit, or PARQUET_BRANCH
+    columns: tuple[str, ...]  # read by the task
+    splits: tuple[str, ...]  # read by the split rule: training first, the test split last
+    rows: Mapping[str, int]  # expected row count by official split
+
+    def load_arguments(self) -> dict[str, str]:
+        """Keyword arguments of ``datasets.load_dataset``."""
+        arguments = {"path": self.path, "revision": self.revision}
+        if self.config is not None:
+            # The parquet branch has no card with configurations, only folders.
+            key = "data_dir" if self.revision == PARQUET_BRANCH else "name"
+            arguments[key] = self.config
+        return arguments
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset with its texts and metrics."""
+
+    name: str  # on the command line and in records
+    published_name: str  # first word of every source text
+    hub: HubSource
+    texts: Callable[[Row, bool], list[TextPair]]  # (row, training); without the published name
+    labels: tuple[str, ...] | None  # answers of a classification task, in class order
+    metrics: tuple[str, ...]  # score names; tables show the first
+    split_rule: SplitRule
+    input_length: int = 256  # most tokens of a source
+    target_length: int = 20  # most tokens of a target and of a decoded answer
+    label_of: Callable[[Row], int] | None = None  # class of a row in balanced few-shot samples
+    max_training_rows: int | None = None  # applied after validation rows are held out
+    group_by_source: bool = False  # evaluation joins the targets of rows with equal sources
+    suites: tuple[str, ...] = ()  # besides "sources" and "paper"
+    scorers: tuple[str, ...] = ()  # names in METRICS that compute the scores, if not `metrics`
+    source_only: bool = False  # the papers report no result for it as a target
+    defect_of: Callable[[Row], str | None] | None = None  # fault of a row's text, to be counted
+    version: int = 1  # raised by hand when texts, labels or metrics change; part of run ids
+
+    @property
+    def table_metric(self) -> str:
+        """Score shown by tables."""
+        return self.metrics[0]
+
+    def to_text(self, row: Row, training: bool) -> list[TextPair]:
+        """Examples of one row; :class:`DataError` if a column or label is bad."""
+        missing = [column for column in self.hub.columns if column not in row]
+        if missing:
+            origin = " ".join(filter(None, (self.hub.path, self.hub.config)))
+            raise DataError(
+                f"task {self.name}: missing column {', '.join(map(repr, missing))} (found: "
+                f"{', '.join(map(repr, row)) or 'none'}); give the data the columns of {origin}"
+            )
+        try:
+            pairs = self.texts(row, training)
+        except DataError as error:
+            raise DataError(f"task {self.name}: {error}") from error
+        return [replace(pair, source=f"{self.published_name} {pair.source}") for pair in pairs]
+
+
+def make_task(
+    name: str,
+    columns: tuple[str, ...],
+    split_rule: SplitRule,
+    rows: Mapping[str, int] | tuple[int, ...],  # of train, validation and test, or by split
+    *,
+    repository: str,  # path@revision
+    config: str | None = None,
+    splits: tuple[str, ...] = (),  # if not the usual ones of the rule
+    scorers: tuple[str, ...] = ("accuracy",),  # tables show the first score
+    **settings: Any,
+) -> Task:
+    """A task of any kind; ``settings`` are other attributes of :class:`Task`."""
+    path, _, revision = repository.partition("@")
+    if not isinstance(rows, Mapping):
+        rows = dict(zip(("train", "validation", "test"), rows, strict=False))
+    splits = splits or RULE_SPLITS.get(split_rule, ())
+    hub = HubSource(path, config, revision, columns, splits, rows)
+    scores = tuple(score for name in scorers if name in METRICS for score in METRICS[name].outputs)
+    usual = {"published_name": name, "labels": None, "metrics": scores, "scorers": scorers}
+    return Task(name=name, hub=hub, split_rule=split_rule, **(usual | settings))
+
+
+def classification(
+    name: str,
+    fields: Mapping[str, str] | tuple[str, ...],  # columns to show, or column by shown name
+    split_rule: SplitRule,
+    rows: Mapping[str, int] | tuple[int, ...],
+    *,
+    label: str = "label",
+    classes: Sequence[int | str] = (0, 1),  # values of the label column
+    **settings: Any,
+) -> Task:
+    """A task that shows columns and asks for the index of a class.
+
+    ``settings`` are other arguments of :func:`make_task` and replace what is made here.
+    """
+    shown = dict(fields) if isinstance(fields, Mapping) else {name: name for name in fields}
+    label_of = partial(class_index, label, classes)
+    usual: dict[str, Any] = {
+        "columns": (*shown.values(), label),
+        "texts": partial(labelled_text, shown, label_of),
+        "labels": tuple(map(str, range(len(classes)))),
+        "label_of": label_of,
+    }
+    return make_task(name, split_rule=split_rule, rows=rows, **(usual | settings))
+
+
+def labelled_text(
+    fields: Mapping[str, str], label_of: Callable[[Row], int], row: Row, training: bool
+) -> list[TextPair]:
+    """One example of ``name: value`` pieces, with the class index as its target."""
+    pieces = (f"{shown}: {read(column, row, str)}" for shown, column in fields.items())
+    return [TextPair(" ".join(pieces), str(label_of(row)))]
+
+
+def read(column: str, row: Row, kind: type[T]) -> T:
+    """Value of a column; it must have this type."""
+    value = row.get(column)
+    if not isinstance(value, kind):
+        raise bad_value(column, row, kind.__name__)
+    return value
+
+
+def strings(column: str, row: Row) -> tuple[str, ...]:
+    """Texts of a list column, at least one."""
+    value = row.get(column)
+    if not isinstance(value, (list, tuple)) or not value or {type(text) for text in value} != {str}:
+        raise bad_value(column, row, "a list of texts")
+    return tuple(value)
+
+
+def class_index(column: str, classes: Sequence[int | str], row: Row) -> int:
+    """Class of a row: the place of its label among the classes."""
+    if row[column] not in classes:
+        raise bad_value(column, row, f"one of {', '.join(map(str, classes))}")
+    return classes.index(row[column])
+
+
+def bad_value(column: str, row: Row, expected: str) -> DataError:
+    """Error about a column's value; :meth:`Task.to_text` adds the task's name."""
+    return DataError(
+        f"column {column!r} holds {reprlib.repr(row.get(column))}, not {expected}; "
+        "correct the row or use a split with public labels"
+    )

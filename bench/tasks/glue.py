@@ -1,0 +1,60 @@
+"""GLUE (Wang et al. 2018): eight tasks without public test labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.tasks.base import Row, Task, TextPair, bad_value, classification, read
+
+
+def similarity(row: Row) -> float:
+    """Similarity score of an stsb row, 0 to 5."""
+    score = row["label"]
+    if not isinstance(score, (int, float)) or not 0.0 <= score <= 5.0:
+        raise bad_value("label", row, "a score from 0 to 5")
+    return score
+
+
+def similarity_half(row: Row) -> int:
+    """Class of an stsb row in balanced few-shot samples: 0 up to 2.5, 1 above."""
+    return int(similarity(row) > 2.5)
+
+
+def similarity_texts(row: Row, training: bool) -> list[TextPair]:
+    """One stsb example with the score rounded to one decimal as its target."""
+    first, second = read("sentence1", row, str), read("sentence2", row, str)
+    return [TextPair(f"sentence1: {first} sentence2: {second}", f"{similarity(row):.1f}")]
+
+
+def glue(name: str, *declaration: Any, **settings: Any) -> Task:
+    """A task of GLUE, declared as in :func:`bench.tasks.base.classification`."""
+    repository = "nyu-mll/glue@bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+    usual = {"repository": repository, "config": name, "suites": ("glue",)}
+    return classification(name, *declaration, **(usual | settings))
+
+
+PAIR = ("sentence1", "sentence2")
+MNLI_ROWS = {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832}
+F1 = ("accuracy", "f1_with_invalid")
+MATTHEWS = ("matthews_correlation", "accuracy")
+
+# Name, columns of the source text, split rule, rows of train, validation and test.
+TASKS = (
+    glue("cola", ("sentence",), "halve-validation", (8551, 1043, 1063), scorers=MATTHEWS),
+    glue("sst2", ("sentence",), "hold-out-train", (67349, 872, 1821)),
+    glue("mrpc", PAIR, "halve-validation", (3668, 408, 1725), scorers=F1),
+    glue("qqp", ("question1", "question2"), "hold-out-train", (363846, 40430, 390965), scorers=F1),
+    glue(
+        "stsb",
+        PAIR,
+        "halve-validation",
+        (5749, 1500, 1379),
+        texts=similarity_texts,
+        labels=None,
+        label_of=similarity_half,
+        scorers=("pearson", "spearmanr"),
+    ),
+    glue("mnli", ("premise", "hypothesis"), "mnli", MNLI_ROWS, classes=(0, 1, 2)),
+    glue("qnli", ("question", "sentence"), "hold-out-train", (104743, 5463, 5463)),
+    glue("rte", PAIR, "halve-validation", (2490, 277, 3000)),
+)

@@ -1,0 +1,358 @@
+"""Metrics in percent: plain functions, their form as ``evaluate`` modules, scores of a task.
+
+Predictions and references are texts, one and one (or several) per example. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+from bench.errors import BenchError, DataError, UnknownNameError
+
+if TYPE_CHECKING:
+    from bench.tasks.base import Task
+
+Texts = Sequence[str]
+Groups = Sequence[str | None] | None
+Scores = dict[str, float]
+
+UNPARSABLE = -1.0
+"""Value of a prediction that is no number."""
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+class MetricUnavailableError(BenchError):
+    """A metric needs something that is not installed."""
+
+
+def accuracy(predictions: Texts, references: Texts) -> Scores:
+    """Share of predictions equal to their reference."""
+    from sklearn.metrics import accuracy_score
+
+    return {"accuracy": 100.0 * float(accuracy_score(references, predictions))}
+
+
+def f1_with_invalid(predictions: Texts, references: Texts) -> Scores:
+    """F1 of class 1; a prediction that is neither 0 nor 1 counts as the wrong class."""
+    wrong = {"0": "1", "1": "0"}
+    pairs = zip(predictions, references, strict=True)
+    valid = [answer if answer in wrong else wrong.get(reference, "") for answer, reference in pairs]
+    return {"f1": _f1(valid, references, list(wrong), pos_label="1")}
+
+
+def f1_multiclass(predictions: Texts, references: Texts) -> Scores:
+    """Mean F1 of three classes; a class that never occurs counts 0."""
+    classes = ["0", "1", "2"]
+    return {"f1_multiclass": _f1(predictions, references, classes, labels=classes, average="macro")}
+
+
+def _f1(predictions: Texts, references: Texts, classes: Texts, **options: Any) -> float:
+    from sklearn.metrics import f1_score
+
+    for unknown in set(references) - set(classes):
+        known = ", ".join(classes)
+        raise DataError(f"references hold {unknown!r}, not one of {known}; use another metric")
+    return 100.0 * float(f1_score(references, predictions, zero_division=0.0, **options))
+
+
+def matthews_correlation(predictions: Texts, references: Texts) -> Scores:
+    """Matthews correlation, 0 if one side is constant; each invalid answer is its own class."""
+    from sklearn.metrics import matthews_corrcoef
+
+    if len(set(predictions)) == 1 or len(set(references)) == 1:
+        return {"matthews_correlation": 0.0}
+    return {"matthews_correlation": 100.0 * float(matthews_corrcoef(references, predictions))}
+
+
+def multirc(predictions: Texts, references: Texts, groups: Texts) -> Scores:
+    """F1 over all answers, and the share of questions (groups) with all answers right."""
+    right: defaultdict[str, bool] = defaultdict(lambda: True)
+    for prediction, reference, group in zip(predictions, references, groups, strict=True):
+        right[group] &= prediction == reference
+    exact = 100.0 * sum(right.values()) / len(right)
+    return {**f1_with_invalid(predictions, references), "em": exact}
+
+
+def parse_number(text: str) -> float | None:
+    """Finite number of a text, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def same_number(prediction: str, references: Texts) -> bool:
+    """Whether an answer is the number of a reference."""
+    number = parse_number(prediction)
+    return number is not None and number in map(parse_number, references)
+
+
+def pearson(predictions: Texts, references: Texts) -> Scores:
+    """Pearson correlation, 0 if one side is constant."""
+    return {"pearson": _correlation("pearsonr", predictions, references)}
+
+
+def spearmanr(predictions: Texts, references: Texts) -> Scores:
+    """Spearman rank correlation, 0 if one side is constant."""
+    return {"spearmanr": _correlation("spearmanr", predictions, references)}
+
+
+def _correlation(function: str, predictions: Texts, references: Texts) -> float:
+    from scipy import stats
+
+    sides = []
+    for texts in (references, predictions):
+        numbers = map(parse_number, texts)
+        sides.append([UNPARSABLE if number is None else number for number in numbers])
+        if min(sides[-1]) == max(sides[-1]):
+            return 0.0
+    correlation = float(getattr(stats, function)(*sides)[0])
+    # Numbers too large to square overflow.
+    return 100.0 * correlation if math.isfinite(correlation) else 0.0
+
+
+def normalise_answer(text: str) -> str:
+    """Lower-case text without punctuation, articles and extra white space."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def token_f1(prediction: str, reference: str) -> float:
+    """F1 over the tokens of two normalised answers, 0 to 1; 0 if no token is shared."""
+    predicted, expected = prediction.split(), reference.split()
+    shared = (Counter(predicted) & Counter(expected)).total()
+    if shared == 0:
+        return 0.0
+    precision, recall = shared / len(predicted), shared / len(expected)
+    return 2 * precision * recall / (precision + recall)
+
+
+def exact_match(prediction: str, references: Texts) -> bool:
+    """Whether a normalised answer is a normalised reference."""
+    return normalise_answer(prediction) in map(normalise_answer, references)
+
+
+def squad(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Token F1 and exact match of SQuAD (Rajpurkar et al. 2016), the best over all answers."""
+    matches = overlap = 0.0
+    for prediction, answers in zip(predictions, references, strict=True):
+        bare = normalise_answer(prediction)
+        expected = [normalise_answer(answer) for answer in answers]
+        matches += bare in expected
+        overlap += max(token_f1(bare, answer) for answer in expected)
+    return {"f1": 100.0 * overlap / len(predictions), "em": 100.0 * matches / len(predictions)}
+
+
+def bleu(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Corpus BLEU with sacrebleu's defaults (Post 2018)."""
+    from sacrebleu.metrics import BLEU
+
+    # The n-th stream has the n-th reference of each example, or None.
+    streams = [
+        [texts[place] if place < len(texts) else None for texts in references]
+        for place in range(max(map(len, references)))
+    ]
+    # ``force`` silences a warning about tokenised text.
+    score = float(BLEU(force=True).corpus_score(list(predictions), streams).score)
+    return {"bleu": min(score, 100.0)}  # Equal texts round to 100.00000000000004.
+
+
+def rouge(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Mean ROUGE-L, -1 and -2 F-measure without stemming (Lin 2004), the best over references."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    names = ["rougeL", "rouge1", "rouge2"]
+    scorer = RougeScorer(names)
+    pairs = zip(predictions, references, strict=True)
+    scores = [scorer.score_multi(list(texts), prediction) for prediction, texts in pairs]
+    return {
+        name: 100.0 * sum(float(score[name].fmeasure) for score in scores) / len(scores)
+        for name in names
+    }
+
+
+def meteor(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Mean METEOR of nltk (Banerjee and Lavie 2005), the best over references."""
+    from nltk.corpus import wordnet
+    from nltk.tokenize import word_tokenize
+    from nltk.translate.meteor_score import meteor_score
+
+    try:
+        wordnet.ensure_loaded()
+    except (LookupError, OSError, BadZipFile):
+        raise MetricUnavailableError(
+            "meteor needs WordNet, which nltk cannot read: run python -m nltk.downloader wordnet"
+        ) from None
+    scores = []
+    for prediction, texts in zip(predictions, references, strict=True):
+        # Splitting sentences would need a model of nltk.
+        answer, *words = (word_tokenize(text, preserve_line=True) for text in (prediction, *texts))
+        scores.append(float(meteor_score(words, answer, wordnet=wordnet)))
+    return {"meteor": 100.0 * sum(scores) / len(scores)}
+
+
+def same_text(prediction: str, references: Texts) -> bool:
+    """Whether an answer equals a reference."""
+    return prediction in references
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric function and what it takes and returns."""
+
+    function: Callable[..., Scores]
+    outputs: tuple[str, ...]  # score names
+    several_references: bool = False  # takes several right answers per example
+    grouped: bool = False  # takes groups: examples judged together
+    numeric: bool = False  # reads answers as numbers
+    right: Callable[[str, Texts], bool] = same_text  # whether one answer counts as right
+
+    @property
+    def name(self) -> str:
+        """Name in :data:`METRICS`."""
+        return self.function.__name__
+
+    def compute(
+        self, predictions: Texts, references: Sequence[Texts], groups: Texts | None = None
+    ) -> Scores:
+        """Scores in percent by name; ``groups`` are read if the metric is grouped."""
+        if len(predictions) == 0:
+            raise DataError(f"{self.name}: there are no predictions to score; give at least one")
+        inputs: dict[str, Sequence[Any]] = {"references": references}
+        if self.grouped:
+            inputs["groups"] = groups or ()
+        for name, values in inputs.items():
+            if len(values) != len(predictions):
+                raise DataError(
+                    f"{self.name}: {len(predictions)} predictions but {len(values)} {name}; "
+                    "give one of each per example"
+                )
+        if not all(references):
+            raise DataError(f"{self.name}: an example has no reference; give it at least one")
+        if not self.several_references:
+            if max(map(len, references)) > 1:
+                raise DataError(f"{self.name}: takes one reference per example; give only one")
+            inputs["references"] = [texts[0] for texts in references]
+        return self.function(predictions, **inputs)
+
+
+_ALL = (
+    Metric(accuracy, ("accuracy",)),
+    Metric(f1_with_invalid, ("f1",)),
+    Metric(f1_multiclass, ("f1_multiclass",)),
+    Metric(matthews_correlation, ("matthews_correlation",)),
+    Metric(multirc, ("f1", "em"), grouped=True),
+    Metric(pearson, ("pearson",), numeric=True, right=same_number),
+    Metric(spearmanr, ("spearmanr",), numeric=True, right=same_number),
+    Metric(squad, ("f1", "em"), several_references=True, right=exact_match),
+    Metric(bleu, ("bleu",), several_references=True),
+    Metric(rouge, ("rougeL", "rouge1", "rouge2"), several_references=True),
+    Metric(meteor, ("meteor",), several_references=True),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+"""Every metric by name."""
+
+
+def load(name: str) -> Any:
+    """A metric as an ``evaluate.Metric``, to be used like one from the hub."""
+    metric = _metric(name)
+    from tempfile import TemporaryDirectory
+
+    import evaluate
+    from datasets import Features, Sequence, Value
+
+    class Module(evaluate.Metric):  # type: ignore[misc]
+        def _info(self) -> evaluate.MetricInfo:
+            text = Value("string")
+            groups = {"groups": text} if metric.grouped else {}
+            return evaluate.MetricInfo(
+                description=metric.function.__doc__,
+                citation="",
+                features=[
+                    Features({"predictions": text, "references": references, **groups})
+                    for references in (text, Sequence(text))
+                ],
+            )
+
+        def _compute(self, predictions: Any, references: Any, **groups: Any) -> Scores:
+            return metric.compute(predictions, _answers(references), **groups)
+
+    # The base class makes a folder even if everything is kept in memory.
+    with TemporaryDirectory() as folder:
+        module = Module(keep_in_memory=True, cache_dir=folder)
+    module.info.module_name = name
+    return module
+
+
+def score(
+    metric: str, predictions: Texts, references: Sequence[str | Texts], groups: Texts | None = None
+) -> Scores:
+    """Scores of one metric in percent; references are a text or several per example."""
+    return _metric(metric).compute(predictions, _answers(references), groups)
+
+
+def _metric(name: str) -> Metric:
+    if name not in METRICS:
+        raise UnknownNameError("metric", name, METRICS)
+    return METRICS[name]
+
+
+def _answers(references: Sequence[str | Texts]) -> list[Texts]:
+    return [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """All scores of a task on one split."""
+
+    metrics: Scores  # percent, in the order of the task's metrics
+    valid_label_share: float | None  # predictions that are a label or number; None for free text
+    left_out: dict[str, str] = field(default_factory=dict)  # reason by name of a missing score
+
+
+def score_task(
+    task: Task, predictions: Texts, references: Sequence[Texts], groups: Groups = None
+) -> TaskScores:
+    """All scores of a task; white space around predictions is ignored."""
+    answers = [prediction.strip() for prediction in predictions]
+    named = None if groups is None or None in groups else [str(group) for group in groups]
+    scores: Scores = {}
+    left_out: dict[str, str] = {}
+    scorers = [_metric(name) for name in task.scorers or task.metrics]
+    for scorer in scorers:
+        try:
+            scores |= scorer.compute(answers, references, named)
+        except MetricUnavailableError as error:
+            left_out |= dict.fromkeys(scorer.outputs, str(error))
+    valid: list[bool] = []
+    if task.labels is not None:
+        valid = [answer in task.labels for answer in answers]
+    elif any(scorer.numeric for scorer in scorers):
+        valid = [parse_number(answer) is not None for answer in answers]
+    shown = {name: scores[name] for name in task.metrics if name in scores}
+    return TaskScores(shown, sum(valid) / len(valid) if valid else None, left_out)
+
+
+def majority_scores(
+    task: Task, training_labels: Texts, references: Sequence[Texts], groups: Groups = None
+) -> Scores | None:
+    """Scores of always answering the most frequent training label; None without labels.
+
+    The lowest class wins a tie.
+    """
+    if task.labels is None:
+        return None
+    counts = Counter(training_labels)
+    majority = max(task.labels, key=lambda label: counts[label])
+    if not counts[majority]:
+        raise DataError(f"task {task.name}: the training rows have no labels; give labelled rows")
+    return score_task(task, [majority] * len(references), references, groups).metrics

@@ -1,0 +1,151 @@
+"""Callbacks of the training loop, and those that ``--log`` names (TensorBoard, plugins).
+
+They get no tensors, and their return values are ignored, so that they cannot change results.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, ConfigError, UnknownNameError, one_line
+from bench.plugins import discover
+
+if TYPE_CHECKING:
+    from bench.training.checkpoint import TrainingResult
+
+BUILTIN = ("tensorboard",)
+
+
+class CallbackError(BenchError):
+    """A callback failed, so training stopped."""
+
+
+@dataclass(frozen=True)
+class TrainingInfo:
+    """What is trained."""
+
+    name: str  # Stem of its files: ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
+    task: str  # ``sources`` for a multi-task source stage.
+    method: str
+    label: str  # The method with its settings, as in tables.
+    shots: int | None  # Training examples in total; None: all.
+    seed: int
+
+    def describe(self) -> str:
+        """One short line: task, method, shots, seed."""
+        shots = "full data" if self.shots is None else f"{self.shots} shots"
+        return f"{self.task} {self.label} {shots} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class EvaluationEvent:
+    """One evaluation on validation."""
+
+    step: int
+    total: int  # Steps in all.
+    loss: float  # Mean since the last evaluation.
+    score: float  # Mean of ``scores``; its highest value marks the best step.
+    scores: Mapping[str, float]  # Percent by metric; in a source stage by source task.
+    valid_label_share: float | None  # From 0 to 1; None for a task without labels.
+    learning_rates: Mapping[str, float]  # Of this step, by parameter group.
+    diagnostics: Mapping[str, Any]  # JSON-ready values of the method.
+    best_step: int
+    best_score: float
+    seconds: float  # Spent so far, over all processes that trained.
+
+
+class Callback:
+    """Base of callbacks; does nothing. One object serves one training after the other."""
+
+    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
+        """Training begins, or continues after ``step`` of ``total`` steps."""
+
+    def on_step(self, step: int, total: int) -> None:
+        """An optimiser step is done; without its loss, as reading it would block on the device."""
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        """An evaluation is done; its checkpoint follows."""
+
+    def on_finish(self, result: TrainingResult | None) -> None:
+        """Training is over; no result if it failed or was stopped."""
+
+
+def tell(callbacks: Sequence[Callback], event: str, *values: object) -> None:
+    """Call a method of all callbacks, in their order."""
+    for callback in callbacks:
+        try:
+            getattr(callback, event)(*values)
+        except Exception as error:
+            told = f"callback {type(callback).__name__} failed in {event} ({one_line(error)})"
+            raise CallbackError(f"{told}: mend it or leave it out, and run again") from error
+
+
+def callback_names() -> list[str]:
+    """Valid names for ``--log``."""
+    return [*BUILTIN, *discover("logger", BUILTIN)]
+
+
+def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
+    """The callbacks of these names, each once; they write to ``folder``."""
+
+    def make(name: str) -> Callback:
+        if name in BUILTIN:
+            return TensorBoard(folder)
+        plugin = discover("logger", BUILTIN).get(name)
+        if plugin is None:
+            raise UnknownNameError("logger", name, callback_names())
+        try:
+            callback = plugin.load()(folder)
+        except Exception as error:
+            raise plugin.fault(f"cannot be made ({one_line(error)}); mend it") from error
+        if not isinstance(callback, Callback):
+            raise plugin.fault("is no bench.training.callbacks.Callback; derive it from that")
+        return callback
+
+    return [make(name) for name in dict.fromkeys(names)]
+
+
+class TensorBoard(Callback):
+    """Writes event files for TensorBoard, to a folder per training."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._writer_type = importlib.import_module("torch.utils.tensorboard").SummaryWriter
+        except ImportError as error:
+            raise ConfigError("TensorBoard is missing: pip install -e '.[tensorboard]'") from error
+        self._folder = folder
+
+    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
+        # Hides events that came after the last checkpoint of an interrupted process.
+        self._writer = self._writer_type(str(self._folder / info.name), purge_step=step + 1)
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        means = {"mean": event.score, "valid_label_share": event.valid_label_share}
+        values = {
+            "training/loss": event.loss,
+            "validation": {**event.scores, **means},
+            "learning_rate": event.learning_rates,
+            "diagnostics": event.diagnostics,
+        }
+        for tag, value in _flat(values):
+            write = self._writer.add_text if isinstance(value, str) else self._writer.add_scalar
+            write(tag, value, event.step)
+        self._writer.flush()
+
+    def on_finish(self, result: TrainingResult | None) -> None:
+        self._writer.close()
+
+
+def _flat(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, float | str]]:
+    """Numbers and texts of nested values by tag; items of lists by index."""
+    for name, value in values.items():
+        if isinstance(value, list):
+            value = {str(index): item for index, item in enumerate(value)}
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{place}{name}/")
+        elif isinstance(value, str | int | float):
+            yield f"{place}{name}", value

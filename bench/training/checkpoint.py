@@ -1,0 +1,117 @@
+"""One file per running training, from which it continues with equal bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bench.errors import BenchError, one_line
+from bench.files import atomic_write
+
+STATE = "state"  # The only metadata entry: safetensors writes several in no fixed order.
+
+
+class CheckpointError(BenchError):
+    """A checkpoint is damaged."""
+
+
+@dataclass
+class TrainingResult:
+    """What training gave, at its end or so far."""
+
+    steps: int = 0
+    best_step: int = 0
+    best_score: float = float("-inf")  # Mean of the validation metrics.
+    stopped_early: bool = False  # Whether patience ran out.
+    curve: list[dict[str, Any]] = field(default_factory=list)  # One entry per evaluation.
+    history: list[dict[str, Any]] = field(default_factory=list)  # Diagnostics, from step 0.
+    seconds: float = 0.0  # Evaluations on validation included; over all processes that trained.
+    examples_per_second: float = 0.0
+    micro_batch_size: int | None = None  # Rows per pass, if memory ran out with a whole batch.
+    stale: int = 0  # Evaluations since the best one.
+    losses: float = 0.0  # Sum since the last evaluation.
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The result so far, the module's state and best state, and the optimiser's state by index."""
+
+    progress: TrainingResult
+    current: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+
+    def restore(self, module: nn.Module, optimiser: Optimizer) -> None:
+        """Put the states back."""
+        module.load_state_dict(self.current)
+        content = optimiser.state_dict()
+        for key, value in self.optimiser.items():
+            index, _, name = key.partition(".")
+            content["state"].setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict(content)
+
+
+class CheckpointFile:
+    """The last checkpoint of one training, with a SHA-256 of its content."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(
+        self,
+        progress: TrainingResult,
+        module: nn.Module,
+        best: dict[str, Tensor],
+        optimiser: Optimizer,
+    ) -> None:
+        """Replace the file by a new checkpoint, atomically."""
+        tensors = {f"current/{name}": value for name, value in snapshot(module).items()}
+        tensors |= {f"best/{name}": value for name, value in best.items()}
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{index}.{name}": value.cpu() for name, value in state.items()}
+        content = asdict(progress)
+        state = json.dumps({"progress": content, "sha256": _digest(content, tensors)})
+        atomic_write(self.path, safetensors.torch.save(tensors, metadata={STATE: state}))
+
+    def load(self) -> Checkpoint | None:
+        """The last checkpoint; None if there is none, CheckpointError if it is damaged."""
+        if not self.path.exists():
+            return None
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                state = json.loads(file.metadata()[STATE])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if state["sha256"] != _digest(state["progress"], tensors):
+                raise ValueError("its SHA-256 differs")
+            progress = TrainingResult(**state["progress"])
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            told = f"checkpoint {self.path} is damaged: {one_line(error)}"
+            raise CheckpointError(told) from error
+        parts: dict[str, dict[str, Tensor]] = {"current": {}, "best": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            part, _, key = name.partition("/")
+            parts[part][key] = tensor
+        return Checkpoint(progress, **parts)
+
+    def remove(self) -> None:
+        """Delete the file, if it is there."""
+        self.path.unlink(missing_ok=True)
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    """A contiguous copy of a module's state on the CPU."""
+    state = module.state_dict().items()
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state}
+
+
+def _digest(progress: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    content = json.dumps(progress, sort_keys=True).encode() + safetensors.torch.save(tensors)
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,327 @@
+"""One run: lock, train, evaluate, record."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+from bench.data import Examples, open_source
+from bench.errors import BenchError, PromptError, RunError
+from bench.grid import GivenPrompt, Grid, Run
+from bench.models.base import FrozenLM
+from bench.models.loading import load, usable_device
+from bench.predictions import Predictions, judge
+from bench.progress import Display
+from bench.provenance import differences, now, peak_memory, provenance, reset_peak_memory
+from bench.record import (
+    CurvePoint,
+    ErrorBlock,
+    LabelShares,
+    MajorityBlock,
+    PromptBlock,
+    Record,
+    RunBlock,
+    ScoresBlock,
+    TimingBlock,
+    TrainingBlock,
+)
+from bench.stages import Stages, training_tasks
+from bench.store import MERGED, ResultStore, StoredPrompt
+from bench.tasks.metrics import majority_scores
+from bench.training.callbacks import Callback, TrainingInfo
+from bench.training.checkpoint import CheckpointFile, TrainingResult
+from bench.training.evaluation import fixed_prompt
+from bench.training.loop import train
+from bench.training.stopping import Stop
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    ``found``: another process did it; ``locked``: another process is doing it; ``stopped``: by a
+    signal; ``error``: a fault that concerns the whole grid.
+    """
+
+    state: Literal["finished", "failed", "found", "locked", "stopped", "error"]
+    text: str = ""  # The score, or why the run failed.
+
+
+class Worker:
+    """Trains and scores the runs of one grid in this process; model and rows stay loaded.
+
+    ``debug`` shows the tracebacks of failed runs.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        store: ResultStore,
+        display: Display,
+        callbacks: Sequence[Callback] = (),
+        stop: Stop | None = None,
+        debug: bool = False,
+    ) -> None:
+        self.grid = grid
+        self.store = store
+        self.display = display
+        self.stop = stop or Stop()
+        self._callbacks = (self.display, *callbacks)
+        self._debug = debug
+
+    @cached_property
+    def model(self) -> FrozenLM:
+        """The frozen language model, loaded when the first run needs it."""
+        config = self.grid.config
+        return load(config.model, usable_device(config.device), config.precision)
+
+    @cached_property
+    def stages(self) -> Stages:
+        """Makes the modules of runs."""
+        return Stages(self.model, self.examples, self._supply, self.stop)
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The encoded rows, each split when the first run needs it."""
+        config, encoder = self.grid.config, self.model.encoder
+        limits = (config.input_length, config.validation_rows)
+        return Examples(open_source(config.data), encoder, config.data_seed, *limits)
+
+    def prepare(self) -> None:
+        """Encode all rows of the runs that are left, so that what does not fit fails early."""
+        examples = self.examples
+        for run in self.grid.todo:
+            self.stages.check_starts(run)
+            for task in training_tasks(run):
+                rows = [
+                    examples.training(task, run.shots, run.seed).encoded,
+                    examples.evaluation(task, "validation"),
+                ]
+                if run.prompt_id in self.grid.reported:
+                    rows.append(examples.evaluation(task, "test"))
+                longest = max(length for split in rows for length in split.lengths)
+                answer = examples.task(task).target_length
+                self.model.require_room(run.protocol.prompt_length + longest + answer)
+
+    def do(self, run: Run, not_run: str | None = None) -> Outcome:
+        """Train the prompt of a run if it is missing; score it on test if the run is reported.
+
+        The runs it needs are done, or ``not_run`` says why it cannot run, which is recorded.
+        """
+        with self.store.lock(run) as held:
+            if not held:
+                return Outcome("locked")
+            reported = run.prompt_id in self.grid.reported
+            record = self.store.find(run) if reported else None
+            if record is not None and record.seal in self.grid.renewed:
+                record = None
+            if record is not None and record.error is not None:
+                return Outcome("failed", record.error.message)
+            to_score = reported and record is None
+            try:
+                stored = self._stored(run)
+                if stored is not None and not to_score:
+                    return Outcome("found")
+                if not_run is not None:
+                    raise RunError(not_run)
+                stored = stored or self._train(run)
+                if not to_score:
+                    best = stored.record.training
+                    return Outcome("finished", f"validation {best.best_score:.1f}" if best else "")
+                scored = self.store.write(*self._score(run, stored))
+            except Exception as error:
+                if isinstance(error, BenchError) and not isinstance(error, RunError):
+                    raise
+                if self._debug:
+                    self.display.say("".join(traceback.format_exception(error)))
+                if to_score:
+                    self.store.write(self._failed(run, error))
+                return Outcome("failed", " ".join(str(error).split()))
+        assert scored.scores is not None
+        metric = scored.scores.table_metric
+        return Outcome("finished", f"test {metric} {scored.scores.test[metric]:.1f}")
+
+    def _stored(self, run: Run) -> StoredPrompt | None:
+        """The prompt of a run; None if it is missing, damaged or to be replaced."""
+        try:
+            stored = self.store.prompt_of(run)
+        except PromptError as error:
+            self.display.say(f"warning: {error}; it is trained again")
+            return None
+        return stored if stored and stored.record.seal not in self.grid.renewed else None
+
+    def _supply(self, need: Run | GivenPrompt) -> StoredPrompt:
+        return (
+            need.stored if isinstance(need, GivenPrompt) else self.store.load_prompt(need.prompt_id)
+        )
+
+    def _train(self, run: Run) -> StoredPrompt:
+        self.store.remove_prompt(run)  # Killed from here on, the run is trained again.
+        reset_peak_memory()
+        started, method = now(), run.method
+        stage = self.stages.make(run)
+        checkpoint = CheckpointFile(self.store.checkpoint(run))
+        result = train(
+            self.model,
+            stage.module,
+            stage.batches,
+            run.training,
+            run.seed,
+            stage.validate,
+            info=TrainingInfo(
+                run.prompt_name, run.task, method.name, method.label, run.shots, run.seed
+            ),
+            checkpoint=checkpoint,
+            callbacks=self._callbacks,
+            stop=self.stop,
+            warn=self.display.say,
+        )
+        tensors = stage.tensors()
+        form: Literal["module", "shared"] = "shared" if run.is_source_stage else "module"
+        record = Record(
+            id=run.prompt_id,
+            status="finished",
+            run=self._run_block(run),
+            rows=stage.rows,
+            training=TrainingBlock(
+                trainable_parameters=stage.module.trainable_parameters(),
+                steps=result.steps,
+                best_step=result.best_step,
+                best_score=result.best_score,
+                stopped_early=result.stopped_early,
+                curve=[CurvePoint(**point) for point in result.curve],
+                initial_digest=self.stages.initial_digest(run),
+                prompt=run.prompt_id,
+                micro_batch_size=result.micro_batch_size,
+                evaluation_micro_batch_size=stage.answered_together,
+            ),
+            diagnostics=_diagnostics(result),
+            timing=TimingBlock(
+                started=started,
+                finished=now(),
+                training_seconds=result.seconds,
+                examples_per_second=result.examples_per_second,
+                peak_memory_bytes=peak_memory(),
+            ),
+            provenance=provenance(),
+            sources=run.sources(),
+            prompt=PromptBlock(form="prompt" if MERGED in tensors else form, sha256="0" * 64),
+        )
+        self.store.save_prompt(record, tensors)
+        checkpoint.remove()
+        return self.store.load_prompt(run.prompt_id)
+
+    def _score(self, run: Run, stored: StoredPrompt) -> tuple[Record, Predictions]:
+        """The record of a run: that of its prompt, with the scores on test."""
+        if MERGED in stored.tensors:
+            source = fixed_prompt(stored.matrix.to(self.model.device))
+        else:
+            module = self.stages.build(run)
+            try:
+                module.load_state_dict(stored.tensors)
+            except RuntimeError as error:
+                raise PromptError(
+                    f"prompt {run.prompt_id[:12]} does not fit {run.method.label}; delete it and "
+                    "run again"
+                ) from error
+            source = self.stages.prompt_source(module)
+        record, training, trained_rows = stored.record, stored.record.training, stored.record.rows
+        assert training is not None
+        assert trained_rows is not None
+        began = time.perf_counter()
+        rows, task = self.examples.evaluation(run.task, "test"), self.examples.task(run.task)
+        together = training.evaluation_micro_batch_size
+        test = self.stages.evaluate(run, run.task, "test", source, together)
+        seconds = time.perf_counter() - began
+        scorers = task.scorers or task.metrics
+        answers = judge(scorers, rows.rows, test.predictions, rows.references, rows.groups)
+        best = next(point for point in training.curve if point.step == training.best_step)
+        labels, known = self.examples.labels(run.task), task.labels
+        majority = majority_scores(task, labels, rows.references, rows.groups)
+        changes = {
+            "id": run.id,
+            "run": self._run_block(run),
+            "rows": trained_rows.model_copy(
+                update={"test": len(rows), "notes": self._notes(run, record)}
+            ),
+            "scores": ScoresBlock(
+                table_metric=task.table_metric,
+                validation=best.validation,
+                test=test.scores.metrics,
+                valid_label_share=LabelShares(
+                    validation=best.valid_label_share, test=test.scores.valid_label_share
+                ),
+                left_out=test.scores.left_out,
+            ),
+            "majority": None
+            if majority is None or known is None
+            else MajorityBlock(label=max(known, key=Counter(labels).__getitem__), test=majority),
+            "training": training.model_copy(
+                update={"evaluation_micro_batch_size": test.micro_batch_size or together}
+            ),
+            "timing": record.timing.model_copy(
+                update={"finished": now(), "evaluation_seconds": seconds}
+            ),
+            "provenance": provenance(),
+            "prompt": None,
+        }
+        return record.model_copy(update=changes), answers
+
+    def _notes(self, run: Run, prompt: Record) -> list[str]:
+        """What a reader of the scores must know."""
+        notes = list(self.examples.notes(run.task))
+        sources = run.sources()
+        if run.task in {source.task for source in sources}:
+            notes.append("a source prompt trained on the full data of this very task was available")
+        for source in sources:
+            if source.given:
+                notes.append(f"source prompt of {source.task} was given: {source.prompt[:12]}")
+        elsewhere = differences(prompt.provenance, provenance())
+        if elsewhere:
+            notes.append(f"the prompt was trained elsewhere: {'; '.join(elsewhere)}")
+        return notes
+
+    def _failed(self, run: Run, error: Exception) -> Record:
+        """The record of a run that could not be finished."""
+        message = " ".join(str(error).split())
+        return Record(
+            id=run.id,
+            status="failed",
+            error=ErrorBlock(type=type(error).__name__, message=message),
+            run=self._run_block(run),
+            timing=TimingBlock(started=now(), finished=now(), peak_memory_bytes=peak_memory()),
+            provenance=provenance(),
+            sources=run.sources(),
+        )
+
+    def _run_block(self, run: Run) -> RunBlock:
+        """What decides a run, with the size of the model, which is known once it is loaded."""
+        model = run.protocol.model.model_copy(update={"parameters": self.model.parameter_count()})
+        return run.protocol.model_copy(update={"model": model})
+
+
+def _diagnostics(result: TrainingResult) -> dict[str, Any]:
+    """The method's diagnostics at the best step and over training; empty if it has none.
+
+    ``changes`` counts, for each list of names in them (DTVG's group), the evaluations that found
+    another list than the one before.
+    """
+    history = [point for point in result.history if len(point) > 1]
+    best = [point for point in history if point["step"] == result.best_step]
+    if not best:
+        return {}
+
+    def is_names(value: object) -> bool:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+    lists = [key for key in history[0] if all(is_names(point.get(key)) for point in history)]
+    changes = {
+        key: sum(one[key] != other[key] for one, other in pairwise(history)) for key in lists
+    }
+    return {"best": best[0], "changes": changes, "history": history}

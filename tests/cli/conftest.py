@@ -1,0 +1,102 @@
+"""``bench`` in this process, and one finished result folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+
+from bench.cli import main
+from bench.plugins import use_files
+from bench.provenance import provenance
+
+SHORT = (
+    *("training.steps=2", "training.evaluate_every=1", "training.warmup_steps=0"),
+    *("validation_rows=8", "input_length=32", "prompt_length=4"),
+)
+ONE = (
+    *("run", "--task", "mrpc", "--method", "pt", "--shots", "4", "--seeds", "1"),
+    *(word for item in SHORT for word in ("--set", item)),
+)
+"""One run, trained for two steps."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    def error(self) -> str:
+        """The only line on stderr that starts with ``error:``, the last one."""
+        *others, last = self.err.splitlines()
+        assert (self.code, self.out) == (2, ""), self
+        assert not any(line.startswith(("error:", "Traceback")) for line in others), self
+        assert last.startswith("error: ")
+        return last.removeprefix("error: ")
+
+
+Bench = Callable[..., Answer]
+
+
+def call(words: tuple[object, ...]) -> int:
+    """Run ``bench`` through its entry point; gives the exit code."""
+    provenance.cache_clear()  # It holds the command line.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["bench", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of its own, no writes to the disk, and the one thread that is fastest here."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Bench]:
+    """Runs ``bench`` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> Answer:
+        capfd.readouterr()
+        code = call(words)
+        return Answer(code, *capfd.readouterr())
+
+    yield run
+    use_files(())
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result folder of one run; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    assert call((*ONE, "--out", folder, "--quiet")) == 0
+    return folder
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the result folder, to be changed: ``out`` in the current folder."""
+    return Path(shutil.copytree(finished, tmp_path / "out"))

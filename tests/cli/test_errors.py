@@ -1,0 +1,170 @@
+"""Faulty command lines: one line that names the fault and the nearest name, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.commands.base import COMMANDS
+from bench.errors import StopRequested
+from tests.cli.conftest import ONE, Bench
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"torch", "transformers", "datasets", "evaluate", "sklearn", "scipy", "pandas"}
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in another process, in the root of the project."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("run", "--help"),
+        ("run", "--task", "cbb"),
+        ("run", "--method", "dtvf"),
+        ("data", "check", "--task", "cbb"),
+    ],
+)
+def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
+    done = python(
+        f"import sys; sys.argv = ['bench', *{words}]\n"
+        "from bench.cli import main\n"
+        "try:\n    main()\n"
+        f"finally:\n    print('loaded:', sorted({HEAVY} & set(sys.modules)))"
+    )
+    assert done.stdout.splitlines()[-1] == "loaded: []", done.stderr
+
+
+@pytest.mark.parametrize("module", ["click", "bench.commands.base", "bench.config", "yaml"])
+def test_ctrl_c_while_modules_are_imported(module: str) -> None:
+    done = python(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder()); sys.argv = ['bench', 'run']\n"
+        "from bench.cli import main\n"
+        "main()"
+    )
+    assert done.returncode == 130
+    assert done.stderr.strip() == "error: interrupted; give the same command again to continue"
+
+
+def test_a_stop_names_the_command_that_continues(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise StopRequested("SIGTERM", 15)
+
+    monkeypatch.setattr("bench.runner.run_grid", stop)
+    answer = bench(*ONE, "--out", "a b")
+    assert answer.code == 128 + 15
+    (line,) = answer.err.splitlines()
+    assert line.startswith("error: stopped by SIGTERM; ")
+    assert line.endswith("--out 'a b'")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("rum", "unknown command 'rum': did you mean run?"),
+        ("run --tsak cb", "unknown option '--tsak': did you mean --task"),
+        ("run --task cbb", "unknown task 'cbb': did you mean cb?"),
+        ("run --method dtvf", "unknown method 'dtvf': did you mean dtvg?"),
+        ("run --method dtvg:groping=all", "unknown setting of dtvg 'groping': did you mean grou"),
+        ("run --preset papr", "unknown preset 'papr': did you mean paper?"),
+        ("run --log tensorbord", "unknown logger 'tensorbord': did you mean tensorboard?"),
+        ("run --shots 0", "shots.0: expected a whole number of at least 1, or 'full' (given: 0)"),
+        ("run --shots 4,x", "shots.1: expected a whole number of at least 1, or 'full' (given: 'x"),
+        ("run --seeds 1,x", "seeds.1: expected a whole number"),
+        ("run --set training.steps", "--set training.steps: expected key=value"),
+        ("run --config none.yaml", "configuration none.yaml: No such file"),
+        ("run --data nowhere", "there is no data folder nowhere: name a folder of"),
+        ("run --model ./nowhere", "no model folder at './nowhere': give a folder"),
+        ("run --quiet --verbose", "--quiet and --verbose exclude each other: give one of them"),
+        ("run --executor ray --workers 2", "--workers has no meaning with --executor ray"),
+        ("run --gpus-per-run 0.5", "--gpus-per-run has no meaning with --executor local"),
+        ("status nowhere", "no results folder nowhere: give the --out folder of a run"),
+        ("report nowhere --html page.html", "no results folder nowhere"),
+        ("report nowhere", "say what to write: --html FILE for one page, or --out FOLDER"),
+        ("show rte", "no record 'rte' in out/records"),
+        ("list taks", "Invalid value for '{tasks|suites|methods|models|prompts}': 'taks' is not"),
+        ("data check --task clola", "unknown task 'clola': did you mean cola?"),
+        ("data prefetch --data bundled", "prefetch loads from the hub"),
+        ("import x.bin --task cbb --model tiny", "unknown task 'cbb': did you mean cb?"),
+    ],
+)
+def test_a_faulty_command_line_is_one_line(words: str, message: str, bench: Bench) -> None:
+    answer = bench(*words.split())
+    assert answer.error().startswith(message)
+    assert len(answer.err.splitlines()) == 1
+    assert not any(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        ("compare out", "bench table DIR --layout transfer"),
+        ("floors --task cb", "no_prompt"),
+        ("verify out", "bench status DIR"),
+        ("freeze out", "bench run --config DIR/configs/NAME.yaml"),
+        ("prompts list", "bench list prompts DIR"),
+        ("evaluate abcd --task cb", "fixed:prompt=ID"),
+        ("completion bash", "_BENCH_COMPLETE=bash_source"),
+        ("run --from bundle.yaml", "--config DIR/configs/NAME.yaml"),
+        ("plan --budget 8h", "--seeds"),
+        ("run --source-prompt mnli=abcd", "--set source_prompts.TASK=PROMPT"),
+        ("run --tokenizer x", "a model folder that holds the tokenizer"),
+        ("run --pack 2", "--workers"),
+        ("run --address x", "RAY_ADDRESS"),
+        ("run --retry-failed", "--overwrite failed"),
+        ("run --cpus-per-cell 2", "--cpus-per-run"),
+        ("run --gpus-per-cell 0.5", "--gpus-per-run"),
+    ],
+)
+def test_what_is_gone_names_its_replacement(words: str, instead: str, bench: Bench) -> None:
+    answer = bench(*words.split())
+    command, option = words.split()[:2]
+    gone = option if option.startswith("--") and command in COMMANDS else command
+    line = answer.error()
+    assert f" {gone} is gone: use " in line
+    assert instead in line
+
+
+@pytest.mark.parametrize("option", ["--out", "--prompts"])
+def test_a_place_that_cannot_be_written(option: str, bench: Bench) -> None:
+    Path("taken").write_text("a file")
+    assert bench(*ONE, option, "taken").error().startswith("cannot write taken/")
+    assert Path("taken").read_text() == "a file"
+
+
+def test_debug_shows_the_traceback(bench: Bench) -> None:
+    with pytest.raises(Exception, match="unknown task"):
+        bench("run", "--task", "cbb", "--debug")
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_help_names_the_commands(words: tuple[str, ...], bench: Bench) -> None:
+    answer = bench(*words)
+    assert (answer.code, answer.err) == (0, "")
+    assert all(f"\n  {command} " in answer.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, bench: Bench) -> None:
+    answer = bench(command, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"Usage: bench {command} ")

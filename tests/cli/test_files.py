@@ -1,0 +1,160 @@
+"""``bench list``, ``data``, ``export``, ``import`` and ``doctor``."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import safetensors.torch
+import torch
+
+from bench.registry import METHODS
+from bench.tasks import SUITES, TASKS
+from tests.cli.conftest import Bench
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder with rte alone."""
+    target = tmp_path / "data" / "rte"
+    target.mkdir(parents=True)
+    rows = [{"sentence1": "a", "sentence2": "b", "label": i % 2} for i in range(6)]
+    for split in ("train", "validation"):
+        datasets.Dataset.from_list(rows).to_parquet(target / f"{split}.parquet")
+    return target.parent
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("tasks", [task.name for task in TASKS]),
+        ("suites", list(SUITES)),
+        ("methods", list(METHODS)),
+        ("models", ["tiny", "tiny-llama"]),
+    ],
+)
+def test_lists(kind: str, names: list[str], bench: Bench) -> None:
+    rows = json.loads(bench("list", kind, "--json").out)
+    assert [next(iter(row.values())) for row in rows] == names
+    text = bench("list", kind).out.splitlines()
+    shown = [line.split()[0] for line in text[2:] if not line.startswith(" ")]
+    assert shown == names
+
+
+def test_the_list_of_tasks_tells_all_about_them(bench: Bench) -> None:
+    rows = {row["task"]: row for row in json.loads(bench("list", "tasks", "--json").out)}
+    cb = rows["cb"]
+    assert cb["hub"] == "aps/super_glue cb"
+    assert cb["rows"] == ["train 250", "validation 56", "test 250"]
+    assert cb["suites"] == ["superglue", "paper"]
+
+
+def test_the_list_of_prompts(out: Path, bench: Bench) -> None:
+    (row,) = json.loads(bench("list", "prompts", "--json").out)
+    facts = {"task": "mrpc", "label": "pt", "prompt_length": 4, "shots": 4, "seed": 1}
+    assert row == {**facts, "id": row["id"], "model": "tiny", "form": "prompt"}
+    (path,) = out.glob("prompts/*.json")
+    assert row["id"] in path.name
+    assert row["id"] in bench("list", "prompts", out).out
+    assert bench("list", "prompts", out / "prompts").out == bench("list", "prompts", out).out
+    path.write_text("{")
+    assert bench("list", "prompts").err.startswith("warning: record ")
+
+
+def test_data_check(folder: Path, bench: Bench) -> None:
+    answer = bench("data", "check", "--data", folder, "--task", "rte")
+    assert (answer.code, answer.out.splitlines()) == (
+        0,
+        ["ok       rte            train 6, validation 6", "1 of 1 tasks as declared, 0 not"],
+    )
+    answer = bench("data", "check", "--data", folder, "--task", "cola", "--task", "rte")
+    assert answer.code == 1
+    assert f"differs  cola\n  ! {folder}" in answer.out
+    assert answer.out.endswith("1 of 2 tasks as declared, 1 not\n")
+
+
+def test_data_check_as_json(folder: Path, bench: Bench) -> None:
+    answer = bench("data", "check", "--data", folder, "--suite", "glue", "--task", "rte", "--json")
+    assert answer.code == 1
+    reports = {report["task"]: report for report in json.loads(answer.out)}
+    assert len(reports) == 8
+    assert [name for name, report in reports.items() if report["ok"]] == ["rte"]
+    assert reports["rte"]["rows"] == {"train": 6, "validation": 6}
+    assert reports["rte"]["expected"]["train"] == 2490
+
+
+def test_data_offline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    answer = bench("data", "check", "--task", "cb")
+    assert answer.code == 1
+    assert answer.err == "HF_HUB_OFFLINE is set: checking only the cache of this machine\n"
+    assert "cannot load aps/super_glue cb" in answer.out
+    assert bench("data", "prefetch", "--task", "cb").error().startswith("prefetch loads from the")
+
+
+def test_prefetch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = datasets.Dataset.from_list([{"premise": "a", "hypothesis": "b", "label": 0}] * 56)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "load_dataset", lambda **arguments: rows)
+    answer = bench("data", "prefetch", "--task", "cb")
+    assert answer.code == 1
+    assert "! the hub's cb train split has 56 rows, not the 250 expected" in answer.out
+    assert "validation split" not in answer.out
+
+
+def test_export_and_import_give_the_prompt_back(out: Path, bench: Bench) -> None:
+    answer = bench("export", "mrpc-pt", "adapter")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == "mrpc pt 4 shots seed 1: adapter and model card in adapter\n"
+    words = ("import", "adapter", "--task", "mnli", "--model", "tiny", "--seed", "1")
+    answer = bench(*words, "--out", "new")
+    assert answer.code == 0, answer.err
+    first, last = answer.out.splitlines()
+    prompt = first.split()[1]
+    assert first == f"imported {prompt} (mnli, 4 tokens)"
+    assert last == f"use it: bench run --set source_prompts.mnli={prompt[:12]}"
+    assert json.loads(bench(*words, "--out", "new", "--json").out)["id"] == prompt
+    given = f"source_prompts.mnli={prompt}"
+    words = ("run", "--method", "spot", "--set", "prompt_length=4", "--set", given, "--dry-run")
+    runs = json.loads(bench(*words, "--out", "new", "--json").out)["runs"]
+    assert all(f"mnli given {prompt}" in run["needs"] for run in runs)
+    (row,) = json.loads(bench("list", "prompts", "new", "--json").out)
+    assert (row["label"], row["task"]) == ("imported", "mnli")
+    (own,), (other,) = (Path(place).glob("prompts/*.safetensors") for place in (out, "new"))
+    tensors = [safetensors.torch.load_file(file)["prompt"] for file in (own, other)]
+    assert torch.equal(*tensors)
+
+
+def no_hub(*arguments: object, **options: object) -> Any:
+    raise urllib.error.URLError("no network in tests")
+
+
+def test_the_doctor_trains(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", no_hub)
+    answer = bench("doctor", "--json")
+    assert answer.code == 0, answer.out
+    found = {finding["name"]: finding for finding in json.loads(answer.out)}
+    assert found["hub"]["state"] == "note"
+    assert found["self-test"]["state"] == "ok"
+    assert f"torch {torch.__version__.partition('+')[0]}" in found["versions"]["text"]
+    assert "out can be written" in found["result folder"]["text"]
+    assert not any(Path().iterdir())
+
+
+def test_the_doctor_tells_faults(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise RuntimeError("illegal instruction")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_hub)
+    monkeypatch.setattr("bench.runner.run_grid", broken)
+    monkeypatch.setattr("bench.executors.usable_cores", lambda: 0)
+    answer = bench("doctor", "--out", "/proc/self/out")
+    assert answer.code == 1
+    assert "fault self-test: RuntimeError: illegal instruction" in answer.out.splitlines()
+    assert "fault result folder: /proc/self/out cannot be written" in answer.out
+    assert "note  threads: " in answer.out

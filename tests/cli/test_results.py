@@ -1,0 +1,205 @@
+"""``bench status``, ``table``, ``plot``, ``report`` and ``show`` on a finished folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.config import load_config
+from bench.data import load_splits, open_source
+from bench.grid import make_grid
+from bench.predictions import load_predictions
+from bench.record import read_records
+from bench.reports.layouts import LAYOUTS
+from bench.store import ResultStore
+from bench.tasks import get_task
+from bench.training.checkpoint import CheckpointFile
+from tests.cli.conftest import ONE, Bench
+
+
+def flip(path: Path) -> None:
+    """Change one bit."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_status_of_a_finished_folder(finished: Path, bench: Bench) -> None:
+    answer = bench("status", finished)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        *("finished: 1", "failed: 0", "running: 0", "missing: 0", "faults: 0")
+    ]
+    values = json.loads(bench("status", finished, "--json").out)
+    assert values == {"finished": 1, "failed": [], "running": [], "missing": [], "faults": []}
+
+
+def test_status_of_missing_and_running_runs(out: Path, bench: Bench) -> None:
+    (config,) = out.glob("configs/*.yaml")
+    store = ResultStore(out)
+    store.save_config(config.read_text().replace("seeds:\n- 1", "seeds:\n- 1\n- 2\n- 3"))
+    missing = ["mrpc pt 4 shots seed 2", "mrpc pt 4 shots seed 3"]
+    assert json.loads(bench("status", out, "--json").out)["missing"] == missing
+    grid = make_grid(load_config(file=config, options={"seeds": [2]}), store)
+    (run,) = grid.todo
+    with store.lock(run) as held:
+        assert held
+        answer = bench("status", out)
+    assert answer.code == 0
+    assert "running: 1\n  mrpc pt 4 shots seed 2\n" in answer.out
+    assert "missing: 1\n  mrpc pt 4 shots seed 3\n" in answer.out
+
+
+def test_status_without_the_task_of_a_plugin(out: Path, bench: Bench) -> None:
+    store = ResultStore(out)
+    store.save_config("preset: smoke\ntasks: [elsewhere]\n")
+    answer = bench("status", out)
+    assert answer.code == 0
+    assert "running or missing runs are not known: unknown task 'elsewhere'" in answer.err
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["records/*.json", "records/*.gz", "prompts/*.json", "prompts/*.safetensors", "configs/*.yaml"],
+)
+def test_status_finds_every_flipped_bit(pattern: str, out: Path, bench: Bench) -> None:
+    (path,) = out.glob(pattern)
+    flip(path)
+    answer = bench("status", out)
+    assert answer.code == 1
+    faults = json.loads(bench("status", out, "--json").out)["faults"]
+    assert any(str(path) in fault for fault in faults)
+
+
+def test_status_finds_what_is_missing_renamed_or_no_checkpoint(out: Path, bench: Bench) -> None:
+    (record,) = out.glob("records/*.json")
+    record.rename(record.with_name("other.json"))
+    CheckpointFile(out / "checkpoints" / "x.safetensors").path.write_bytes(b"no tensors")
+    (prompt,) = out.glob("prompts/*.json")
+    elsewhere = out.parent / "elsewhere"
+    (out / "prompts").rename(elsewhere)
+    faults = json.loads(bench("status", out, "--json").out)["faults"]
+    assert len(faults) == 2
+    assert "x.safetensors is damaged" in faults[0]
+    assert faults[1] == f"{record} has another name: rename it"
+    # With a store that lacks the prompt it is a fault, without any store it is not.
+    (elsewhere / prompt.name).rename(elsewhere / "mrpc-pt-4-1-000000000000.json")
+    more = json.loads(bench("status", out, "--prompts", elsewhere, "--json").out)["faults"]
+    assert any(str(elsewhere) in fault for fault in more)
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv", "json", "tidy-csv"])
+def test_tables(form: str, finished: Path, bench: Bench) -> None:
+    answer = bench("table", finished, "--format", form)
+    assert (answer.code, answer.err) == (0, "")
+    records, _ = read_records(finished / "records")
+    scores = records[0].scores
+    assert scores is not None
+    accuracy = scores.test["accuracy"]
+    if form == "json":
+        field = json.loads(answer.out)["tables"][0]["fields"][0]
+        assert (field["row"], field["mean"]) == ("pt", accuracy)
+    elif form == "tidy-csv":
+        line = next(csv.DictReader(io.StringIO(answer.out)))
+        assert (line["row"], float(line["mean"])) == ("pt", accuracy)
+    elif form == "csv":
+        line = next(csv.DictReader(io.StringIO(answer.out)))
+        assert float(line["mrpc"]) == accuracy
+    else:
+        assert f"{accuracy:.1f}" in answer.out
+        assert ("\\begin{table" in answer.out) == (form == "latex")
+
+
+def test_table_options(finished: Path, bench: Bench) -> None:
+    words = ("table", finished, "--layout", "glue-superglue")
+    plain = bench(*words, "--no-marks").out
+    assert "GLUE" in plain
+    assert bench(*words, "--no-marks", "--spread", "ci").out != plain
+    assert bench(*words, "--no-marks", "--published").out != plain
+    assert "dtvg" in bench(*words, "--marks", "--against", "dtvg").out
+    assert "nothing to compare with" in bench("table", finished, "--layout", "transfer").error()
+    assert "unknown layout 'glu'" in bench("table", finished, "--layout", "glu").error()
+    assert bench("table", finished, "--layout", "mrqa-others").error().startswith("no readable")
+
+
+def test_every_layout_and_figure_is_named_in_the_help(bench: Bench) -> None:
+    from bench.reports.figures import FIGURES
+
+    for command, names in (("table", LAYOUTS), ("plot", FIGURES)):
+        text = "".join(bench(command, "--help").out.split())  # Lines break at hyphens.
+        assert all(name in text for name in names)
+
+
+def test_plot(finished: Path, bench: Bench) -> None:
+    words = ("plot", "parameters", finished, "--out", "there", "--format", "png")
+    answer = bench(*words)
+    assert answer.code == 0, answer.err
+    named = sorted(map(Path, answer.out.splitlines()))
+    assert named == sorted(Path("there").iterdir())
+    assert {path.suffix for path in named} == {".png"}
+    assert bench("plot", "group", finished).error().startswith("unknown figure 'group': did you")
+    assert "groups" in bench("plot", "groups", finished).error()
+
+
+def test_report(finished: Path, bench: Bench) -> None:
+    answer = bench("report", finished, "--html", "page.html")
+    assert (answer.code, answer.out) == (0, "page.html\n"), answer.err
+    assert Path("page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    everything = bench("report", finished, "--out", "there")
+    named = {Path(line) for line in everything.out.splitlines()}
+    assert named
+    assert named <= {path for path in Path("there").rglob("*") if path.is_file()}
+
+
+def test_show_by_name_id_and_path(finished: Path, bench: Bench) -> None:
+    (path,) = finished.glob("records/*.json")
+    (record,), _ = read_records(path.parent)
+    text = bench("show", path).out
+    for name in ("mrpc-pt", path.name, path.stem, record.id[:8], record.id):
+        answer = bench("show", name, "--out", finished)
+        assert (answer.code, answer.out, answer.err) == (0, text, "")
+    assert record.id in text
+    assert "wrong" not in text
+    assert bench("show", "mrpc-dt", "--out", finished).error().startswith("no record 'mrpc-dt'")
+    assert bench("show", __file__).error().startswith(f"record {__file__} is ")
+
+
+def test_show_errors_with_inputs(finished: Path, bench: Bench) -> None:
+    (path,) = finished.glob("records/*.json")
+    (record,), _ = read_records(path.parent)
+    wrong = [e for e in load_predictions(path.parent, record).examples if not e.correct]
+    answer = bench("show", path, "--errors")
+    assert (answer.code, answer.err) == (0, "")
+    blocks = answer.out.split(" test examples wrong\n")[1].strip().split("\n\n")
+    assert len(blocks) == len(wrong)
+    task = get_task("mrpc")
+    test = load_splits(open_source("bundled"), task).test
+    rows = {row["official_row"]: task.to_text(row, False)[0].source for row in test}
+    for block, example in zip(blocks, wrong, strict=True):
+        facts = {line[:14].strip(): line[14:] for line in block.splitlines()}
+        assert (facts["row"], facts["input"]) == (str(example.row), rows[example.row])
+
+
+def test_show_errors_without_the_rows(bench: Bench) -> None:
+    source = open_source("bundled")
+    folder = Path("data/mrpc")
+    folder.mkdir(parents=True)
+    for split in ("train", "validation"):
+        source.load(get_task("mrpc"), split).select(range(20)).to_parquet(
+            folder / f"{split}.parquet"
+        )
+    assert bench(*ONE, "--data", "data").code == 0
+    assert bench("show", "mrpc", "--errors").err == ""
+    flip(folder / "train.parquet")
+    answer = bench("show", "mrpc", "--errors")
+    assert (answer.code, answer.err) == (
+        0,
+        "warning: inputs are not shown: data: the rows of mrpc are no longer those of the record\n",
+    )
+    assert "input" not in answer.out.partition("test examples wrong")[2]
+    next(Path("out/records").glob("*.gz")).unlink()
+    assert bench("show", "mrpc", "--errors").error().startswith("cannot read predictions")

@@ -1,0 +1,163 @@
+"""``bench run`` and ``bench plan``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.config import load_config
+from bench.grid import make_grid
+from bench.store import ResultStore
+from tests.cli.conftest import ONE, Bench
+
+LINES = "1 runs finished, 0 found finished, 0 failed; records in out/records"
+
+WORDS = "run --task cb --method pt --method dtvg --seeds 1,2 --shots 16 --dry-run"
+CHANGED = "--task cb --method dtvg:scales=off --shots 3,full --seeds 1,2 --set prompt_length=3"
+
+
+def test_a_run_ends_with_its_table_and_continues(bench: Bench) -> None:
+    first = bench(*ONE)
+    assert first.code == 0, first.err
+    assert LINES in first.err
+    (record,) = Path("out/records").glob("*.json")
+    accuracy = json.loads(record.read_text())["scores"]["test"]["accuracy"]
+    row = next(line for line in first.out.splitlines() if line.startswith("| pt "))
+    assert f"{accuracy:.1f}" in row
+    assert bench("table", "out").out == first.out
+
+    again = bench(*ONE)
+    assert "0 runs finished, 1 found finished, 0 failed" in again.err
+    assert again.out == first.out
+    anew = bench(*ONE, "--overwrite", "always")
+    assert LINES in anew.err
+    assert anew.out == first.out
+
+
+def test_quiet_and_verbose(bench: Bench) -> None:
+    quiet = bench(*ONE, "--quiet", "--out", "quiet")
+    assert (quiet.code, quiet.err) == (0, "")
+    verbose = bench(*ONE, "--verbose", "--out", "verbose")
+    assert verbose.out == quiet.out
+    steps = [line for line in verbose.err.splitlines() if ": step " in line]
+    assert [line.partition(": step ")[2][:3] for line in steps] == ["1/2", "2/2"]
+    assert "\x1b" not in quiet.out + verbose.err
+
+
+def test_failed_runs_are_exit_code_1(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("too\nhot")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.worker.train", fail)
+        failed = bench(*ONE)
+    assert failed.code == 1
+    assert "0 runs finished, 0 found finished, 1 failed" in failed.err
+    status = bench("status", "out")
+    assert status.code == 0
+    (name,) = (path.name for path in Path("out/records").glob("*.json"))
+    assert f"failed: 1\n  {name}: too hot\n" in status.out
+    assert json.loads(bench("status", "out", "--json").out)["failed"] == [f"{name}: too hot"]
+    overview = json.loads(bench(*ONE, "--dry-run", "--json").out)
+    assert (overview["to_run"], overview["failed"], overview["finished"]) == (0, 1, 0)
+    assert bench(*ONE).code == 1
+    assert LINES in bench(*ONE, "--overwrite", "failed").err
+
+
+def test_a_dry_run_writes_nothing(bench: Bench) -> None:
+    words = [
+        "run",
+        "--task",
+        "cb",
+        "--method",
+        "pt",
+        "--method",
+        "dtvg",
+        "--seeds",
+        "1,2",
+        "--shots",
+        "16",
+        "--dry-run",
+    ]
+    lines = bench(*words).out.splitlines()
+    assert "  to train   mnli pt full data seed 1" in lines
+    assert "  to run     cb dtvg 16 shots seed 2 (needs 7 prompts)" in lines
+    assert lines[-4:] == ["to run: 4", "finished: 0", "failed: 0", "prompts to train: 12"]
+
+    values = json.loads(bench(*words, "--json").out)
+    assert (values["to_run"], values["finished"], values["prompts_to_train"]) == (4, 0, 12)
+    config = load_config(
+        options={"suites": [], "tasks": ["cb"], "methods": ["pt", "dtvg"], "seeds": [1, 2]}
+    )
+    grid = make_grid(config, ResultStore(Path("out")))
+    assert {line["id"] for line in values["runs"]} == grid.ids
+    assert {line["state"] for line in values["runs"]} == {"to run"}
+    assert {line["id"] for line in values["prompts"]} == grid.runs.keys() - grid.reported.keys()
+    sources = [line for line in values["runs"] if len(line["needs"]) == 7]
+    assert len(sources) == 2
+    assert not any(Path().iterdir())
+
+
+@pytest.mark.usefixtures("out")
+def test_a_dry_run_of_a_finished_folder(bench: Bench) -> None:
+    values = json.loads(bench(*ONE, "--dry-run", "--json").out)
+    assert (values["to_run"], values["finished"]) == (0, 1)
+    assert [line["state"] for line in values["runs"]] == ["finished"]
+    more = json.loads(bench(*ONE, "--seeds", "2", "--dry-run", "--json").out)
+    assert (more["to_run"], more["finished"]) == (1, 1)
+
+
+def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:
+    words = [*CHANGED.split(), "--precision", "bf16", "--device", "cpu"]
+    first = bench("run", *words, "--print-config").out
+    values = yaml.safe_load(first)
+    assert values["shots"] == [3, "full"]
+    assert (values["precision"], values["device"], values["prompt_length"]) == ("bf16", "cpu", 3)
+    Path("printed.yaml").write_text(first)
+    assert bench("run", "--config", "printed.yaml", "--print-config").out == first
+    runs = [bench("run", *w, "--dry-run").out for w in (words, ["--config", "printed.yaml"])]
+    assert runs[0] == runs[1]
+
+
+def test_naming_tasks_or_suites_replaces_those_of_the_preset(bench: Bench) -> None:
+    for words, suites, tasks in (
+        ("run", ["glue"], []),
+        ("run --task cb", [], ["cb"]),
+        ("run --suite nlg", ["nlg"], []),
+        ("run --suite nlg --task cb", ["nlg"], ["cb"]),
+    ):
+        values = yaml.safe_load(bench(*words.split(), "--print-config").out)
+        assert (values["suites"], values["tasks"]) == (suites, tasks)
+
+
+def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
+    (config,) = out.glob("configs/*.yaml")
+    words = ("run", "--config", config, "--dry-run")
+    same = bench(*words)
+    assert same.err == ""
+    assert "finished: 1" in same.out
+
+    (record,) = out.glob("records/*.json")
+    values = json.loads(record.read_text())
+    values["provenance"]["versions"]["torch"] = "1.0"
+    values["seal"] = "0" * 64  # Unsealed, so that the change is allowed.
+    record.write_text(json.dumps(values))
+    (line,) = bench(*words).err.splitlines()
+    assert line.startswith(f"differs from {config}: torch 1.0 there, ")
+    assert bench(*words, "--quiet").err == ""
+
+    changed = bench(*words, "--set", "prompt_length=5")
+    assert "its records are of other runs: model, data or a version changed" in changed.err
+    elsewhere = config.rename("elsewhere.yaml")
+    assert bench("run", "--config", elsewhere, "--dry-run").err == ""
+
+
+def test_a_plan(out: Path, bench: Bench) -> None:
+    values = json.loads(bench("plan", *ONE[1:], "--json").out)
+    assert isinstance(values, dict)
+    text = bench("plan", *ONE[1:], "--seeds", "2", "--from-records", out)
+    assert text.code == 0, text.err
+    assert text.out.strip()

@@ -1,0 +1,51 @@
+"""A grid that was done once in this process, and the command line in this process."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_grids import configure, do
+
+from bench.cli import main
+from bench.config import RunConfig, dump_config
+from bench.store import ResultStore
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
+    """All five methods on cb, done once in this process; look, but do not change it."""
+    store = ResultStore(tmp_path_factory.mktemp("finished") / "out")
+    do(configure(), store)
+    return store
+
+
+@pytest.fixture
+def copy(finished: ResultStore, tmp_path: Path) -> ResultStore:
+    """A copy of it, to be changed."""
+    return ResultStore(shutil.copytree(finished.folder, tmp_path / "copy"))
+
+
+@pytest.fixture
+def bench(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str]]:
+    """Runs ``bench run`` in this process; gives its exit code and what it printed to stderr."""
+
+    def run(config: RunConfig, out: Path, *words: str) -> tuple[int, str]:
+        file = tmp_path / "config.yaml"
+        file.write_text(dump_config(config))
+        command = ["bench", "run", "--config", str(file), "--out", str(out), *words]
+        monkeypatch.setattr(sys, "argv", command)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), capfd.readouterr().err
+
+    return run

@@ -1,0 +1,324 @@
+"""Presets, files, options and items merged into one configuration; every fault at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import RunConfig, dump_config, load_config
+from bench.errors import ConfigError, ModelError
+from bench.registry import parse_method
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def label(*items: str) -> str:
+    return load_config(items=items).preset
+
+
+def faults_of(*items: str, **arguments: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(items=items, **arguments)
+    assert len(caught.value.faults) == len(set(caught.value.faults))
+    assert "\n" not in str(caught.value)
+    assert "nput should" not in str(caught.value)
+    return list(caught.value.faults)
+
+
+def test_paper_has_the_published_values() -> None:
+    config = load_config("paper")
+    assert (config.model, config.data, config.suites) == ("google-t5/t5-base", "hub", ("paper",))
+    assert len(config.task_names()) == 26
+    assert config.methods == ("pt", "spot", "attempt", "mpt", "dtvg")
+    assert (config.seeds, config.shots) == ((42, 43, 44), ("full",))
+    assert (config.data_seed, config.prompt_length) == (42, 100)
+    assert (config.input_length, config.validation_rows) == (None, None)
+    assert config.sources == ("mnli", "qnli", "qqp", "sst2", "squad", "record")
+    expected = {"steps": 30_000, "epochs": None, "batch_size": 32, "warmup_steps": 500}
+    expected |= {"evaluate_every": 1_000, "gradient_clip": 1.0, "patience": None}
+    expected |= {"evaluation_batch_size": 128, "beams": 1, "batching": "random"}
+    assert config.training.model_dump() == expected
+    assert config.source_training.model_dump() == expected | {"steps": 300_000}
+    assert config.target_training("dtvg").model_dump() == expected | {"batch_size": 16}
+    attempt = config.target_training("attempt")
+    assert attempt.model_dump() == expected | {"steps": None, "epochs": 20}
+    # 20 epochs of a few-shot sample would end before the warm-up does.
+    assert config.target_training("attempt", few_shot=True).model_dump() == expected
+    assert config.target_training("dtvg", few_shot=True) == config.target_training("dtvg")
+    settings = {name: config.method_spec(name).settings for name in config.methods}
+    assert {each.learning_rate for each in settings.values()} == {0.3}
+    assert {name: each.weight_decay for name, each in settings.items()} == {
+        **dict.fromkeys(config.methods, 1e-5),
+        "dtvg": 0.0,
+    }
+    assert settings["mpt"].factor_learning_rate == 0.4
+    assert settings["dtvg"].source_scale_learning_rate == 1e-3
+
+
+def test_paper_has_the_published_values_for_decoder_only_models() -> None:
+    config, plain = load_config("paper", options={"model": "tiny-llama"}), load_config("paper")
+    assert (config.preset, config.input_length) == ("paper for decoder-only models", 256)
+    assert config.training.batch_size == config.source_training.batch_size == 16
+    for name in config.methods:
+        assert config.target_training(name).batch_size == 16
+        rates = asdict(config.method_spec(name).settings).items()
+        assert {rate for key, rate in rates if key.endswith("learning_rate")} == {1e-3}
+    assert config.training.steps == plain.training.steps
+    assert config.target_training("attempt").epochs == plain.target_training("attempt").epochs
+    other = load_config("paper", options={"model": "tiny"})
+    assert other == plain.model_copy(update={"model": "tiny"})
+
+
+def test_given_values_win_over_those_for_an_architecture(file: Path) -> None:
+    file.write_text("model: tiny-llama\ninput_length: 300\n")
+    config = load_config("paper", file, items=["training.batch_size=8"])
+    assert config.preset == (
+        "paper for decoder-only models with input_length=300, training.batch_size=8"
+    )
+    other = load_config("paper", file, items=["model=tiny"])  # The last model given counts.
+    assert (other.input_length, other.training.batch_size) == (300, 32)
+
+
+def test_a_model_that_cannot_be_read_is_one_line() -> None:
+    with pytest.raises(ModelError, match=r"'\./none'") as caught:
+        load_config("paper", options={"model": "./none"})
+    assert "\n" not in str(caught.value)
+    assert load_config(options={"model": "./none"}).preset == "smoke"  # Nothing depends on it.
+
+
+def test_later_sources_win(file: Path) -> None:
+    file.write_text("prompt_length: 7\ntraining: {steps: 8, batch_size: 3}\nseeds: [1]\n")
+    options = {"seeds": [5], "shots": [6]}
+    config = load_config(file=file, options=options, items=["training.steps=9", "shots=[full]"])
+    assert (config.prompt_length, config.seeds, config.shots) == (7, (5,), ("full",))
+    assert (config.training.steps, config.training.batch_size) == (9, 3)
+    assert config.training.warmup_steps == load_config().training.warmup_steps
+
+
+@pytest.mark.parametrize(
+    ("items", "changes"),
+    [
+        ([], ""),
+        (["tasks=[cb]", "model=tiny", "seeds=[1]", "device=cpu", "prompt_length=20"], ""),
+        (["training.beams=4"], "training.beams=4"),
+        (["source_training.steps=4", "data_seed=1"], "data_seed=1, source_training.steps=4"),
+        (["training.batching=bucketed"], "training.batching=bucketed"),
+        # What follows ``training`` is named once, unless it follows no longer.
+        (["training.batch_size=3"], "training.batch_size=3"),
+        (["training.batch_size=3", "source_training.batch_size=3"], "training.batch_size=3"),
+        (
+            ["training.batch_size=3", "source_training.batch_size=16"],
+            "training.batch_size=3, source_training.batch_size=16",
+        ),
+        (["source_training.batch_size=16"], ""),
+        (["source_training.steps=80"], "source_training.steps=80"),
+        (["sources=[mnli,qnli,qqp,sst2,squad,record]"], ""),
+        (["sources=[cb]"], "sources=['cb']"),
+        # Values count as they are after validation.
+        (["training.gradient_clip=5e-1"], "training.gradient_clip=0.5"),
+        (["training.gradient_clip=1"], ""),
+        (
+            ["method_options.pt.settings.learning_rate=1e-3"],
+            "method_options.pt.settings.learning_rate=0.001",
+        ),
+        (
+            ["method_options.pt.training.gradient_clip=1e-3"],
+            "method_options.pt.training.gradient_clip=0.001",
+        ),
+    ],
+)
+def test_the_label_names_changes_of_the_protocol(items: list[str], changes: str) -> None:
+    assert label(*items) == ("smoke with " + changes if changes else "smoke")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        (),
+        ("training.steps=3", "shots=[4,full]", "tasks=[cb,stsb]", "device=cpu"),
+        ("method_options.dtvg.settings.scales=off", "sources=[sst2,mnli]"),
+        ("method_options.pt.training={steps: null, epochs: 2.5}", "training.gradient_clip=1e-3"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("preset", "model"),
+    [("smoke", "tiny"), ("paper", "google-t5/t5-base"), ("paper", "tiny-llama")],
+)
+def test_dumped_configurations_load_again(
+    preset: str, model: str, items: tuple[str, ...], file: Path
+) -> None:
+    config = load_config(preset, options={"model": model}, items=items)
+    file.write_text(dump_config(config))
+    assert load_config(file=file) == config  # The label included.
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config  # As for workers.
+
+
+def test_source_training_inherits_what_it_does_not_say() -> None:
+    config = load_config(items=["training.batch_size=3", "training.patience=2"])
+    assert (config.source_training.batch_size, config.source_training.patience) == (3, 2)
+    assert (config.source_training.steps, config.source_training.evaluate_every) == (150, 75)
+    config = load_config(items=["training.steps=null", "training.epochs=3"])
+    assert (config.training.steps, config.training.epochs) == (None, 3)
+    assert (config.source_training.steps, config.source_training.epochs) == (150, None)
+
+
+def test_source_prompts_take_over_buckets_but_no_source_stage_does() -> None:
+    config = load_config(items=["training.batching=bucketed"])
+    assert config.target_training("dtvg").batching == config.source_training.batching == "bucketed"
+    assert config.stage_training("mpt").batching == "random"
+
+
+def test_all_faults_are_named_at_once(file: Path) -> None:
+    file.write_text(
+        "tasks: [cbb]\nshots: [0]\nmodle: tiny\ntokenizer: here\n"
+        "training: {batch_size: 0, stepps: 3}\n"
+        "method_options: {dtvg: {settings: {groping: all}}, pt: {trainin: {}}}\n"
+    )
+    faults = faults_of("seeds", file=file, options={"seeds": [1, "x"]})
+    tokenizer = next(fault for fault in faults if fault.startswith("unknown key 'tokenizer': "))
+    assert set(faults) - {tokenizer} == {
+        "--set seeds: expected key=value, such as training.steps=100",
+        "unknown task 'cbb': did you mean cb?",
+        "shots.0: expected a whole number of at least 1, or 'full' (given: 0)",
+        "unknown key 'modle': did you mean model or methods?",
+        "seeds.1: expected a whole number (given: 'x')",
+        "training.batch_size: expected at least 1 (given: 0)",
+        "unknown key 'training.stepps': did you mean training.steps or training.epochs or "
+        "training.warmup_steps?",
+        "unknown setting of dtvg 'groping': did you mean grouping?",
+        "unknown key 'method_options.pt.trainin': did you mean method_options.pt.training or "
+        "method_options.pt.source_training or method_options.pt.few_shot_training?",
+    }
+
+
+@pytest.mark.parametrize(
+    ("item", "fault"),
+    [
+        ("methods=[ptt]", "unknown method 'ptt': did you mean pt or mpt or "),
+        ("suites=[glu]", "unknown suite 'glu': did you mean glue or superglue?"),
+        ("sources=[sst]", "unknown task 'sst': did you mean sst2"),
+        ("method_options.dtvf={}", "unknown method 'dtvf': did you mean dtvg?"),
+        ("method_options.mpt.settings.rnk=2", "unknown setting of mpt 'rnk': did you mean rank?"),
+        ("method_options.pt.training.stps=2", "unknown key 'method_options.pt.training.stps': did"),
+        ("method_options.pt=5", "method_options.pt: expected 'key: value' entries (given: 5)"),
+        ("methods=[dtvg:grouping=foo]", "method 'dtvg:grouping=foo': grouping: expected 'full'"),
+        ("methods=[fixed]", "method 'fixed': prompt: name a stored prompt"),
+        ("methods=[]", "methods: expected at least one (given: "),
+        ("tasks=rte", "tasks: expected a list (given: 'rte')"),
+        ("model=[a]", "model: expected text (given: ['a'])"),
+        ("suites=[]", "tasks: none given; name a suite or a task"),
+        ("seeds=[-1]", "seeds.0: expected at least 0 (given: -1)"),
+        ("shots=[true]", "shots.0: expected a whole number of at least 1, or 'full'"),
+        ("training.epochs=2", "training: set exactly one of steps and epochs, the other to null"),
+        ("training.steps=null", "training: set exactly one of steps and epochs"),
+        ("method_options.pt.training.epochs=2", "method_options.pt.training: set exactly one of"),
+        ("training.steps=1.5", "training.steps: expected a whole number (given: 1.5)"),
+        ("training.batching=sorted", "training.batching: expected 'random' or 'bucketed' (given"),
+        (
+            "method_options.mpt.source_training.batching=bucketed",
+            "method_options.mpt.source_training.batching: a source stage draws its rows with",
+        ),
+        ("training.gradient_clip=.inf", "training.gradient_clip: expected a finite number"),
+        ("input_length=2", "input_length: expected at least 8 (given: 2)"),
+        ("sources=[cb,cb]", "sources: a task is named twice (given: cb, cb)"),
+        ("source_prompts.cb=abcd", "source_prompts: cb is none of the sources (mnli, "),
+        ("preset=paper", "preset: choose it by --preset (given: 'paper')"),
+        ("=3", "--set =3: expected key=value"),
+        ("a..b=3", "--set a..b=3: expected key=value"),
+        ("shots=[", "--set shots=[: the value is no valid YAML"),
+    ],
+)
+def test_one_fault_is_one_line_at_its_place(item: str, fault: str) -> None:
+    (found,) = faults_of(item)
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"tasks: [", "no valid YAML ("),
+        (b"- cb", "expected 'key: value' lines"),
+        (b"\xff\xfe\x00", "no valid YAML ("),
+        (b"[" * 5000, "no valid YAML ("),
+        (None, "No such file or directory; check the path"),
+    ],
+)
+def test_files_that_are_no_configuration(content: bytes | None, fault: str, file: Path) -> None:
+    if content is not None:
+        file.write_bytes(content)
+    (found,) = faults_of(file=file)
+    assert found.startswith(f"configuration {file}: {fault}")
+
+
+# Methods by name
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "written", "values"),
+    [
+        ("dtvg", {}, "dtvg", {"grouping": "full", "scales": "on"}),
+        ("pt:learning_rate=1e-3", {}, "pt:learning_rate=0.001", {"learning_rate": 0.001}),
+        # What is the default anyway is no variant.
+        ("dtvg:grouping=full,solver=greedy", {}, "dtvg", {"grouping": "full"}),
+        ("dtvg:solver=exact,grouping=all", {}, "dtvg:grouping=all,solver=exact", {}),
+        ("dtvg:scales=off", {}, "dtvg:scales=off", {"scales": "off"}),
+        ("dtvg:scales='off'", {}, "dtvg:scales=off", {"scales": "off"}),
+        ("dtvg:scales=on", {"scales": "off"}, "dtvg:scales=on", {"scales": "on"}),
+        # Settings of the configuration count, but are no part of the label.
+        ("dtvg", {"scales": False}, "dtvg", {"scales": "off"}),
+        ("dtvg:grouping=all", {"scales": False}, "dtvg:grouping=all", {"scales": "off"}),
+        ("spot:source=qnli", {}, "spot:source=qnli", {"source": "qnli"}),
+        ("attempt:temperature=null", {"temperature": 2.0}, "attempt:temperature=null", {}),
+        ("attempt:train_norm=false", {}, "attempt:train_norm=False", {"train_norm": False}),
+        ("mpt:rank=2", {"rank": 3}, "mpt:rank=2", {"rank": 2}),
+        # An id of digits alone is text.
+        ("fixed:prompt=12345678", {}, "fixed:prompt=12345678", {"prompt": "12345678"}),
+    ],
+)
+def test_variants(text: str, options: dict[str, Any], written: str, values: dict[str, Any]) -> None:
+    before = dict(options)
+    spec = parse_method(text, options)
+    assert (spec.name, spec.label) == (text.partition(":")[0], written)
+    assert values.items() <= spec.values().items()
+    assert options == before
+    if not options:  # A label names an equal method.
+        assert parse_method(written, {}) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("dtvf", ["unknown method 'dtvf': did you mean dtvg?"]),
+        (":rank=2", ["unknown method '': choose from attempt, dtvg, fixed, mpt, no_prompt, pt, s"]),
+        ("mpt:rank=two", ["method 'mpt:rank=two': rank: expected a whole number (given: 'two')"]),
+        ("mpt:rank=0", ["method 'mpt:rank=0': rank: expected more than 0 (given: 0)"]),
+        ("dtvg:", ["method 'dtvg:': expected dtvg:key=value, got ''"]),
+        ("pt:learning_rate", ["method 'pt:learning_rate': expected pt:key=value, got 'learn"]),
+        ("pt:learning_rate=[", ["method 'pt:learning_rate=[': learning_rate: no valid YAML"]),
+        ("pt:learning_rate=.inf", ["method 'pt:learning_rate=.inf': learning_rate: expected a f"]),
+        (
+            "pt:learning_rate=-1",
+            ["method 'pt:learning_rate=-1': learning_rate: expected more than 0"],
+        ),
+        (
+            "mpt:rnk=2,=3,x",
+            [
+                "method 'mpt:rnk=2,=3,x': expected mpt:key=value, got '=3'",
+                "method 'mpt:rnk=2,=3,x': expected mpt:key=value, got 'x'",
+                "unknown setting of mpt 'rnk': did you mean rank?",
+            ],
+        ),
+    ],
+)
+def test_faults_of_methods_are_one_line_each(text: str, faults: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_method(text, {})
+    assert "\n" not in str(caught.value)
+    found = caught.value.faults
+    assert [line[: len(start)] for line, start in zip(found, faults, strict=True)] == faults

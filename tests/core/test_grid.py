@@ -1,0 +1,335 @@
+"""Grids: which runs there are, in what order, under which ids, and what is left of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_grids import METHODS, SOURCES, configure
+
+from bench import grid as grids
+from bench import provenance
+from bench.config import RunConfig
+from bench.errors import BenchError, InitialPromptMismatchError, PromptError, UnknownNameError
+from bench.grid import Grid, Run, make_grid
+from bench.record import read_record
+from bench.registry import method_entry
+from bench.store import ResultStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "empty")
+
+
+def by_name(grid: Grid) -> dict[tuple[str, str, int], Run]:
+    return {(run.task, run.method.label, run.seed): run for run in grid.runs.values()}
+
+
+# Which runs
+
+
+def test_each_prompt_is_one_run_after_those_it_needs(empty: ResultStore) -> None:
+    grid = make_grid(configure(seeds=[42, 43], tasks=["cb", "rte"]), empty)
+    # Per seed: two sources, MPT's stage, and five methods on two tasks.
+    assert len(grid.runs) == 2 * (2 + 1 + 10)
+    assert len(grid.reported) == grid.to_run == 20
+    assert grid.todo == tuple(grid.runs.values())
+    done: set[str] = set()
+    for key, run in grid.runs.items():
+        assert key == run.prompt_id
+        assert {need.prompt_id for need in run.start} <= done
+        assert run.protocol.needs == [need.prompt_id for need in run.start]
+        done.add(key)
+    found = by_name(grid)
+    sources = tuple(found[task, "pt", 42] for task in SOURCES)
+    for method in ("spot", "attempt", "dtvg"):
+        assert found["cb", method, 42].start.sources == sources
+    assert found["cb", "dtvg", 42].start.target is found["cb", "pt", 42]
+    assert found["cb", "mpt", 42].start.sources == ()
+    assert found["cb", "mpt", 42].start.shared is found["sources", "mpt", 42]
+    assert found["sources", "mpt", 42].start.sources == sources
+    assert [block.task for block in found["cb", "mpt", 42].sources()] == list(SOURCES)
+    assert all(run.shots is None for run in sources)
+
+
+def test_an_untrained_method_is_one_run_per_task(finished: ResultStore, empty: ResultStore) -> None:
+    prompt = next(finished.prompts.glob("cb-pt-*.json"))
+    fixed = f"fixed:prompt={prompt.stem[-12:]}"
+    store = ResultStore(empty.folder, finished.prompts)
+    config = configure(
+        tasks=["cb", "rte"], methods=["no_prompt", fixed], seeds=[42, 43], shots=[4, "full"]
+    )
+    grid = make_grid(config, store)
+    assert Counter((run.task, run.method.name) for run in grid.runs.values()) == Counter(
+        (task, name) for task in ("cb", "rte") for name in ("no_prompt", "fixed")
+    )
+    assert {(run.shots, run.seed) for run in grid.runs.values()} == {(None, 0)}
+    stored = by_name(grid)["rte", fixed, 0].start.stored
+    assert stored is not None
+    assert stored.prompt_id == read_record(prompt).id
+
+
+def test_a_named_source_must_be_one_of_the_sources(empty: ResultStore) -> None:
+    with pytest.raises(UnknownNameError, match="source task of spot:source=mnli"):
+        make_grid(configure(methods=["spot:source=mnli"]), empty)
+
+
+# Given prompts
+
+
+def given(finished: ResultStore, task: str = "sst2") -> str:
+    return read_record(next(finished.prompts.glob(f"{task}-pt-*.json"))).id
+
+
+def test_given_prompts_take_the_place_of_trained_ones(
+    finished: ResultStore, empty: ResultStore, tmp_path: Path
+) -> None:
+    store, prompt = ResultStore(empty.folder, finished.prompts), given(finished)
+    file = tmp_path / "prompt.safetensors"
+    shutil.copy(next(finished.prompts.glob("sst2-pt-*.safetensors")), file)
+    ids = []
+    for text in (prompt, prompt[:6], str(file)):
+        config = configure(
+            "prompt_length=4", methods=["spot", "mpt"], source_prompts={"sst2": text}
+        )
+        grid = make_grid(config, store)
+        # One source is trained; SPoT chooses by PT on the target, MPT has its stage.
+        assert len(grid.runs) == 5
+        found = by_name(grid)["cb", "spot", 42]
+        ids.append((found.start.sources[0].prompt_id, found.protocol.preset, found.prompt_id))
+        assert [block.given for block in found.sources()] == [True, False]
+        assert found.protocol.preset.endswith(f"source_prompts.sst2={ids[-1][0][:12]}")
+    assert ids[0] == ids[1]
+    assert ids[0][0] == prompt
+    assert len(set(ids)) == 2  # The file says nothing of how it was trained.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source_prompts": {"qnli": "SST2"}}, "qnli: prompt .* is of task sst2: name it for"),
+        ({"source_prompts": {"sst2": "SST2"}, "model": "tiny-llama"}, "belongs to another model"),
+        ({"source_prompts": {"sst2": "abcdef"}}, "no prompt 'abcdef' in"),
+        ({"source_prompts": {"sst2": "SST2"}, "prompt_length": 5}, "has 4 tokens, the run 5"),
+        ({"methods": ["fixed:prompt=abcdef"]}, "no prompt 'abcdef' in"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_refused(
+    changes: dict[str, Any], message: str, finished: ResultStore, empty: ResultStore
+) -> None:
+    store, prompt = ResultStore(empty.folder, finished.prompts), given(finished)
+    items = [f"prompt_length={changes.pop('prompt_length', 4)}"]
+    named = changes.get("source_prompts", {})
+    changes["source_prompts"] = {
+        task: prompt if text == "SST2" else text for task, text in named.items()
+    }
+    with pytest.raises(PromptError, match=message):
+        make_grid(configure(*items, **changes), store)
+
+
+def test_an_unknown_start_is_refused_where_differences_to_it_count(
+    finished: ResultStore, empty: ResultStore
+) -> None:
+    file = next(finished.prompts.glob("sst2-pt-*.safetensors"))
+    for methods, fails in ((["spot"], False), (["dtvg"], True)):
+        config = configure(methods=methods, source_prompts={"sst2": str(file)})
+        if fails:
+            with pytest.raises(InitialPromptMismatchError, match="an unknown initial prompt, but"):
+                make_grid(config, empty)
+        else:
+            make_grid(config, empty)
+
+
+# Ids
+
+
+def ids(config: RunConfig, store: ResultStore) -> dict[tuple[str, str], tuple[str, str]]:
+    runs = make_grid(config, store).runs.values()
+    return {(run.task, run.method.name): (run.prompt_id, run.id) for run in runs}
+
+
+CB = {("cb", method) for method in METHODS}
+ALL = CB | {(task, "pt") for task in SOURCES} | {("sources", "mpt")}
+
+
+@pytest.mark.parametrize(
+    ("items", "changed"),
+    [
+        (["training.steps=9"], CB),
+        (["training.beams=2"], ALL),
+        (["source_training.steps=7"], ALL - {("cb", "pt")}),
+        (["data_seed=1"], ALL),
+        (["prompt_length=5"], ALL),
+        (["input_length=64"], ALL),
+        (["validation_rows=13"], ALL),
+        (["precision=bf16"], ALL),
+        (["seeds=[43]"], ALL),
+        (["shots=[5]"], CB),
+        (["model=tiny-llama"], ALL),
+        (["sources=[qnli,sst2]"], ALL - {("cb", "pt"), ("sst2", "pt"), ("qnli", "pt")}),
+        (["method_options.pt.settings.learning_rate=0.2"], ALL),
+        (["method_options.spot.settings.learning_rate=0.2"], {("cb", "spot")}),
+        (["method_options.mpt.source_training.steps=9"], {("cb", "mpt"), ("sources", "mpt")}),
+        (
+            ["method_options.pt.few_shot_training.steps=9"],
+            {("cb", "pt"), ("cb", "spot"), ("cb", "dtvg")},
+        ),
+        (["device=cpu"], set()),
+        (["tasks=[cb]", "seeds=[42]"], set()),
+    ],
+)
+def test_ids_change_with_what_decides_results(
+    items: list[str], changed: set[tuple[str, str]], empty: ResultStore
+) -> None:
+    before, after = ids(configure(), empty), ids(configure(*items), empty)
+    assert before.keys() == after.keys() == ALL
+    assert {key for key in ALL if before[key][0] != after[key][0]} == changed
+
+
+def test_a_record_is_named_by_its_protocol_too(empty: ResultStore) -> None:
+    before = ids(configure(), empty)
+    after = ids(configure("method_options.spot.settings.learning_rate=0.2"), empty)
+    assert before["cb", "pt"][0] == after["cb", "pt"][0]
+    assert before["cb", "pt"][1] != after["cb", "pt"][1]
+
+
+@pytest.mark.parametrize(
+    ("what", "changed"),
+    [
+        ("results", ALL),
+        ("pt", ALL),
+        ("mpt", {("cb", "mpt"), ("sources", "mpt")}),
+        ("dtvg", {("cb", "dtvg")}),
+        ("task cb", CB),
+        ("task sst2", ALL - {("cb", "pt"), ("qnli", "pt")}),
+    ],
+)
+def test_a_raised_version_concerns_what_rests_on_it(
+    what: str, changed: set[tuple[str, str]], empty: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ids(configure(), empty)
+    if what == "results":
+        monkeypatch.setattr(provenance, "RESULTS_VERSION", provenance.RESULTS_VERSION + 1)
+    elif what.startswith("task "):
+        get, raised = grids.get_task, what.removeprefix("task ")
+        monkeypatch.setattr(
+            grids,
+            "get_task",
+            lambda name: replace(get(name), version=2) if name == raised else get(name),
+        )
+    else:
+        monkeypatch.setattr(method_entry(what).load(), "version", 2)
+    after = ids(configure(), empty)
+    assert {key for key in ALL if before[key] != after[key]} == changed
+    assert {key for key in ALL if before[key][0] != after[key][0]} == changed
+
+
+PRINT_IDS = """
+import sys; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import small_grids, bench
+from bench.grid import make_grid
+from bench.store import ResultStore
+assert Path(bench.__file__).is_relative_to(sys.argv[2]), bench.__file__
+print(*make_grid(small_grids.configure(), ResultStore(Path("none"))).runs)
+"""
+
+
+def test_ids_are_equal_in_other_processes_and_with_other_comments(
+    empty: ResultStore, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    for package in ("bench", "baselines", "dtvg"):
+        shutil.copytree(ROOT / package, source / package)
+    for path in source.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace('"""', '"""Changed. ', 1) + "\n# One more line.\n", "utf-8")
+    environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": str(source)}
+    words = [sys.executable, "-c", PRINT_IDS, str(Path(__file__).parent), str(source)]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == list(make_grid(configure(), empty).runs)
+
+
+# What is left
+
+
+def test_nothing_is_left_of_a_finished_grid(finished: ResultStore) -> None:
+    grid = make_grid(configure(), finished)
+    assert (grid.todo, grid.to_run, len(grid.records)) == ((), 0, 5)
+
+
+@pytest.mark.parametrize("overwrite", ["never", "failed", "always"])
+def test_overwrite_says_what_is_repeated(overwrite: Any, copy: ResultStore) -> None:
+    grid = make_grid(configure(), copy)
+    failed = by_name(grid)["cb", "spot", 42]
+    error = {"error": {"type": "X", "message": "y"}, "status": "failed"}
+    nothing = dict.fromkeys(("scores", "rows", "training", "predictions", "majority"))
+    record = read_record(copy.records / f"{failed.name}.json")
+    values = record.model_dump(mode="json", by_alias=True) | error | nothing
+    copy.write(type(record).model_validate(values))
+    again = make_grid(configure(), copy, overwrite)
+    expected = {"never": set(), "failed": {("cb", "spot")}, "always": CB}[overwrite]
+    assert {(run.task, run.method.name) for run in again.todo} == expected
+    assert again.to_run == len(expected)
+    assert len(again.failed) == (overwrite == "never")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "records", "left"),
+    [
+        (["cb-pt"], [], set()),  # All records are there.
+        ([], ["cb-spot"], {("cb", "spot")}),  # Its prompt is only scored.
+        (["cb-pt"], ["cb-pt"], {("cb", "pt")}),
+        (["cb-pt"], ["cb-spot"], {("cb", "spot")}),
+        (["cb-pt", "cb-dtvg"], ["cb-dtvg"], {("cb", "pt"), ("cb", "dtvg")}),
+        (["sst2-pt", "cb-spot"], ["cb-spot"], {("sst2", "pt"), ("cb", "spot")}),
+        # An attention module is put together from the source prompts.
+        (["sst2-pt"], ["cb-attempt"], {("sst2", "pt"), ("cb", "attempt")}),
+        (["sst2-pt", "cb-mpt"], ["cb-mpt"], {("cb", "mpt")}),  # The shared prompt is there.
+        (
+            ["sst2-pt", "sources-mpt", "cb-mpt"],
+            ["cb-mpt"],
+            {("sst2", "pt"), ("sources", "mpt"), ("cb", "mpt")},
+        ),
+    ],
+)
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_missing_prompt_is_trained_where_it_is_needed(
+    prompts: list[str],
+    records: list[str],
+    left: set[tuple[str, str]],
+    damage: bool,
+    copy: ResultStore,
+) -> None:
+    for name in prompts:
+        for path in copy.prompts.glob(f"{name}-*.safetensors" if damage else f"{name}-*"):
+            if damage:
+                data = bytearray(path.read_bytes())
+                data[-1] ^= 1
+                path.write_bytes(data)
+            else:
+                path.unlink()
+    for name in records:
+        for path in copy.records.glob(f"{name}-*.json"):
+            path.unlink()
+    grid = make_grid(configure(), copy)
+    assert {(run.task, run.method.name) for run in grid.todo} == left
+    assert grid.to_run == len(records)
+
+
+def test_a_model_that_is_not_there_is_one_line(empty: ResultStore) -> None:
+    with pytest.raises(BenchError) as caught:
+        make_grid(configure(model="./none"), empty)
+    assert "\n" not in str(caught.value)

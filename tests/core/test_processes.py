@@ -1,0 +1,308 @@
+"""Several processes on one grid: equal results, whatever becomes of a worker or a driver.
+
+Set BENCH_KILLS to a number of kills for a test under random ``kill -9``, and BENCH_RAY for one on
+three Ray nodes of this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_grids import assert_clean, configure, do, results
+
+from bench import executors
+from bench.config import RunConfig, dump_config
+from bench.executors import ExecutorError
+from bench.grid import make_grid
+from bench.plugins import use_files
+from bench.record import read_records
+from bench.runner import Resources, run_grid
+from bench.store import ResultStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LOGGER = """
+import os, signal
+from bench.training.callbacks import Callback
+
+class Starts(Callback):
+    def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+
+    def on_start(self, info, step, total):
+        self.info = info
+        with (self.folder / "starts").open("a") as file:
+            file.write(f"{info.name} {step}\\n")
+
+class Kills(Starts):
+    def on_step(self, step, total):
+        if self.info.method == "spot" and step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+LOGGERS = {"starts": Starts, "kills": Kills}
+"""
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with two loggers; and this checkout for processes that start afresh."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    path = tmp_path / "loggers.py"
+    path.write_text(LOGGER)
+    use_files([path])
+    return path
+
+
+def starts(store: ResultStore) -> list[tuple[str, int]]:
+    """Name and step of each training that began, in order."""
+    lines = (store.logs / "starts").read_text().splitlines()
+    return [(name, int(step)) for name, step in map(str.split, lines)]
+
+
+def test_workers_that_die(
+    finished: ResultStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SPoT kills the process that runs it: it is continued once, and then recorded as failed."""
+    store = ResultStore(tmp_path / "out")
+    grid = make_grid(configure(), store)
+    counts = run_grid(grid, store, Resources(workers=2), ["kills"])
+    assert counts == {"finished": 4, "failed": 1}
+    (failed,) = [record for record in read_records(store.records)[0] if record.status == "failed"]
+    assert failed.run.label == "spot"
+    assert failed.error is not None
+    assert failed.error.message == "its process died 2 times; see whether memory ran out"
+    begun = starts(store)
+    assert [step for name, step in begun if name.startswith("cb-spot-")] == [0, 2]
+    assert len(begun) == 9  # All others once.
+    done, whole = results(store.folder), results(finished.folder)
+    assert {name: done[name] for name in done if "spot" not in name} == {
+        name: whole[name] for name in whole if "spot" not in name
+    }
+    assert multiprocessing.active_children() == []
+    assert capfd.readouterr().err.count("its process ended") == 2
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def workers_of(driver: int) -> list[int]:
+    """The worker processes of a driver; it has a helper of multiprocessing besides."""
+    found = []
+    with contextlib.suppress(OSError):
+        for pid in Path(f"/proc/{driver}/task/{driver}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(pid))
+    return found
+
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path, plugin: Path) -> Iterator[Start]:
+    """Starts ``bench run``; what all drivers say goes to ``said``."""
+    drivers: list[subprocess.Popen[bytes]] = []
+
+    def start(config: RunConfig, store: ResultStore, *words: str) -> subprocess.Popen[bytes]:
+        file = tmp_path / "config.yaml"
+        file.write_text(dump_config(config))
+        command = [sys.executable, "-m", "bench.cli", "run", "--config", str(file)]
+        command += ["--out", str(store.folder), "--plugin", str(plugin), "--log", "starts", *words]
+        with (tmp_path / "said").open("ab") as said:
+            drivers.append(subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said))
+        return drivers[-1]
+
+    yield start
+    for driver in drivers:
+        driver.kill()
+        driver.wait()
+
+
+def wait_for(so: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_killed_driver_leaves_no_worker_and_others_complete_its_grid(
+    start: Start, tmp_path: Path
+) -> None:
+    config = configure("training.steps=40", methods=["pt"], seeds=[42, 43], tasks=["cb"])
+    store, whole = ResultStore(tmp_path / "out"), ResultStore(tmp_path / "whole")
+    driver = start(config, store, "--workers", "2")
+    wait_for(lambda: len(list(store.checkpoints.glob("[!.]*.safetensors"))) == 2)
+    workers = workers_of(driver.pid)
+    assert len(workers) == 2
+    driver.kill()
+    driver.wait()
+    do(config, whole)
+    wait_for(lambda: not any(map(alive, workers)), 30)
+    before = len(starts(store))
+    # Two drivers at once.
+    driver = start(config, store)
+    wait_for(lambda: len(starts(store)) > before)
+    do(config, store, loggers=["starts"])
+    assert driver.wait(120) == 0, (tmp_path / "said").read_text()
+    assert results(store.folder) == results(whole.folder)
+    assert_clean(store)
+    again = starts(store)[before:]
+    assert set(Counter(name for name, _ in again).values()) == {1}
+    assert all(step > 0 for _, step in again)  # From the checkpoints.
+
+
+def test_a_stop_while_workers_start(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, started, begin = ResultStore(tmp_path / "out"), [], executors.ProcessPool._start
+
+    def stop_after(self: executors.ProcessPool, index: int) -> None:
+        begin(self, index)
+        started.append(index)
+        if len(started) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(executors.ProcessPool, "_start", stop_after)
+    code, said = bench(configure(), store.folder, "--workers", "2")
+    assert code == 128 + signal.SIGTERM
+    assert said.splitlines()[-1].startswith("error: stopped by SIGTERM; ")
+    assert "Traceback" not in said
+    assert multiprocessing.active_children() == []
+    assert list(store.records.iterdir()) == []
+
+
+DIES = """
+import os, signal, sys
+if "--multiprocessing-fork" in sys.orig_argv:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_that_die_at_once_end_the_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DIES)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    store = ResultStore(tmp_path / "out")
+    with pytest.raises(ExecutorError, match=r"2 workers ended before any run; see whether"):
+        do(configure(), store, resources=Resources(workers=2))
+    assert list(store.records.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "wanted", "threads"),
+    [(8, 2, None, "4"), (8, 3, None, "2"), (2, 4, None, "1"), (8, 2, "1", "1"), (8, 2, "6", "4")],
+)
+def test_cores_are_divided(
+    cores: int, workers: int, wanted: str | None, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "usable_cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if wanted is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert executors._share(0, workers, "auto")["OMP_NUM_THREADS"] == threads
+
+
+@pytest.mark.parametrize(
+    ("visible", "number", "device", "shares"),
+    [
+        (None, 2, "auto", ["0", "1", "0"]),
+        (None, 1, "auto", [None] * 3),  # One GPU is shared.
+        ("5,7", 2, "cuda", ["5", "7", "5"]),
+        (None, 2, "cuda:1", [None] * 3),  # Named for all.
+    ],
+)
+def test_gpus_are_divided(
+    visible: str | None,
+    number: int,
+    device: str,
+    shares: list[str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: number)
+    found = [executors._share(index, 3, device).get("CUDA_VISIBLE_DEVICES") for index in range(3)]
+    assert found == shares
+
+
+# Long tests
+
+LONG = ("training.steps=40", "training.evaluate_every=5", "source_training.steps=40")
+
+
+def test_grids_that_are_killed_again_and_again(start: Start, tmp_path: Path) -> None:
+    """``BENCH_KILL_SEED`` chooses times and victims."""
+    kills = int(os.environ.get("BENCH_KILLS", "0"))
+    if not kills:
+        pytest.skip("takes long: set BENCH_KILLS to the number of kills")
+    draw, made, seed = random.Random(os.environ.get("BENCH_KILL_SEED", "0")), 0, 42
+    while made < kills:
+        config = configure(*LONG, tasks=["cb", "wsc.fixed"], seeds=[seed, seed + 1])
+        store, whole = ResultStore(tmp_path / f"{seed}"), ResultStore(tmp_path / f"whole-{seed}")
+        driver, failed = start(config, store, "--workers", "2"), 0
+        while driver.poll() != 0:
+            if driver.poll() is not None:
+                # A run whose worker is killed twice is recorded as failed: it is repeated.
+                assert driver.returncode in (1, 2, -signal.SIGKILL), (tmp_path / "said").read_text()
+                failed += driver.returncode == 2
+                driver = start(config, store, "--workers", "2", "--overwrite", "failed")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                driver.wait(draw.uniform(0, 10) if made < kills else 1800)
+                continue
+            victim = draw.choice([driver.pid, *workers_of(driver.pid)])
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                made += 1
+        do(config, whole)
+        assert results(store.folder) == results(whole.folder)
+        assert_clean(store)
+        seed += 2
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Three nodes of one core; the first is the head."""
+    if not os.environ.get("BENCH_RAY"):
+        pytest.skip("takes minutes: set BENCH_RAY")
+    utilities = pytest.importorskip("ray.cluster_utils", reason="needs Ray, the extra [ray]")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = utilities.Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_node_of_a_cluster_is_lost(cluster: Any, start: Start, tmp_path: Path) -> None:
+    config = configure(*LONG, tasks=["cb", "wsc.fixed"])
+    store, whole = ResultStore(tmp_path / "out"), ResultStore(tmp_path / "whole")
+    driver = start(config, store, "--executor", "ray")
+    wait_for(lambda: list(store.checkpoints.glob("[!.]*.safetensors")), 600)
+    node = next(node for node in cluster.list_all_nodes() if node != cluster.head_node)
+    cluster.remove_node(node, allow_graceful=False)
+    assert driver.wait(1800) == 0, (tmp_path / "said").read_text()
+    do(config, whole)
+    assert results(store.folder) == results(whole.folder)
+    assert_clean(store)

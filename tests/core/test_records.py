@@ -1,0 +1,288 @@
+"""Records, answers and prompts on disk: what is read is what was written, or one line says why."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BenchError, OutputError, PromptError, RecordError
+from bench.files import atomic_write, file_digest
+from bench.predictions import Prediction, Predictions, judge, load_predictions
+from bench.record import Record, read_record, read_records, write_record
+from bench.store import ABANDONED, ResultStore
+
+OLD = Path(__file__).resolve().parents[2] / "results" / "smoke" / "records"
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (path,) = folder.glob(pattern)
+    return path
+
+
+@pytest.fixture
+def record(finished: ResultStore) -> Record:
+    return read_record(only(finished.records, "cb-pt-*.json"))
+
+
+# Records
+
+
+def test_records_are_read_as_they_were_written(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / record.file_name
+    write_record(record, path)
+    again = read_record(path)
+    assert again == record  # The seal follows from the content.
+    assert json.loads(path.read_bytes())["schema"] == 2
+    assert list(json.loads(path.read_bytes()))[:4] == ["seal", "schema", "id", "status"]
+    assert record.run.describe() == "cb pt 4 shots seed 42"
+    assert record.file_name == f"cb-pt-4-42-{record.id[:12]}.json"
+    record.model_json_schema()
+
+
+@pytest.mark.skipif(not OLD.is_dir(), reason="needs results/smoke")
+def test_records_of_schema_1_load() -> None:
+    paths = sorted(OLD.glob("*.json"))[::40]
+    assert paths
+    for path in paths:
+        old, new = json.loads(path.read_bytes()), read_record(path)
+        cell = old.get("cell") or old["run"]
+        assert (new.run.task, new.run.seed, new.run.shots) == (
+            cell["task"],
+            cell["seed"],
+            cell["shots"],
+        )
+        assert new.scores is not None
+        assert new.scores.test == old["scores"]["test"]
+        assert load_predictions(OLD, new).metrics() == pytest.approx(new.scores.test)
+        # Written again, it is of today's schema.
+        assert Record.model_validate_json(new.to_bytes()).run == new.run
+
+
+def damaged(data: bytes, step: int) -> list[bytes]:
+    """The bytes cut, and with one bit flipped, at a sample of positions."""
+    draw = random.Random(0)
+    places = [*range(0, len(data), step), len(data) - 1]
+    flips = [
+        data[:at] + bytes([data[at] ^ (1 << draw.randrange(8))]) + data[at + 1 :] for at in places
+    ]
+    return [*flips, *(data[:at] for at in places), data + b" ", b"", b"[" * 9999]
+
+
+def refused(read: Callable[[], object], error: type[BenchError], name: str) -> None:
+    with pytest.raises(error) as caught:
+        read()
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damage_of_a_record_is_one_line(finished: ResultStore, tmp_path: Path) -> None:
+    whole = only(finished.records, "cb-pt-*.json").read_bytes()
+    path = tmp_path / "cb-pt-4-42-0123456789ab.json"
+    for data in damaged(whole, 67):
+        path.write_bytes(data)
+        refused(lambda: read_record(path), RecordError, path.name)
+    records, warnings = read_records(tmp_path)
+    assert records == []
+    assert warnings[0].endswith("(file kept, ignored)")
+    assert read_records(tmp_path / "none") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 3}, "schema 3, this program reads 1 and 2"),
+        ({"status": "failed"}, "a failed record has an error and no scores"),
+        ({"rows": None}, "a finished record has rows and training and no error"),
+        ({"more": 1}, "more: Extra inputs"),
+        ({"id": "xyz"}, "id: String should match"),
+        ({"diagnostics": {"x": float("nan")}}, "it holds NaN"),
+        ({"schema": 1}, "KeyError: 'cell'"),
+        ({"schema": 1, "cell": 3}, "TypeError"),
+    ],
+)
+def test_records_that_do_not_follow_the_schema(
+    changes: dict[str, Any], message: str, record: Record, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(json.loads(record.to_bytes()) | {"seal": "0" * 64} | changes))
+    with pytest.raises(RecordError, match=message):
+        read_record(path)
+
+
+def test_nothing_is_written_that_cannot_be_read(record: Record, tmp_path: Path) -> None:
+    changes = [{"diagnostics": {"x": float("inf")}}, {"status": "failed"}]
+    for change in changes:
+        with pytest.raises(RecordError, match=r"x\.json"):
+            write_record(record.model_copy(update=change), tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Answers
+
+
+def test_answers_are_read_as_they_were_written(finished: ResultStore, record: Record) -> None:
+    predictions = load_predictions(finished.records, record)
+    assert record.scores is not None
+    assert predictions.metrics() == record.scores.test
+    assert len(predictions.examples) == record.rows.test  # type: ignore[union-attr]
+    first = Predictions(predictions.examples[:1], ("accuracy",)).to_lines()
+    assert json.loads(first)["references"] == list(predictions.examples[0].references)
+
+
+def test_judge_says_what_is_right() -> None:
+    given = [" yes\n", "no", '\u2028[1] \x00"é😀', ""]
+    judged = judge(["accuracy"], [3, 1, 2, 0], given, [["yes"]] * 4, [None] * 4)
+    assert [example.correct for example in judged.examples] == [True, False, False, False]
+    assert judged.metrics() == {"accuracy": 25.0}
+    assert len(judged.to_lines().splitlines()) == 4
+    assert judged.groups is None
+    one = Prediction(0, "a", ("a",), True, "q1")
+    assert Predictions((one, one), ("accuracy",)).groups == ["q1", "q1"]
+    with pytest.raises(BenchError, match="no predictions to store"):
+        judge(["accuracy"], [], [], [], [])
+
+
+def test_damage_of_answers_is_one_line(copy: ResultStore, record: Record) -> None:
+    path = only(copy.records, "cb-pt-*.jsonl.gz")
+    whole = path.read_bytes()
+    lines = gzip.decompress(whole)
+    changed = [gzip.compress(lines[:-1]), gzip.compress(lines + lines), lines]
+    header = range(4, 10)  # Time and system in the header of gzip decide nothing.
+    flipped = [data for at, data in enumerate(damaged(whole, 1)) if at not in header]
+    for data in [*flipped[::7], *changed]:
+        path.write_bytes(data)
+        refused(lambda: load_predictions(copy.records, record), RecordError, path.name)
+    path.unlink()
+    refused(lambda: load_predictions(copy.records, record), RecordError, path.name)
+    without = record.model_copy(update={"predictions": None})
+    refused(lambda: load_predictions(copy.records, without), RecordError, record.file_name)
+
+
+def test_a_record_never_lies_beside_other_answers(
+    copy: ResultStore, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = load_predictions(copy.records, record)
+    other = Predictions(answers.examples[::-1], answers.scorers)
+    replace = Path.replace
+    for allowed in range(3):  # Killed before, between and after the two writes.
+        written: list[Path] = []
+
+        def stop(self: Path, target: Path, at: int = allowed, done: list[Path] = written) -> Path:
+            if len(done) == at:
+                raise KeyboardInterrupt
+            done.append(target)
+            return replace(self, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", stop)
+            try:
+                copy.write(record, other)
+            except KeyboardInterrupt:
+                assert allowed < 2
+        for found in read_records(copy.records)[0]:
+            load_predictions(copy.records, found)
+    error = {"error": {"type": "X", "message": "y"}, "status": "failed"}
+    failed = dict.fromkeys(("scores", "rows", "training", "predictions", "majority"))
+    values = json.loads(record.to_bytes()) | failed | error | {"seal": "0" * 64}
+    copy.write(Record.model_validate(values))
+    assert not list(copy.records.glob("cb-pt-*.jsonl.gz"))
+
+
+# The store
+
+
+def test_records_and_prompts_are_found_by_name_or_id(finished: ResultStore, record: Record) -> None:
+    stem = record.file_name.removesuffix(".json")
+    for text in (record.file_name, stem, "cb-pt", record.id, record.id[:12], record.id[:6]):
+        assert finished.record(text) == record
+    with pytest.raises(RecordError, match=r"5 records begin with 'cb': cb-attempt-4-42-"):
+        finished.record("cb")
+    with pytest.raises(RecordError, match="did you mean cb-pt-4-42-"):
+        finished.record("cb-ptt-4-42-" + record.id[:12])
+    prompt = record.training.prompt  # type: ignore[union-attr]
+    for text in (prompt, prompt[:12], prompt[:6]):
+        stored = finished.load_prompt(text)
+        assert (stored.record.id, stored.matrix.shape) == (prompt, (4, 128))
+    for text in ("4242", "", "../x", prompt[:12] + "0" * 52):
+        with pytest.raises(PromptError, match="no prompt"):
+            finished.load_prompt(text)
+    with pytest.raises(PromptError, match="no single matrix"):
+        finished.load_prompt(only(finished.prompts, "sources-*.json").stem).matrix  # noqa: B018
+
+
+def test_damage_of_a_prompt_is_one_line(copy: ResultStore, record: Record) -> None:
+    prompt = record.training.prompt  # type: ignore[union-attr]
+    for pattern in ("cb-pt-*.safetensors", "cb-pt-*.json"):
+        path = only(copy.prompts, pattern)
+        whole = path.read_bytes()
+        for data in damaged(whole, 301):
+            path.write_bytes(data)
+            refused(lambda: copy.load_prompt(prompt), PromptError, path.stem)
+        path.unlink()
+        refused(lambda: copy.load_prompt(prompt), PromptError, prompt[:12])
+        path.write_bytes(whole)
+    assert copy.load_prompt(prompt).record.id == prompt
+
+
+def test_old_temporary_files_are_removed(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.check_writable()
+    old, new = store.records / ".1-a.tmp", store.prompts / ".1-b.tmp"
+    old.write_bytes(b"x")
+    new.write_bytes(b"x")
+    os.utime(old, (0, old.stat().st_mtime - 2 * ABANDONED))
+    store.check_writable()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+# Files
+
+
+def test_files_are_written_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file.bin"
+    atomic_write(path, b"first")
+    atomic_write(path, b"second\x00")
+    assert path.read_bytes() == b"second\x00"
+    assert list(path.parent.iterdir()) == [path]
+    atomic_write(path, b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_digest(path) == known
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "interrupt"])
+def test_a_failure_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    path = tmp_path / "file"
+    atomic_write(path, b"old")
+
+    def fail(*_: object) -> None:
+        if failing == "interrupt":
+            raise KeyboardInterrupt
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if failing == "replace":
+        monkeypatch.setattr(Path, "replace", fail)
+    else:
+        monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((OutputError, KeyboardInterrupt)) as caught:
+        atomic_write(path, b"new")
+    assert failing == "interrupt" or "No space left on device; choose a" in str(caught.value)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    for path in (tmp_path / "taken" / "file", Path("/proc/self/file")):
+        refused(
+            lambda path=path: atomic_write(path, b"data"), OutputError, f"cannot write {path}: "
+        )

@@ -1,0 +1,219 @@
+"""README and documentation agree with the commands, the records and themselves."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from bench.commands.base import bench
+from bench.errors import BenchError
+from bench.tasks import get_suite, get_task
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
+EXAMPLES = ROOT / "docs" / "extending"
+SMOKE = ROOT / "results" / "smoke"
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`(bench [^`]+)`")
+LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)")
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def commands(page: Path) -> Iterator[tuple[str, bool]]:
+    """Commands of ``bench`` on a page; those within sentences may be incomplete."""
+    text = read(page)
+    for language, block in FENCE.findall(text):
+        for line in block.replace("\\\n", " ").splitlines() if language == "bash" else ():
+            for part in re.split(r"&&|>", line.partition(" #")[0]):
+                if found := re.search(r"(?:^|=\S+ | -- )\s*(bench .+)", part.strip()):
+                    yield found[1], True
+    for span in SPAN.findall(" ".join(FENCE.sub("", text).split())):
+        yield span.partition(" > ")[0], False
+
+
+def find(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that words name, and the words behind its name."""
+    if words[0].startswith("-"):
+        return bench, words
+    command = bench.get_command(click.Context(bench), words[0])
+    assert command is not None
+    return command, words[1:]
+
+
+def check(text: str, complete: bool) -> str | None:
+    """Check that options, choices and names of a command exist; returns its name."""
+    from bench.config import load_config
+    from bench.reports.layouts import get_layout
+
+    command, words = find(shlex.split(text)[1:])
+    context = click.Context(command)
+    if complete:
+        given = command.make_context(command.name, words).params
+    else:
+        given, rest, _ = command.make_parser(context).parse_args(words)
+        assert rest == []
+        for parameter in command.params:
+            value = given.get(str(parameter.name))
+            if isinstance(parameter.type, click.Choice) and isinstance(value, str):
+                parameter.type.convert(value, parameter, context)
+    if layout := given.get("layout"):
+        get_layout(layout)
+    keys = ("suites", "tasks", "methods")
+    names = {key: [n for n in given.get(key) or () if not n.isupper()] for key in keys}
+    items = [item for item in given.get("items") or () if not item.startswith("KEY=")]
+    if command.name in ("run", "plan"):
+        load_config(given.get("preset"), None, {k: v for k, v in names.items() if v}, items)
+    for name in names["suites"]:
+        get_suite(name)
+    for name in names["tasks"]:
+        get_task(name)
+    return command.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES)  # --plugin imports the examples.
+    for text, complete in commands(page):
+        try:
+            check(text, complete)
+        except (click.UsageError, BenchError) as error:
+            pytest.fail(f"{text}: {error}")
+
+
+def test_all_commands_are_documented() -> None:
+    found = {shlex.split(text)[1] for page in DOCS for text, _ in commands(page)}
+    assert {*bench.list_commands(click.Context(bench))} <= found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("bench rum", "bench list taks", "bench run --shot 16", "bench run --task clola"),
+        *("bench run --method dtvg:grouping=al", "bench table x --layout nlgg"),
+    ],
+)
+def test_wrong_command_is_found(text: str) -> None:
+    with pytest.raises((click.UsageError, BenchError, AssertionError)):
+        check(text, complete=True)
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings of a page, as mkdocs and GitHub make them."""
+    heads = re.findall(r"^#+ (.+)$", FENCE.sub("", read(page)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_resolve(page: Path) -> None:
+    for target, anchor in LINK.findall(FENCE.sub("", read(page))):
+        if not target.startswith("http"):
+            other = page.parent / target if target else page
+            assert other.exists(), target
+            assert not anchor or anchor in anchors(other), (target, anchor)
+
+
+def test_navigation_has_all_pages() -> None:
+    nav = yaml.safe_load(read(ROOT / "mkdocs.yml"))["nav"]
+    found = [ROOT / "docs" / page for entry in nav for page in entry.values()]
+    assert sorted(found) == DOCS
+
+
+def test_pages_are_short() -> None:
+    assert len(read(ROOT / "README.md").split()) <= 700
+    assert sum(len(read(page).split()) for page in DOCS) <= 7_000
+
+
+def test_no_path_of_a_machine() -> None:
+    names = ("CHANGELOG.md", "tox.ini", "mkdocs.yml", "pyproject.toml", ".ci/run")
+    others = [*EXAMPLES.glob("*.py"), *ROOT.glob("constraints*.txt"), *(ROOT / n for n in names)]
+    for path in (*PAGES, *others):
+        assert not re.findall(r"(?:^|[\s`\"'=(])/(?:work|tmp|home|root|Users)\b", read(path)), path
+
+
+def test_ci_runs_the_two_commands_of_the_readme() -> None:
+    (program,) = re.findall(r"awk '(.*?)' README", read(ROOT / ".ci" / "run"), re.DOTALL)
+    command = ["awk", program, str(ROOT / "README.md")]
+    assert subprocess.check_output(command, text=True).splitlines() == [
+        "pip install -c constraints.txt -e . && bench run --suite glue --shots 16 --workers 2",
+        "pip install -c constraints.txt -e '.[test]' && python -m pytest",
+    ]
+
+
+def test_readme_shows_the_averages_of_the_records() -> None:
+    """The table of the README, from the test scores of the records alone."""
+    from bench.reports.frame import load_results
+    from bench.reports.layouts import LAYOUTS
+
+    frame = load_results(SMOKE).frame
+    frame = frame[frame["shown"].eq(True) & ~frame["constant"]]
+    expected = {}
+    for group, tasks in LAYOUTS["parameters"].groups.items():
+        part = frame[frame["task"].isin(tasks)]
+        means = part.groupby(["method", "shots", "seed"])["score"].mean()
+        expected[group] = means.groupby(["method", "shots"]).agg(["mean", "std"])
+    lines = [line for line in read(ROOT / "README.md").splitlines() if re.match(r"\|.*±", line)]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    found = {method: cells for method, *cells in table}
+    assert list(found) == ["pt", "spot", "attempt", "mpt", "dtvg"]
+    for method, cells in found.items():
+        places = [(method, 16), (method, float("inf"))]
+        values = [expected[group].loc[place] for place in places for group in expected]
+        assert cells == [f"{value['mean']:.1f}±{value['std']:.1f}" for value in values]
+
+
+def test_readme_counts_the_runs_of_the_paper() -> None:
+    from bench.config import load_config
+
+    config = load_config("paper")
+    runs = len(config.task_names()) * len(config.methods) * len(config.seeds)
+    assert f"{runs} target runs" in read(ROOT / "README.md")
+    prompts, steps = len(config.sources) * len(config.seeds), config.source_training.steps
+    assert f"{prompts} source prompts of {steps:,} steps" in read(ROOT / "README.md")
+
+
+def test_every_setting_of_a_method_is_explained() -> None:
+    from bench.registry import METHODS, parse_method
+
+    sections = re.split(r"^## ", read(ROOT / "docs" / "methods.md"), flags=re.MULTILINE)
+    for name in ("pt", "spot", "attempt", "mpt", "dtvg"):
+        (section,) = (part for part in sections if part.startswith(f"`{name}`"))
+        usual = set(parse_method("pt", {}).values()) if "those of PT" in section else set()
+        settings = parse_method(name, {}).values().keys() - usual
+        assert {key for key in settings if f"`{key}`" not in section} == set()
+    assert {name for name in METHODS if f"`{name}" not in "".join(sections)} == set()
+
+
+def test_every_key_of_a_record_is_explained() -> None:
+    from bench.record import Record, RunBlock
+
+    text = read(ROOT / "docs" / "records.md")
+    keys = {field.serialization_alias or name for name, field in Record.model_fields.items()}
+    keys = {*keys, *RunBlock.model_fields} - {"prompt"}  # Of stored prompts only.
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+
+
+def test_example_plugins_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from bench.registry import parse_method
+    from bench.training.callbacks import make_callbacks
+
+    plugins = [option for path in EXAMPLES.glob("*.py") for option in ("--plugin", str(path))]
+    bench.main(["list", "methods", *plugins], standalone_mode=False)
+    assert re.search("residual +plugin of file residual_prompt.py", capsys.readouterr().out)
+    bench.main(["list", "tasks", *plugins], standalone_mode=False)
+    assert "me/reviews" in capsys.readouterr().out
+    assert parse_method("residual:bottleneck=32", {}).values()["bottleneck"] == 32
+    assert type(make_callbacks(["json-lines"], tmp_path)[0]).__name__ == "JsonLines"
+    reviews = read(EXAMPLES / "reviews_task.py")
+    assert any(block in reviews for _, block in FENCE.findall(read(EXAMPLES / "index.md")))

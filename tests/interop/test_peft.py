@@ -1,0 +1,179 @@
+"""Exported adapters in PEFT, and adapters that PEFT trained in runs of this program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import yaml
+
+from bench.data import Examples, open_source
+from bench.errors import OutputError, PromptError, RecordError
+from bench.interop import export_peft, import_prompt, model_card
+from bench.models.base import FrozenLM
+from bench.models.loading import load
+from bench.record import Record
+from bench.store import ResultStore
+
+TASK, LENGTH, WIDTH = "rte", 6, 128
+
+Run = Callable[..., dict[str, Record]]
+
+
+def logits_of_peft(adapted: Any, frozen: FrozenLM, batch: Any) -> torch.Tensor:
+    """Scores of the target tokens, as PEFT computes them."""
+    adapted.eval()
+    with torch.no_grad():
+        if frozen.architecture == "encoder-decoder":
+            return adapted(batch.input_ids, batch.mask, labels=batch.labels).logits  # type: ignore[no-any-return]
+        read = torch.cat([batch.input_ids, batch.labels[:, :-1]], dim=1)
+        scores = adapted(read, torch.ones_like(read)).logits
+        return scores[:, -batch.labels.shape[1] :]  # type: ignore[no-any-return]
+
+
+def test_row(frozen: FrozenLM) -> Any:
+    """One row: PEFT counts positions over the padding of decoder-only models."""
+    examples = Examples(open_source("bundled"), frozen.encoder, 42, 64)
+    return examples.evaluation(TASK, "test").batch([0])
+
+
+test_row.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("model", "method"), [("tiny", "pt"), ("tiny", "dtvg"), ("tiny-llama", "pt")]
+)
+def test_exported_prompt_gives_equal_logits_in_peft_and_equal_scores_when_imported(
+    model: str, method: str, finished: ResultStore, run: Run, store: ResultStore, tmp_path: Path
+) -> None:
+    origin = finished if model == "tiny" else store
+    record = run(origin, method, model=model)[method]
+    folder = tmp_path / "adapter"
+    frozen = load(model)
+    batch = test_row(frozen)
+    assert record.training is not None
+    matrix = origin.load_prompt(record.training.prompt).matrix
+    with frozen.inference():
+        ours = frozen.run(matrix.unsqueeze(0), batch).logits
+        bare = frozen.run(matrix[:0].unsqueeze(0), batch).logits
+
+    assert export_peft(origin, record.id[:12], folder) == record
+    adapted = peft.PeftModel.from_pretrained(frozen.model, folder)
+
+    theirs = logits_of_peft(adapted, frozen, batch)
+    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
+    assert (bare - ours).abs().max() > 1e-2  # The prompt matters.
+    config = peft.PeftConfig.from_pretrained(folder)
+    assert isinstance(config, peft.PromptTuningConfig)
+    assert config.num_transformer_submodules == 1
+
+    back = import_prompt(store, folder, TASK, model, seed=42)
+    assert torch.equal(store.load_prompt(back.id).matrix, matrix)
+    assert back.training is not None
+    assert back.training.initial_digest == record.training.initial_digest
+    texts = (back.id[:12], str(folder))  # From the store, and from the folder.
+    scored = run(store, *(f"fixed:prompt={text}" for text in texts), model=model)
+    assert record.scores is not None
+    assert len(scored) == 2
+    assert {
+        found.scores and found.scores.test[record.scores.table_metric] for found in scored.values()
+    } == {record.scores.test[record.scores.table_metric]}
+
+
+@pytest.mark.parametrize("submodules", [1, None])
+def test_prompt_of_peft_gives_equal_logits(
+    submodules: int | None, store: ResultStore, tmp_path: Path
+) -> None:
+    frozen = load("tiny")
+    batch = test_row(frozen)
+    config = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM",
+        num_virtual_tokens=LENGTH,
+        num_transformer_submodules=submodules,  # PEFT's default allocates the prompt twice.
+    )
+    adapted = peft.get_peft_model(frozen.model, config)
+    adapted.save_pretrained(tmp_path / "adapter")
+
+    record = import_prompt(store, tmp_path / "adapter", TASK, "tiny")
+
+    matrix = store.load_prompt(record.id).matrix
+    assert matrix.shape == (LENGTH, WIDTH)
+    assert record.rows is not None
+    assert ["two allocated prompts" in note for note in record.rows.notes] == [True] * (
+        submodules is None
+    )
+    with frozen.inference():
+        ours = frozen.run(matrix.unsqueeze(0), batch).logits
+    torch.testing.assert_close(ours, logits_of_peft(adapted, frozen, batch), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("rte-attempt", "prompt of attempt depends on the input"),
+        ("rte-no_prompt", "prompt of no_prompt has no tokens"),
+        ("rte-dtgv", "no record 'rte-dtgv' in"),
+        ("rte-", "4 records begin with 'rte-'"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_one_line(
+    name: str, fault: str, finished: ResultStore, tmp_path: Path
+) -> None:
+    with pytest.raises((PromptError, RecordError), match=fault) as caught:
+        export_peft(finished, name, tmp_path / "adapter")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_other_files_are_never_touched(finished: ResultStore, tmp_path: Path) -> None:
+    export_peft(finished, "rte-pt", tmp_path)
+    export_peft(finished, "rte-dtvg", tmp_path)
+    assert (
+        json.loads((tmp_path / "adapter_config.json").read_text())["num_virtual_tokens"] == LENGTH
+    )
+    (tmp_path / "thesis.tex").write_text("mine")
+
+    with pytest.raises(OutputError, match=r"holds thesis.tex"):
+        export_peft(finished, "rte-pt", tmp_path)
+    with pytest.raises(OutputError, match=r"cannot write .*thesis\.tex"):
+        export_peft(finished, "rte-pt", tmp_path / "thesis.tex")
+
+
+def test_card_of_a_bundled_model_is_no_benchmark_result(
+    finished: ResultStore, tmp_path: Path
+) -> None:
+    record = export_peft(finished, "rte-dtvg", tmp_path)
+
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head == {"library_name": "peft", "tags": ["prompt-tuning", "dtvg-bench", "dtvg"]}
+    assert record.scores is not None
+    assert f"| accuracy | {record.scores.test['accuracy']:.2f} |" in card
+    assert "test (200 rows)" in card
+    assert "bundled model and sample rows: not a benchmark result" in card
+    assert "model = load('tiny').model" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "place"),
+    [
+        ("google-t5/t5-base@0db7e", "google-t5/t5-base", "'google-t5/t5-base', revision='0db7e'"),
+        ("./models/t5@x", None, "'./models/t5@x'"),
+    ],
+)
+def test_card_names_hub_models_but_claims_no_repository_for_a_folder(
+    name: str, base: str | None, place: str, finished: ResultStore
+) -> None:
+    record = finished.record("rte-pt")
+    model = record.run.model.model_copy(update={"name": name, "bundled": False})
+    block = record.run.model_copy(update={"model": model})
+
+    card = model_card(record.model_copy(update={"run": block}), LENGTH)
+
+    assert yaml.safe_load(card.split("---\n")[1]).get("base_model") == base
+    assert f"AutoModelForSeq2SeqLM.from_pretrained({place})\n" in card

@@ -1,0 +1,145 @@
+"""Properties of every method and its variants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import nn
+
+from bench.method import Batch, Ingredients, PromptMethod
+from bench.registry import METHODS, parse_method
+from dtvg.grouping import Grouping
+
+OPTIONS = ("similarity=cosine", "scales=off", "solver=exact")
+TRAINED = (
+    *("pt", "spot", "spot:source=qnli", "attempt", "attempt:train_norm=false", "mpt"),
+    *(f"dtvg:grouping={grouping}" for grouping in get_args(Grouping)),
+    *(f"dtvg:{option}" for option in OPTIONS),
+)
+FIXED = ("no_prompt", "fixed:prompt=one")
+
+COUNTS = {
+    # r = 100, d = 768, S = 6: the formulas of the papers, written out.
+    "pt": 100 * 768,
+    "spot": 100 * 768,
+    "attempt": 100 * 768 + 2 * 100 * 768 + 2 * 768,
+    "mpt": 100 * 768 + 100 + 768,
+    "dtvg": 77_500,  # the paper's 77.5 K
+    "dtvg:scales=off": 100 * 768,
+    "dtvg:grouping=target-only": 100 * 768 + 100,
+    "no_prompt": 0,
+    "fixed:prompt=one": 0,
+}
+
+Make = Callable[..., Ingredients]
+
+
+def build(variant: str, parts: Ingredients) -> PromptMethod[Any]:
+    """The method with only those ingredients that it says it needs."""
+    torch.manual_seed(0)
+    spec = parse_method(variant, {})
+    needs = spec.load().needs(spec.settings)
+    given = Ingredients(
+        parts.initial,
+        sources=parts.sources if needs.sources else (),
+        target=parts.target if needs.target else None,
+        shared=parts.shared if needs.shared else None,
+        stored=parts.stored if needs.stored else None,
+    )
+    return spec.load().build(spec.settings, given)
+
+
+def train(method: PromptMethod[Any], model: Any, batch: Batch) -> None:
+    groups = method.parameter_groups()
+    optimiser = torch.optim.AdamW(
+        [{"params": list(group.parameters), "lr": group.learning_rate} for group in groups],
+        weight_decay=0.0,
+    )
+    for _ in range(2):
+        optimiser.zero_grad()
+        method.loss(model, batch).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+def tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of all tensors, those outside the state dict included."""
+    found = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in found}
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_a_step_moves_exactly_the_tensors_of_the_groups(
+    variant: str, make: Make, model: Any, batch: Batch
+) -> None:
+    parts, untouched = make(), make()
+    method, fresh = build(variant, parts), build(variant, parts)
+    trained = {id(p) for group in method.parameter_groups() for p in group.parameters}
+    names = {name for name, p in method.named_parameters() if id(p) in trained}
+    before, frozen = tensors(method), tensors(model)
+
+    train(method, model, batch)
+
+    assert len(names) == len(trained)
+    moved = {name for name, now in tensors(method).items() if not torch.equal(now, before[name])}
+    assert moved - {"first_group", "has_first_group"} == names
+    assert {id(p) for p in method.parameters() if p.requires_grad} == trained
+    assert {id(p) for p in method.parameters() if p.grad is not None} == trained
+    assert all(torch.equal(now, frozen[name]) for name, now in tensors(model).items())
+    assert not torch.equal(fresh.prompt_for(model, batch), method.prompt_for(model, batch))
+    fresh.load_state_dict(method.state_dict())
+    assert torch.equal(fresh.prompt_for(model, batch), method.prompt_for(model, batch))
+    # Ingredients are shared by several runs.
+    assert torch.equal(parts.initial, untouched.initial)
+    pairs = zip(parts.sources, untouched.sources, strict=True)
+    assert all(torch.equal(ours.matrix, theirs.matrix) for ours, theirs in pairs)
+
+
+@pytest.mark.parametrize("variant", TRAINED + FIXED)
+def test_merged_prompt_equals_forward(variant: str, make: Make, model: Any, batch: Batch) -> None:
+    assert {variant.partition(":")[0] for variant in TRAINED + FIXED} == set(METHODS)
+    method = build(variant, make())
+    assert method.trained == (variant in TRAINED)
+    if method.trained:
+        train(method, model, batch)
+
+    with model.inference():
+        prompt, merged = method.prompt_for(model, batch), method.merged_prompt()
+        assert torch.isfinite(method.loss(model, batch))
+
+    if method.instance_dependent:
+        assert merged is None
+        assert prompt.shape[0] == len(batch)
+    else:
+        assert merged is not None
+        assert not merged.requires_grad
+        assert torch.equal(merged.unsqueeze(0), prompt)
+        merged.zero_()  # a copy
+        assert torch.equal(method.prompt_for(model, batch), prompt)
+
+
+@pytest.mark.parametrize(("variant", "count"), COUNTS.items())
+def test_trainable_parameters(variant: str, count: int, make: Make) -> None:
+    parts = make(length=100, width=768, names="abcdef")
+
+    assert build(variant, parts).trainable_parameters() == count
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("pt", ("learning_rate", "weight_decay"), -1e-9),
+        ("pt", ("learning_rate", "weight_decay"), float("nan")),
+        ("attempt", ("hidden", "temperature", "learning_rate"), 0),
+        ("mpt", ("rank", "sampling_cap", "factor_learning_rate"), 0),
+        ("mpt", ("distillation", "factor_std"), -0.1),
+        ("dtvg", ("source_scale_learning_rate", "consistency_weight"), float("nan")),
+        ("dtvg", ("scales", "solver", "grouping", "similarity"), "none"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, keys: tuple[str, ...], value: Any) -> None:
+    for key in keys:
+        with pytest.raises(ValueError, match=key):
+            METHODS[name].load().Settings(**{key: value})

@@ -1,1 +1,0 @@
-"""One task and one method for dtvg-bench, as an outside package brings them."""

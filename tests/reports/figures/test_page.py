@@ -1,0 +1,162 @@
+"""What is in the page, read as any HTML parser reads it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import RecordError
+from bench.reports.frame import Results, load_results
+from bench.reports.page import save_everything, save_page
+from bench.reports.tables import render_tables
+
+MakeResults = Callable[..., Results]
+SMOKE = Path(__file__).parents[3] / "results" / "smoke"
+HOSTILE = (
+    """</script><script>window.taken = 1</script><img src=x onerror="window.taken = 1">'&$x$"""
+)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the texts of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def check(page: Page, results: Results) -> None:
+    """What holds for every page: all records, unique anchors, and no address outside."""
+    ids = Counter(own["id"] for _, own in page.tags if "id" in own)
+    assert set(ids.values()) == {1}
+    assert {record.id for record in results.records} <= ids.keys()
+    for link in page.all("a"):
+        assert (link["href"] or "").removeprefix("#") in ids
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            address = attributes.get(name)
+            assert address is None or address.startswith(("#", "data:")), (tag, address)
+        assert not [name for name in attributes if name.startswith("on")]
+    assert len(page.all("script")) == 1
+
+
+def values(page: Page) -> list[float]:
+    return [float(own["data-value"] or "") for own in page.all("td") if "data-value" in own]
+
+
+def test_scores_are_those_of_the_tables(make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results(
+        {"seed": 1, "score": 10.0, "rows": 50},
+        {"seed": 2, "score": 30.04},
+        {"seed": 1, "score": 50.0, "label": "zzz"},
+        {"seed": 2, "status": "failed", "label": "zzz"},
+    )
+    save_page(results, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    check(page, results)
+    shown = []
+    for layout in (None, "glue-superglue"):
+        text, _ = render_tables(results, "json", layout)
+        fields = [field for table in json.loads(text)["tables"] for field in table["fields"]]
+        shown += [field["mean"] for field in fields if "mean" in field]
+    assert values(page)[: len(shown)] == shown
+    assert sum(shown[:1]) == pytest.approx(20.02)
+    first, second = results.records[0], results.records[2]
+    linked = {link["href"] for link in page.all("a")}
+    assert {f"#{first.id}", f"#{second.id}"} <= linked
+    assert [own["src"] for own in page.all("img") if own["alt"]]
+    said = " ".join(page.texts)
+    for words in ("Failed runs (1)", "Bundled model or samples", "Fewer than 100 test rows"):
+        assert words in said
+    assert "no figure few-shot" in said
+
+
+def test_text_of_records_is_never_markup(make_results: MakeResults, tmp_path: Path) -> None:
+    foreign: dict[str, Any] = dict.fromkeys(
+        ("label", "task", "model.name", "model.note", "data.name", "preset"), HOSTILE
+    )
+    foreign |= dict.fromkeys((".provenance.command", ".provenance.hardware.cpu"), HOSTILE)
+    foreign |= {
+        "settings": {HOSTILE: HOSTILE},
+        ".rows.notes": [HOSTILE],
+        ".scores.left_out": {HOSTILE: HOSTILE},
+        ".diagnostics": {"best": {HOSTILE: HOSTILE}},
+    }
+    results = make_results(foreign, foreign | {"seed": 9, "status": "failed"})
+    save_page(results, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    check(page, results)
+    assert HOSTILE not in page.source
+    assert any(HOSTILE in text for text in page.texts)
+    assert all((own["src"] or "").startswith("data:image/png;base64,") for own in page.all("img"))
+
+
+def test_warnings(make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results(
+        {"seed": 1, "rows": 500, "model.bundled": False, "data.kind": "hub"}
+        | {".scores.valid_label_share.test": 0.0, ".provenance.git_dirty": True},
+        {"seed": 2, "rows": 500, "model.bundled": False, "data.kind": "hub"}
+        | {".provenance.python": "3.10.1", ".provenance.git_commit": None}
+        | {".provenance.git_dirty": None},
+        {"seed": 1, "rows": 500, "model.bundled": False, "data.kind": "hub", "label": "zzz"}
+        | {".provenance.git_dirty": False},
+    )
+    save_page(results, tmp_path / "page.html")
+    said = "\n".join(Page(tmp_path / "page.html").texts)
+    assert "answers are labels of the task (1)" in said
+    assert "mrpc pt 16 shots seed 1: 0%" in said
+    assert "Uncommitted changes or no git checkout: the code is not known (2)" in said
+    assert "table 1, zzz on mrpc: 1 seeds missing" in said
+    assert "python: 3.10.1" in said
+    assert "Bundled" not in said
+    assert "Fewer than 100 test rows" not in said
+
+
+def test_everything(make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results({"seed": 1}, {"seed": 2})
+    paths = save_everything(results, tmp_path / "out")
+    assert sorted(paths) == sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file())
+    names = {str(path.relative_to(tmp_path / "out")) for path in paths}
+    assert {"index.html", "tables/all-tasks.md", "tables/glue-superglue.tidy.csv"} <= names
+    assert {"figures/parameters-1.pdf", "figures/parameters-1.png"} <= names
+    assert "tables/nlg.md" not in names
+    text, _ = render_tables(results, "latex", "parameters")
+    assert (tmp_path / "out" / "tables" / "parameters.tex").read_text() == text
+    save_page(results, tmp_path / "page.html")
+    assert (tmp_path / "out" / "index.html").read_bytes() == (tmp_path / "page.html").read_bytes()
+
+
+def test_no_record(make_results: MakeResults, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no readable record"):
+        save_page(make_results({}).only([]), tmp_path / "page.html")
+
+
+@pytest.mark.slow
+def test_the_page_of_the_smoke_grid(tmp_path: Path) -> None:
+    if not (SMOKE / "records").is_dir():
+        pytest.skip("results/smoke is not there")
+    results = load_results(SMOKE)
+    save_page(results, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    check(page, results)
+    assert len([own for own in page.all("details") if own.get("class") == "record"]) == 780
+    assert len(page.source.encode()) < 6_000_000

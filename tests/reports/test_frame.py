@@ -1,0 +1,105 @@
+"""Which records share a table, and which a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import RecordError
+from bench.reports.frame import Results, load_results, make_sections
+
+MakeResults = Callable[..., Results]
+
+
+def rows(results: Results) -> list[list[str]]:
+    sections = make_sections(results, results.frame)
+    return [sorted(section.frame["row"].unique()) for section in sections]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"preset": "paper"},
+        {"model.name": "small"},
+        {"model.digest": "f" * 64},
+        {"data.kind": "hub"},
+        {"data.name": "elsewhere"},
+        {"data.fingerprint": "other rows"},
+        {"data.revision": "v2"},
+        {"data_seed": 7},
+        {"shots": 32},
+        {"shots": None},
+        {"prompt_length": 100},
+        {"input_length": 128},
+        {"validation_rows": 10},
+        {"precision": "bf16"},
+        {"results": "2"},
+        {"versions.task": "2"},
+    ],
+    ids=str,
+)
+def test_settings_never_mix(make_results: MakeResults, other: dict[str, Any]) -> None:
+    assert len(rows(make_results({}, {"seed": 43} | other))) == 2
+    assert len(rows(make_results({}, {"seed": 43}))) == 1
+
+
+def test_full_data_stands_last(make_results: MakeResults) -> None:
+    results = make_results({"shots": None}, {"shots": 100}, {"shots": 16})
+    sections = make_sections(results, results.frame)
+    assert [section.setting["shots"] for section in sections] == [16, 100, math.inf]
+
+
+def test_a_failed_run_joins_the_table_of_its_data(make_results: MakeResults) -> None:
+    results = make_results({}, {"seed": 43, "status": "failed"})
+    (section,) = make_sections(results, results.frame)
+    assert len(section.records) == 2
+
+
+def test_rows_by_settings_and_version(make_results: MakeResults) -> None:
+    dtvg = {"method": "dtvg", "label": "dtvg"}
+    assert rows(
+        make_results(
+            dtvg | {"settings": {"grouping": "all", "rate": 0.3}},
+            dtvg | {"settings": {"grouping": "similarity", "rate": 0.3}},
+            {"versions.method": "2"},
+            {"versions.method": "10"},
+        )
+    ) == [
+        ["dtvg [grouping=all]", "dtvg [grouping=similarity]", "pt [version=10]", "pt [version=2]"]
+    ]
+
+
+def test_options_of_the_loop_may_follow_the_task(make_results: MakeResults) -> None:
+    short, long = {"training": {"steps": 20}}, {"training": {"steps": 99}}
+    assert rows(make_results(short, long | {"task": "rte"})) == [["pt"]]
+    assert rows(make_results(short, long)) == [["pt [training.steps=20]", "pt [training.steps=99]"]]
+
+
+def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeResults) -> None:
+    frozen = {"method": "no_prompt", "label": "no_prompt", "parameters": 0, "shots": None}
+    results = make_results(
+        {}, {"seed": 43}, {"shots": 32}, frozen | {"seed": 1, "prompt_length": 1}
+    )
+    for section, seeds in zip(make_sections(results, results.frame), ([42, 43], [42]), strict=True):
+        own = section.frame[(section.frame["row"] == "no_prompt") & section.frame["shown"]]
+        assert sorted(own["seed"]) == seeds
+        assert own["shots"].unique() == section.frame["shots"].unique()
+    elsewhere = make_results({}, {"seed": 43}, {"shots": 32}, frozen | {"model.name": "other"})
+    assert sorted(rows(elsewhere)) == [["no_prompt"], ["pt"], ["pt"]]
+
+
+def test_loading(make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results({"seed": 1}, {"seed": 2})
+    (tmp_path / "records" / "copy.json").write_bytes((tmp_path / "records/00000.json").read_bytes())
+    (tmp_path / "records" / "broken.json").write_text("{")
+    again = load_results(tmp_path)
+    assert [r.run.seed for r in again.records] == [1, 2]
+    assert len(again.warnings) == 2
+    assert again.only([results.records[1].id]).frame["seed"].unique().tolist() == [2]
+    assert load_results(tmp_path / "records").frame.equals(again.frame)
+    with pytest.raises(RecordError, match="no results folder"):
+        load_results(tmp_path / "nothing")

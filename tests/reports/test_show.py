@@ -1,0 +1,57 @@
+"""One run as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.predictions import judge
+from bench.record import read_record
+from bench.reports.show import show_errors, show_record
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_a_finished_record() -> None:
+    record = read_record(GOLDEN / "records" / "mrpc-dtvg-16-42-ab2de0c6077d.json")
+    text = show_record(record)
+    assert record.id in text
+    assert "mrpc dtvg 16 shots seed 42: finished" in text
+    assert "bundled model or data: not a benchmark result" in text
+    assert record.scores is not None
+    (line,) = (line for line in text.splitlines() if line.startswith("accuracy *"))
+    assert line.split()[2] == f"{record.scores.test['accuracy']:.1f}"
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_a_failed_record_shows_its_error() -> None:
+    record = read_record(GOLDEN / "records" / "mrpc-dtvg-16-44-281f9db047a1.json")
+    assert record.error is not None
+    assert f"{record.error.type}: {record.error.message}" in show_record(record)
+
+
+def test_curves_and_changes_of_the_group() -> None:
+    record = read_record(GOLDEN / "records" / "mrpc-pt-16-42-116a5c186f16.json")
+    history = [
+        {"step": 0, "group": ["mnli"]},
+        {"step": 5, "group": ["mnli"]},
+        {"step": 9, "group": []},
+    ]
+    told = {"best": {"step": 5, "cosine": 0.123456}, "changes": {"group": 1}, "history": history}
+    text = show_record(record.model_copy(update={"diagnostics": told}))
+    assert "1.5 to 1.25 (from 1.25 to 1.5)" in text
+    assert "from step 0: mnli" in text
+    assert "from step 5" not in text
+    assert "from step 9: none" in text
+    assert "0.1235" in text
+
+
+def test_errors_with_and_without_inputs() -> None:
+    answers = ["1", "0", "red\x1b[31m"]
+    found = judge(["accuracy"], [3, 4, 7], answers, [["1"], ["1"], ["0"]], [None] * 3)
+    text = show_errors(found, ["first", "second", "third"])
+    assert text.startswith("2 of 3 test examples wrong\n")
+    assert "first" not in text
+    assert text.index("second") < text.index("third")
+    assert "\x1b" not in text
+    assert 'prediction    "0"' in text
+    assert "second" not in show_errors(found, None)

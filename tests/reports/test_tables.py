@@ -1,0 +1,320 @@
+"""Tables: their numbers from the JSON anew, small cases by hand, and all formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.errors import RecordError, UnknownNameError
+from bench.reports.frame import Results, load_results, make_frame
+from bench.reports.layouts import DASH, LAYOUTS
+from bench.reports.tables import render_tables
+from bench.tasks import TASKS
+
+ROOT = Path(__file__).parents[2]
+FORMS: list[Any] = ["markdown", "latex", "csv", "json", "tidy-csv"]
+MakeResults = Callable[..., Results]
+
+
+@pytest.fixture(scope="module")
+def smoke() -> Results:
+    return load_results(ROOT / "results" / "smoke")
+
+
+@pytest.fixture(scope="module")
+def golden() -> Results:
+    return load_results(Path(__file__).parent / "golden")
+
+
+def fields(results: Results, layout: str | None = None, **options: Any) -> list[dict[str, Any]]:
+    text, warnings = render_tables(results, "json", layout, **options)
+    assert warnings == []
+    return [
+        {"table": number, **field}
+        for number, table in enumerate(json.loads(text)["tables"], 1)
+        for field in table["fields"]
+    ]
+
+
+def field(found: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
+    (one,) = (f for f in found if all(f[name] == value for name, value in wanted.items()))
+    return one
+
+
+def known_scores() -> dict[tuple[Any, ...], dict[int, float]]:
+    """Scores by row, task, shots and metric, read with nothing but the json module."""
+    known: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
+    for path in sorted((ROOT / "results" / "smoke" / "records").glob("*.json")):
+        record = json.loads(path.read_text())
+        cell = record["cell"]
+        label = cell["method"]["label"]
+        for metric, score in record["scores"]["test"].items():
+            known[label, cell["task"], cell["shots"], metric][cell["seed"]] = score
+        for metric, score in (record["majority"] or {"test": {}})["test"].items():
+            known["majority class", cell["task"], cell["shots"], metric][cell["seed"]] = score
+    return known
+
+
+def test_all_means_and_deviations_of_the_stored_smoke_run(smoke: Results) -> None:
+    known, metrics = known_scores(), {task.name: task.table_metric for task in TASKS}
+    compared = 0
+    for layout in (None, *(name for name, own in LAYOUTS.items() if not own.transfer)):
+        tasks = LAYOUTS[layout or "nlg"].groups
+        for one in fields(smoke, layout, marks=False):
+            if one["column_kind"] not in ("score", "average"):
+                continue
+            shots = 16 if one["table"] == 1 else None
+            names = [one["column"]]
+            if one["column_kind"] == "average":
+                names = list(tasks[one["group"]]) if layout else list(metrics)
+            elif one["group"] in metrics:
+                names = [one["group"]]
+            keys = [
+                (one["row"], n, shots, metrics[n] if len(names) > 1 else one["metric"])
+                for n in names
+            ]
+            found = [known[key] for key in keys if key in known]
+            if len(found) < len(keys):
+                assert "mean" not in one
+                continue
+            assert one["mean"] == pytest.approx(
+                statistics.fmean(score for own in found for score in own.values()), abs=1e-9
+            )
+            by_seed = [statistics.fmean(own[seed] for own in found) for seed in (42, 43, 44)]
+            assert one["std"] == pytest.approx(statistics.stdev(by_seed), abs=1e-9)
+            compared += 1
+    assert compared > 700
+
+
+def test_golden_records(golden: Results) -> None:
+    """Two tables with failed, missing and single seeds; their text is known."""
+    text, _ = render_tables(golden, "markdown")
+    lines = [re.sub(r" +", " ", line) for line in text.splitlines()]
+    assert "| pt | 2.0 ± 7.5 | 62.0 ± 2.0 | **51.0** ± 1.7 | 38.3 ± 3.7 |" in lines
+    assert f"| dtvg | **12.0** (n=1) | **70.5** ± 0.7 (n=2, 1 failed) | failed | {DASH} |" in lines
+    assert "| majority class | 0.0 | 66.5 | 50.0 | **38.8** |" in lines
+    assert "Bundled model and data: not a benchmark result." in text
+    assert "Runs: 18 in all, 2 failed, 4 missing." in text
+    assert "of a single seed (no ±)" in text
+
+
+def test_text_does_not_depend_on_the_order_of_records(golden: Results) -> None:
+    turned = golden.records[::-1]
+    other = Results(golden.folder, turned, make_frame(turned), [])
+    for form in FORMS:
+        assert render_tables(other, form) == render_tables(golden, form)
+
+
+def test_rows_and_columns_in_order(make_results: MakeResults) -> None:
+    names = ["zebra", "no_prompt", "dtvg", "pt", "attempt"]
+    runs = [{"method": n, "label": n, "task": t} for n in names for t in ("rte", "cola", "own")]
+    text, _ = render_tables(make_results(*runs), "csv")
+    found = list(csv.reader(io.StringIO(text)))
+    assert [row[0] for row in found] == [
+        *("method", "pt", "attempt", "dtvg", "no_prompt", "zebra", "majority class")
+    ]
+    heads = [head for head in found[0] if not head.endswith(" std")]
+    assert heads[1:5] == ["cola", "rte", "own", "average"]
+
+
+def test_csv_is_the_table_and_reads_back(smoke: Results) -> None:
+    table = pd.read_csv(io.StringIO(render_tables(smoke, "csv")[0]))
+    assert list(table["method"])[:6] == ["pt", "spot", "attempt", "mpt", "dtvg", "majority class"]
+    known = known_scores()
+    for _, row in table.iterrows():
+        shots = None if pd.isna(row["shots"]) else int(row["shots"])
+        scores = known[row["method"], "mrpc", shots, "accuracy"]
+        assert row["mrpc"] == pytest.approx(statistics.fmean(scores.values()))
+    tidy = pd.read_csv(io.StringIO(render_tables(smoke, "tidy-csv")[0]))
+    own = tidy[(tidy["row"] == "mpt") & (tidy["column"] == "mrpc")]
+    assert list(own["mean"]) == pytest.approx(list(table.loc[table["method"] == "mpt", "mrpc"]))
+
+
+@pytest.mark.parametrize("layout", [None, "few-shot", "transfer"])
+def test_latex_is_well_formed(make_results: MakeResults, layout: str | None) -> None:
+    odd: dict[str, Any] = {
+        "label": r"pt:a_b=50%&{x}\~^$#[1]",
+        "model.note": "seeded & random_weights, 5%",
+    }
+    runs = [{"task": "boolq", "seed": seed} | own for seed in (1, 2) for own in (odd, {})]
+    text, _ = render_tables(make_results(*runs), "latex", layout)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{table}")
+    for body in re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL):
+        lines = body.strip().splitlines()
+        assert all(line.endswith(r"\\") for line in lines)
+        columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
+        assert columns is not None
+    content = re.sub(r"^%.*$|%$", "", text, flags=re.MULTILINE)  # Comments.
+    plain = re.sub(r"\\[{}&%$#_\\]", "", content)
+    assert plain.count("{") == plain.count("}")
+    assert "%" not in plain
+    assert "#" not in plain
+    assert plain.count("$") % 2 == 0
+    assert not re.search(r"[^\x00-\x7f]", plain)
+    assert "_" not in plain
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("layout", [None, *LAYOUTS])
+def test_every_layout_in_every_format(
+    make_results: MakeResults, layout: str | None, form: Any
+) -> None:
+    tasks = ("boolq", "cb", "e2e", "nq", "paws")
+    runs = [
+        {"task": task, "method": name, "label": name, "seed": seed}
+        for task in tasks
+        for name in ("pt", "dtvg", "spot")
+        for seed in (1, 2)
+    ]
+    text, warnings = render_tables(make_results(*runs), form, layout, spread="ci")
+    assert warnings == []
+    assert "dtvg" in text
+    assert text.endswith("\n")
+
+
+def test_few_shot_by_hand(make_results: MakeResults) -> None:
+    runs = [
+        {"task": "cb", "shots": shots, "seed": seed, "score": score}
+        for shots, scores in ((4, (10.0, 20.0)), (32, (40.0, 40.0)), (None, (90.0, 90.0)))
+        for seed, score in enumerate(scores)
+    ]
+    found = fields(make_results(*runs), "few-shot")
+    first = field(found, row="pt", group="cb", column="4")
+    assert (first["mean"], first["std"]) == (15.0, pytest.approx(50**0.5))
+    assert field(found, row="pt", group="cb", column="32")["mean"] == 40.0
+    assert {one["column"] for one in found} == {"4", "32"}
+
+
+def test_parameters_by_hand(make_results: MakeResults) -> None:
+    runs = [
+        {"task": "rte", "parameters": 1000, "model.parameters": 100_000},
+        {"task": "rte", "parameters": 3000, "model.parameters": 100_000, "seed": 43},
+    ]
+    found = fields(make_results(*runs), "parameters")
+    assert field(found, row="pt", column="trainable parameters")["number"] == f"1,000 {DASH} 3,000"
+    assert field(found, row="pt", column="share")["number"] == f"1 {DASH} 3"
+
+
+def test_ablation_shows_dtvg_in_the_order_of_groupings(make_results: MakeResults) -> None:
+    labels = ["dtvg:grouping=all", "dtvg:grouping=similarity", "dtvg"]
+    runs = [{"method": "dtvg", "label": label, "task": "rte"} for label in labels]
+    found = fields(make_results({"task": "rte"}, *runs), "ablation", marks=False)
+    rows = list(dict.fromkeys(one["row"] for one in found))
+    assert rows == ["dtvg", "dtvg:grouping=similarity", "dtvg:grouping=all", "majority class"]
+
+
+def test_conflicting_records_are_not_averaged(make_results: MakeResults) -> None:
+    results = make_results({"needs": ["a" * 64]}, {"needs": ["b" * 64]}, {"seed": 43})
+    assert field(fields(results), row="pt", column="mrpc")["status"] == "conflict"
+    assert "1 fields show conflict" in render_tables(results, "markdown")[0]
+
+
+def test_several_commits_are_named(make_results: MakeResults) -> None:
+    results = make_results({}, {"seed": 43})
+    results.frame["commit"] = ["abc", "abc", "def", "def"]
+    assert "Runs of 2 commits: abc, def." in render_tables(results, "markdown")[0]
+
+
+def test_methods_without_training_have_neither_deviation_nor_gaps(
+    make_results: MakeResults,
+) -> None:
+    frozen = {"method": "no_prompt", "label": "no_prompt", "parameters": 0, "shots": None}
+    results = make_results({}, {"seed": 43}, {"shots": 32}, frozen | {"score": 12.5})
+    text, _ = render_tables(results, "markdown")
+    assert len(re.findall(r"\| no_prompt +\| +12\.5 \|", text)) == 2
+    assert "Runs: 2 in all, 0 failed, 0 missing." in text
+
+
+def rows_right(number: int) -> list[bool]:
+    return [place < number for place in range(40)]
+
+
+def test_intervals_marks_and_transfer_by_hand(make_results: MakeResults) -> None:
+    """dtvg answers 20 more of 40 rows than pt on rte; equally many on cb; 2 fewer on wic."""
+    right = {"rte": (10, 30), "cb": (20, 20), "wic": (22, 20)}
+    runs = [
+        {"task": task, "method": name, "label": name, "seed": seed, "right": rows_right(number)}
+        for task, numbers in right.items()
+        for name, number in zip(("pt", "dtvg"), numbers, strict=True)
+        for seed in (1, 2)
+    ]
+    results = make_results(*runs)
+    one = field(fields(results, "glue-superglue", spread="ci"), row="dtvg", column="rte")
+    assert (one["mean"], one["difference"], one["mark"]) == (75.0, 50.0, "†")
+    assert one["ci_low"] < 75.0 < one["ci_high"]
+    assert one["p_holm"] == pytest.approx(3 * one["p_value"])
+    found = fields(results, "transfer")
+    numbers = {f["column"]: f["number"] for f in found if f["kind"] == "summary"}
+    assert numbers["targets"] == "3"
+    assert numbers["mean difference"] == "+15.0"
+    assert [numbers[name] for name in ("win", "tie", "loss")] == ["1", "1", "1"]
+    assert [numbers[name] for name in ("wins", "losses")] == ["1", "0"]
+    target = field(found, kind="target", row="wic", column="dtvg")
+    assert target["difference"] == -5.0
+    assert target["ci_low"] <= -5.0 <= target["ci_high"]
+    with pytest.raises(RecordError, match=r"nothing to compare with 'mpt'.*dtvg"):
+        render_tables(results, "markdown", "transfer", against="mpt")
+
+
+def test_predictions_that_do_not_give_the_score_are_not_used(make_results: MakeResults) -> None:
+    first = {"task": "rte", "label": "spot", "right": rows_right(9)}
+    results = make_results(first, {"task": "rte", "right": rows_right(30), "score": 10.0})
+    text, warnings = render_tables(results, "markdown", "glue-superglue")
+    assert "No marks" in text
+    assert len(warnings) == 1
+    assert "give accuracy 75.0000, the record says 10.0000" in warnings[0]
+
+
+def test_published_numbers_stand_beside_ours(make_results: MakeResults) -> None:
+    with (ROOT / "bench" / "reports" / "published.csv").open() as file:
+        known = {
+            (r["method"], r["task"], r["suite"]): float(r["value"]) for r in csv.DictReader(file)
+        }
+    run = {"task": "mnli", "shots": None, "data.kind": "hub", "score": 80.0}
+    rate = "pt:learning_rate=0.1,weight_decay=0"
+    results = make_results(run, run | {"label": rate})
+    found = fields(results, "glue-superglue", published=True)
+    (one, *others) = [f for f in found if "published" in f and f["column"] == "mnli"]
+    assert one["row"].startswith("pt, published: Wang et al. 2023")
+    assert one["published"] == known["pt", "mnli", "glue"]
+    assert len(others) == sum(task == "mnli" for _, task, _ in known) - 1
+    order = list(dict.fromkeys(f["row"] for f in found))
+    assert order[:4] == ["pt", one["row"], rate, "majority class"]
+    averages = [f for f in found if f["column"] == "average" and f.get("published")]
+    assert known["mpt", "average", "glue"] in [f["published"] for f in averages]
+    few = make_results({"task": "mnli"})
+    assert "No published number fits" in render_tables(few, "markdown", published=True)[0]
+
+
+def test_published_rows_reproduce_their_averages() -> None:
+    table = pd.read_csv(ROOT / "bench" / "reports" / "published.csv")
+    claimed = table[table["provenance"].str.contains("row's mean reproduces")]
+    for _, rows in claimed.groupby(["paper", "method", "suite"]):
+        whole = table.merge(rows[["paper", "method", "suite"]].drop_duplicates())
+        mean = whole.loc[whole["task"] != "average", "value"].mean()
+        (average,) = whole.loc[whole["task"] == "average", "value"]
+        assert mean == pytest.approx(average, abs=0.0501)
+
+
+def test_bad_arguments(make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results({"task": "rte"})
+    with pytest.raises(UnknownNameError, match="did you mean few-shot"):
+        render_tables(results, "markdown", "fewshot")
+    with pytest.raises(UnknownNameError, match="unknown format"):
+        render_tables(results, "excel")  # type: ignore[arg-type]
+    with pytest.raises(RecordError, match="no readable record for layout nlg"):
+        render_tables(results, "markdown", "nlg")
+    (tmp_path / "empty").mkdir()
+    for layout in (None, "transfer"):
+        with pytest.raises(RecordError, match="run `bench run`"):
+            render_tables(load_results(tmp_path / "empty"), "markdown", layout)

@@ -1,0 +1,196 @@
+"""Events of the loop, TensorBoard files, plugins, and the progress display."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from torch import Tensor
+
+from bench.errors import ConfigError, PluginError, UnknownNameError
+from bench.method import Batch
+from bench.plugins import use_files
+from bench.progress import Verbosity, make_display
+from bench.training.callbacks import (
+    Callback,
+    CallbackError,
+    EvaluationEvent,
+    TensorBoard,
+    TrainingInfo,
+    callback_names,
+    make_callbacks,
+)
+from bench.training.loop import DivergedError
+from tests.training.conftest import INFO, Pull
+
+
+class Counts(Pull):
+    """Its loss in step n is n."""
+
+    calls = 0
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        self.calls += 1
+        return self.calls + 0 * self.vector.sum()
+
+    def diagnostics(self) -> dict[str, Any]:
+        return {"group": ["mnli", "qqp"], "scales": {"target": 0.5}, "parts": [1.0, 2.0]}
+
+
+class Keeps(Callback):
+    """Keeps all events."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        for name in ("on_start", "on_step", "on_evaluation", "on_finish"):
+            setattr(self, name, lambda *values, name=name: self.events.append((name, *values)))
+
+
+class Fails(Callback):
+    """Fails at one event."""
+
+    def __init__(self, event: str) -> None:
+        setattr(self, event, self.fail)
+
+    def fail(self, *values: object) -> None:
+        raise ValueError("disk\nfull")
+
+
+OPTIONS: dict[str, Any] = {"steps": 4, "warmup_steps": 0, "evaluate_every": 2}
+
+
+def test_events_in_order(run: Any) -> None:
+    one, two = Keeps(), Keeps()
+    result = run(Counts(), 10.0, 30.0, callbacks=[one, two], **OPTIONS)
+    assert one.events == two.events
+    steps, evaluation = ["on_step"] * 2, "on_evaluation"
+    names = ["on_start", *steps, evaluation, *steps, evaluation, "on_finish"]
+    assert [event[0] for event in one.events] == names
+    assert one.events[0] == ("on_start", INFO, 0, 4)
+    assert one.events[2] == ("on_step", 2, 4)
+    assert one.events[-1] == ("on_finish", result)
+    event = one.events[6][1]
+    assert (event.step, event.total, event.loss) == (4, 4, 3.5)  # Mean of the losses 3 and 4.
+    assert (event.score, event.best_score, event.best_step) == (30.0, 30.0, 4)
+    assert (event.scores, event.valid_label_share) == ({"accuracy": 30.0}, 0.5)
+    assert event.learning_rates == {"vector": 0.1 / 4, "scale": 0.02 / 4}  # One of four steps left.
+    assert 0 < event.seconds <= result.seconds
+    assert result.examples_per_second == pytest.approx(8 / result.seconds)
+
+
+@pytest.mark.parametrize("event", ["on_start", "on_step", "on_evaluation", "on_finish"])
+def test_a_failing_callback_is_named(event: str, run: Any) -> None:
+    keeps = Keeps()
+    with pytest.raises(CallbackError) as caught:
+        run(Pull(), 1, 2, callbacks=[keeps, Fails(event)], **OPTIONS)
+    start = f"callback Fails failed in {event} (ValueError: disk full): "
+    assert str(caught.value).startswith(start)
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert keeps.events[-1][0] == "on_finish"
+    assert (keeps.events[-1][1] is None) == (event != "on_finish")
+
+
+def test_a_callback_does_not_hide_the_error_of_training(run: Any) -> None:
+    keeps = Keeps()
+    module = Pull()
+    module.vector.data[0] = float("nan")
+    with pytest.raises(DivergedError):
+        run(module, 1, 2, callbacks=[Fails("on_finish"), keeps])
+    assert keeps.events[-1] == ("on_finish", None)
+
+
+def test_tensorboard_files(run: Any, tmp_path: Path) -> None:
+    """What an interrupted process wrote after its last checkpoint is hidden."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for last in (50.0, 30.0):  # Two trainings without a checkpoint.
+        run(Counts(), 10.0, last, callbacks=[TensorBoard(tmp_path)], **OPTIONS)
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == INFO.name
+    reader = events.EventAccumulator(str(folder))
+    reader.Reload()
+    found = {
+        tag: [(event.step, pytest.approx(event.value)) for event in reader.Scalars(tag)]
+        for tag in reader.Tags()["scalars"]
+    }
+    assert found == {
+        "training/loss": [(2, 1.5), (4, 3.5)],
+        "validation/mean": [(2, 10.0), (4, 30.0)],
+        "validation/accuracy": [(2, 10.0), (4, 30.0)],
+        "validation/valid_label_share": [(2, 0.5), (4, 0.5)],
+        "learning_rate/vector": [(2, 0.075), (4, 0.025)],
+        "learning_rate/scale": [(2, 0.015), (4, 0.005)],
+        "diagnostics/scales/target": [(2, 0.5), (4, 0.5)],
+        "diagnostics/parts/0": [(2, 1.0), (4, 1.0)],
+        "diagnostics/parts/1": [(2, 2.0), (4, 2.0)],
+    }
+    assert "diagnostics/group/0/text_summary" in reader.Tags()["tensors"]
+
+
+def test_missing_tensorboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"pip install -e '.\[tensorboard\]'"):
+        make_callbacks(["tensorboard"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("broken", PluginError, "cannot be made .ZeroDivisionError"),
+        ("no-callback", PluginError, "derive it"),
+        ("tensorbord", UnknownNameError, "unknown logger 'tensorbord': did you mean tensorboard"),
+    ],
+)
+def test_callbacks_of_plugins(name: str, error: Any, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "plugin.py"
+    file.write_text(
+        "from bench.training.callbacks import TensorBoard\n"
+        "LOGGERS = {'own': TensorBoard, 'broken': lambda folder: 1 / 0, 'no-callback': str}\n"
+    )
+    try:
+        use_files([file])
+        assert {"tensorboard", "own", "broken", "no-callback"} <= set(callback_names())
+        assert len(make_callbacks(["own", "tensorboard", "own"], tmp_path)) == 2
+        with pytest.raises(error, match=message):
+            make_callbacks(["own", name], tmp_path)
+    finally:
+        use_files([])
+
+
+WARNING = "warning: [red]as it is[/red]"
+LINES = [
+    "[1/3, 0 s] cb pt 4 shots seed 42: test accuracy 50.0",
+    "[3/3, 0 s] a name longer than the console is wide: no memory",
+]
+STEP = "cb pt 4 shots seed 42: step 1/2, loss 1.0000, validation 12.3 (best 12.3 at 1)"
+SHOWN: dict[Verbosity, list[str]] = {
+    "quiet": ["error: a name longer than the console is wide: no memory"],
+    "normal": [WARNING, *LINES],
+    "verbose": [WARNING, STEP, *LINES],
+}
+
+
+@pytest.mark.parametrize("verbosity", SHOWN)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_display(verbosity: Verbosity, terminal: bool) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=120 if terminal else 30)
+    event = EvaluationEvent(1, 2, 1.0, 12.34, {"f1": 12.34}, 1.0, {"prompt": 0.3}, {}, 1, 12.34, 0)
+    with make_display(3, verbosity, console) as display:
+        display.say(WARNING)
+        display.on_start(TrainingInfo("stem", "cb", "pt", "pt", 4, 42), 0, 2)
+        display.on_step(1, 2)
+        display.on_evaluation(event)
+        display.on_step(2, 2)
+        display.finish("cb pt 4 shots seed 42", "test accuracy 50.0")
+        display.skip()
+        display.finish("a name longer than the console is wide", "no memory", failed=True)
+    text = file.getvalue()
+    if terminal and verbosity != "quiet":  # Bars for all runs and for one.
+        for part in (*SHOWN[verbosity], "all runs", "3/3", "2/2", "validation 12.3"):
+            assert part in text
+    else:
+        assert text.splitlines() == SHOWN[verbosity]

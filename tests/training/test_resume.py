@@ -1,0 +1,170 @@
+"""Training that is killed or stopped at any step, or finds a damaged checkpoint."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.errors import StopRequested
+from bench.training.callbacks import Callback, TrainingInfo
+from bench.training.checkpoint import CheckpointError, CheckpointFile
+from bench.training.stopping import Stop
+from tests.training.conftest import Pull
+
+
+class KilledError(BaseException):
+    """As a kill, nothing handles it."""
+
+
+class At(Callback):
+    """Does something after a step."""
+
+    def __init__(self, step: int, act: Any) -> None:
+        self.step, self.act = step, act
+
+    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
+        self.started = step
+
+    def on_step(self, step: int, total: int) -> None:
+        if step == self.step:
+            self.act()
+
+
+def kill() -> None:
+    raise KilledError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> CheckpointFile:
+    return CheckpointFile(tmp_path / "checkpoint.safetensors")
+
+
+def same(one: Any, two: Any, first: Pull, second: Pull) -> None:
+    """Equal bits, and equal results up to times."""
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+    assert (one.curve, one.history) == (two.curve, two.history)
+    for name in ("steps", "best_step", "best_score", "stopped_early", "micro_batch_size"):
+        assert getattr(one, name) == getattr(two, name)
+
+
+@pytest.mark.parametrize("way", ["kill", "stop"])
+@pytest.mark.parametrize("step", range(1, 8))
+def test_ended_training_continues_with_equal_bits(
+    step: int, way: str, run: Any, file: CheckpointFile
+) -> None:
+    """A kill leaves the checkpoint of the last evaluation, a stop one of the last step."""
+    whole, first, second, stop = Pull(), Pull(), Pull(), Stop()
+    expected = run(whole)
+    end, act, reached = StopRequested, lambda: stop.request(signal.SIGTERM), step
+    if way == "kill":
+        end, act, reached = KilledError, kill, (step - 1) // 3 * 3
+    with pytest.raises(end):
+        run(first, checkpoint=file, callbacks=[At(step, act)], stop=stop)
+    torch.manual_seed(999)  # A new process has another global state.
+    watch = At(0, None)
+    result = run(second, checkpoint=file, callbacks=[watch])
+    assert watch.started == reached
+    same(expected, result, whole, second)
+
+
+def test_a_stop_within_an_evaluation_repeats_it(run: Any, file: CheckpointFile) -> None:
+    stop, whole, first, second = Stop(), Pull(), Pull(), Pull()
+
+    def stopped() -> Any:
+        stop.request(signal.SIGINT)  # Waits, as the loop defers it,
+        stop.check()  # as evaluate() does before each batch.
+
+    with pytest.raises(StopRequested):
+        run(first, validate=stopped, checkpoint=file, stop=stop)
+    saved = file.load()
+    assert saved is not None
+    assert (saved.progress.steps, saved.progress.curve) == (3, [])
+    assert saved.progress.seconds > 0
+    same(run(whole, 1, 2, 3), run(second, 1, 2, 3, checkpoint=file), whole, second)
+
+
+def test_finished_training_is_not_repeated(run: Any, file: CheckpointFile) -> None:
+    """Killed between its last evaluation and the removal of its checkpoint."""
+    first, second = Pull(), Pull()
+    one = run(first, 3, 1, 2, checkpoint=file)
+    two = run(second, checkpoint=file, callbacks=[At(0, kill)], validate=kill)
+    same(one, two, first, second)
+    assert two.seconds >= one.seconds > 0
+    file.remove()
+    assert file.load() is None
+
+
+@pytest.mark.parametrize("mask", [1, 0x20, 0xFF])
+def test_a_changed_byte_is_noticed(mask: int, run: Any, file: CheckpointFile) -> None:
+    run(Pull(), checkpoint=file)
+    finished, intact, noticed = file.path.read_bytes(), repr(file.load()), 0
+    for place in range(0, len(finished), 7):
+        changed = bytearray(finished)
+        changed[place] ^= mask
+        file.path.write_bytes(changed)
+        try:
+            assert repr(file.load()) == intact  # Bytes without meaning, such as white space.
+        except CheckpointError:
+            noticed += 1
+    assert noticed > len(finished) / 7 * 0.95
+
+
+@pytest.mark.parametrize("kept", [0, 1, 8, 200, -1])
+def test_a_damaged_checkpoint_is_reported_and_training_begins_anew(
+    kept: int, run: Any, file: CheckpointFile
+) -> None:
+    whole, again = Pull(), Pull()
+    expected = run(whole, 1, 2, 3, checkpoint=file)
+    file.path.write_bytes(file.path.read_bytes()[:kept])
+    warnings: list[str] = []
+    result = run(again, 1, 2, 3, checkpoint=file, warn=warnings.append)
+    (warning,) = warnings
+    assert re.match(rf"checkpoint {file.path} is damaged: .*; training begins anew$", warning)
+    same(expected, result, whole, again)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_signal_stops_at_once_or_at_the_next_check(
+    deferred: bool, number: signal.Signals, code: int
+) -> None:
+    stop, reached = Stop(), []
+
+    def work() -> None:
+        stop.check()
+        os.kill(os.getpid(), number)
+        reached.append("after the signal")
+        stop.check()
+        reached.append("after the check")
+
+    waits = stop.deferred() if deferred else nullcontext()
+    with pytest.raises(StopRequested) as caught, stop.on_signals(), waits:
+        work()
+    assert caught.value.exit_code == code
+    assert reached == ["after the signal"] * deferred
+
+
+def test_a_second_signal_goes_to_the_former_handler() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        stop = Stop()
+        with stop.deferred(), stop.on_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard == []
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard == [signal.SIGTERM]
+        with stop.on_signals():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert len(heard) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
