@@ -10,8 +10,8 @@ Prompts" (arXiv:2205.11961), section on target prompt training. Frozen source pr
     a   = softmax over j of (k_j . h / T),                  T = e d
     P(x) = P_t + sum_j a_j P_j                              the target is one of the j as well
 
-The published code takes the maximum over padding too, so that a prediction depends on what else
-is in the batch. Here padding is masked; without padding both are equal.
+The published code takes the maximum over padding too, which makes a prediction depend on the rest
+of the batch; here padding is masked.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class AttemptSettings(PTSettings):
 class AttemptPrompt(PromptMethod[AttemptSettings]):
     """A mixture of source prompts and target prompt, weighted by attention for each input.
 
-    ``**settings`` are fields of :class:`AttemptSettings`.
-    ``target`` ``(r, d)`` is where ``P_t`` starts, ``sources`` ``(S, r, d)`` stay as they are.
-    ``W_down`` and ``W_up`` are drawn from PyTorch's global random state, as Linear layers are.
+    ``target`` ``(r, d)`` is where ``P_t`` starts, ``sources`` ``(S, r, d)`` stay as they are;
+    ``settings`` are fields of :class:`AttemptSettings`. ``W_down`` and ``W_up`` are drawn from
+    PyTorch's global random state.
     """
 
     Settings: ClassVar[type[Any]] = AttemptSettings
@@ -59,13 +59,12 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
     ) -> None:
         super().__init__()
         self.settings = AttemptSettings(**settings)
-        hidden, temperature = self.settings.hidden, self.settings.temperature
         number, _, width = sources.shape
         self.source_names = tuple(source_names or map(str, range(number)))
-        self.temperature = math.e * width if temperature is None else temperature
+        self.temperature = self.settings.temperature or math.e * width
         self.target = nn.Parameter(target.detach().clone())
-        self.down = nn.Linear(width, hidden, bias=False)
-        self.up = nn.Linear(hidden, width, bias=False)
+        self.down = nn.Linear(width, self.settings.hidden, bias=False)
+        self.up = nn.Linear(self.settings.hidden, width, bias=False)
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.norm.requires_grad_(self.settings.train_norm)
         # Not persistent: a checkpoint holds only what training changes.

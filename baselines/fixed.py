@@ -18,7 +18,7 @@ class NoPromptSettings:
 
 @dataclass(frozen=True)
 class FixedSettings:
-    """Settings of the stored prompt."""
+    """Settings of a stored prompt."""
 
     prompt: str = ""  # id in the prompt store, or a file
 

@@ -7,11 +7,9 @@ Wang et al. 2023, "Multitask Prompt Tuning Enables Parameter-Efficient Transfer 
 
 with one ``P*`` ``(r, d)`` for all tasks and ``u_k`` ``(r, rho)``, ``v_k`` ``(rho, d)`` for each;
 ``rho`` is 1 in the paper. The code says ``shared`` for ``P*``, ``columns`` for ``u`` and ``rows``
-for ``v``, as the PEFT library does.
-
-Source stage: all source tasks together, with the PT prompts of the sources as teachers. Target
-stage: starts from ``P*`` and the means of ``u_k`` and ``v_k`` over the sources, and trains all
-three with the task loss alone.
+for ``v``, as the PEFT library does. The source stage trains all source tasks together, with their
+PT prompts as teachers. The target stage starts from ``P*`` and the means over the sources of
+``u_k`` and ``v_k``, and trains all three with the task loss alone.
 """
 
 from __future__ import annotations
@@ -50,9 +48,7 @@ class MPTSettings(PTSettings):
     rank: PositiveInt = 1  # rho
     factor_std: NonNegativeFloat = 0.02  # spread of u_k and v_k at the start of the source stage
     distillation: NonNegativeFloat = 0.9  # lambda, the weight of the teachers in the source stage
-    sampling_cap: PositiveInt = (
-        2**18
-    )  # a source task is drawn as if it had at most so many examples
+    sampling_cap: PositiveInt = 2**18  # most examples of a source task that count when it is drawn
 
     @property
     def factor_mean(self) -> float:
@@ -75,11 +71,10 @@ class _Decomposition(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P*``, and ``u`` with ``v``: ``r*d + rho*(r + d)`` scalars for one task."""
-        settings, factors = self.settings, [self.columns, self.rows]
-        rate, decay = settings.factor_learning_rate, settings.weight_decay
+        own, factors = self.settings, [self.columns, self.rows]
         return [
-            ParameterGroup("shared prompt", [self.shared], settings.learning_rate, decay),
-            ParameterGroup("task factors", factors, rate, decay),
+            ParameterGroup("shared prompt", [self.shared], own.learning_rate, own.weight_decay),
+            ParameterGroup("task factors", factors, own.factor_learning_rate, own.weight_decay),
         ]
 
     def diagnostics(self) -> dict[str, Any]:
@@ -112,9 +107,8 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
         cls, settings: MPTSettings, ingredients: Ingredients, examples: Mapping[str, int]
     ) -> MPTSourceStage:
         """Stage over all sources, taught by their PT prompts."""
-        teachers = ingredients.sources
+        teachers, names = ingredients.sources, [teacher.task for teacher in ingredients.sources]
         require_same_shape(ingredients.initial, teachers)
-        names = [teacher.task for teacher in teachers]
         if not teachers or names != list(examples):
             given = f"teachers for {names}, examples of {list(examples)}"
             raise PromptError(f"MPT's source stage needs both for each source task: {given}")
@@ -129,8 +123,8 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
     """Source stage: the loss is the paper's ``L = L_PLM + lambda (L_logits + L_hidden)``.
 
     ``teachers`` ``(S, r, d)`` are the PT prompts of the sources; ``examples`` counts the training
-    examples in their order. ``P*`` starts at ``P_init``; ``u`` and ``v`` are normal, drawn from
-    PyTorch's global random state. The paper leaves the start open.
+    examples in their order. ``P*`` starts at ``P_init``, ``u`` and ``v`` from normal draws of
+    PyTorch's global random state; the paper leaves the start open.
     """
 
     teachers: Tensor
@@ -151,9 +145,9 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
         """Source task of each row of the next batch [published code].
 
-        First the number of tasks in the batch, uniformly from 2 to ``S``; then the tasks, with
-        replacement, in proportion to their examples, counted up to ``sampling_cap``. The batch is
-        split evenly among them; the remainder goes to the task drawn first.
+        The number of tasks is uniform from 2 to ``S``; the tasks are drawn with replacement in
+        proportion to their examples, counted up to ``sampling_cap``. The batch is split evenly;
+        the remainder goes to the task drawn first.
         """
         most = min(len(self.task_weights), batch_size)
         number = int(torch.randint(min(2, most), most + 1, (), generator=generator))

@@ -1,12 +1,9 @@
 """Vanilla prompt tuning (PT).
 
-Lester, Al-Rfou and Constant 2021, "The Power of Scale for Parameter-Efficient Prompt Tuning"
-(arXiv:2104.08691), section "Prompt Tuning": with the language model frozen, gradient ascent on
-
-    log Pr(Y | [P; X])
-
-moves only the soft prompt ``P`` ``(r, d)`` in front of the input ``X``. ``P`` starts from
-``P_init``, the embeddings of ``r`` random tokens, which all tasks of one model and seed share.
+Lester et al. 2021, "The Power of Scale for Parameter-Efficient Prompt Tuning" (arXiv:2104.08691):
+with the language model frozen, gradient ascent on ``log Pr(Y | [P; X])`` moves only the soft
+prompt ``P`` ``(r, d)`` in front of the input ``X``. ``P`` starts from ``P_init``, the embeddings
+of ``r`` random tokens, which all tasks of one model and seed share.
 """
 
 from __future__ import annotations

@@ -2,14 +2,10 @@
 
 Vu et al. 2022, "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer"
 (arXiv:2110.07904). The prompt of one source task initialises the target's prompt, which is then
-trained as in PT. In the retrieval form the source is the one whose prompt is most similar to the
-prompt that PT trained on the target itself, by the cosine similarity of average tokens (section
-"Defining task similarity through prompts"):
+trained as in PT. The user names the source, or it is the one whose prompt (not its difference to
+``P_init``) is most similar to the prompt that PT trained on the target itself:
 
     sim(t, s) = cos(1/r sum_i P_t[i], 1/r sum_i P_s[i])
-
-These are the prompts themselves, not their differences to ``P_init``: a source may have started
-anywhere. In the fixed form the user names the source.
 """
 
 from __future__ import annotations
@@ -56,11 +52,11 @@ class SPoT(PromptTuning):
     def build(cls, settings: SPoTSettings, ingredients: Ingredients) -> SPoT:
         require_same_shape(ingredients.initial, ingredients.sources)
         sources = {prompt.task: prompt.matrix for prompt in ingredients.sources}
-        if settings.source is not None:
-            if settings.source not in sources:
-                raise UnknownNameError("source task", settings.source, sources)
-            return cls(sources[settings.source], {"source": settings.source}, settings)
-        target = ingredients.target
+        target, named = ingredients.target, settings.source
+        if named is not None:
+            if named not in sources:
+                raise UnknownNameError("source task", named, sources)
+            return cls(sources[named], {"source": named}, settings)
         if target is None or not sources:
             raise PromptError("SPoT compares source prompts with the target's own: one is missing")
         require_same_shape(ingredients.initial, [target])

@@ -5,7 +5,6 @@ Later sources win. All faults are reported together, each with its place and the
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import resources
@@ -13,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 from bench.errors import ConfigError, UnknownNameError
 from bench.registry import MethodSpec, method_entry, parse_method, plain_fault
@@ -38,6 +45,22 @@ def _shots(value: object) -> object:
 
 Shots = Annotated[int | Literal["full"], PlainValidator(_shots)]
 """Size of a few-shot sample, or the full training data."""
+
+
+def _known(find: Callable[[str], object]) -> AfterValidator:
+    def check(name: str) -> str:
+        try:
+            find(name)
+        except UnknownNameError as error:
+            raise ValueError(error) from error
+        return name
+
+    return AfterValidator(check)
+
+
+SuiteName = Annotated[str, _known(get_suite)]
+TaskName = Annotated[str, _known(get_task)]
+MethodName = Annotated[str, _known(method_entry)]
 
 
 class _Strict(BaseModel):
@@ -87,7 +110,8 @@ class RunConfig(_Strict):
     preset: str  # Name with the changes to its protocol; equal only for equal protocols.
     model: str  # Bundled name, local folder, or hub id (``id`` or ``id@revision``).
     data: str  # ``bundled``, ``hub``, or a folder of parquet files.
-    methods: Annotated[tuple[str, ...], Field(min_length=1)]  # ``name`` or ``name:key=value,...``.
+    # ``name`` or ``name:key=value,...``.
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]
     shots: Annotated[tuple[Shots, ...], Field(min_length=1)]  # Training examples in total per task.
     # Each decides an initial prompt, a few-shot sample, an order of rows, and dropout.
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
@@ -97,15 +121,15 @@ class RunConfig(_Strict):
     validation_rows: Count | None  # To validate on, the first of the split; None: all.
     training: TrainingSettings  # Of prompts on targets.
     source_training: TrainingSettings  # Of source prompts.
-    suites: tuple[str, ...] = ()  # Their tasks come before ``tasks``.
-    tasks: tuple[str, ...] = ()
+    suites: tuple[SuiteName, ...] = ()  # Their tasks come before ``tasks``.
+    tasks: tuple[TaskName, ...] = ()
     # Source tasks of the transfer methods, in this order.
-    sources: Annotated[tuple[str, ...], Field(min_length=1)] = SUITES["sources"]
+    sources: Annotated[tuple[TaskName, ...], Field(min_length=1)] = SUITES["sources"]
     # Stored prompts by source task, used instead of training one: id or file.
     source_prompts: dict[str, str] = {}
     precision: Precision = "float32"  # Of the frozen weights; prompts are float32.
     device: str = "auto"  # As torch names it; ``auto`` takes a GPU if there is one.
-    method_options: dict[str, MethodOptions] = {}
+    method_options: dict[MethodName, MethodOptions] = {}
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks of the suites and then the single ones, each once."""
@@ -118,26 +142,30 @@ class RunConfig(_Strict):
 
     def target_training(self, method: str, few_shot: bool = False) -> TrainingSettings:
         """How a method is trained on a target, with all its data or with few shots."""
-        options, place = self._options(method), f"method_options.{method.partition(':')[0]}"
-        settings = _changed(self.training, options.training, f"{place}.training")
-        if not few_shot:
-            return settings
-        return _changed(settings, options.few_shot_training, f"{place}.few_shot_training")
+        settings = self._changed(self.training, method, "training")
+        return self._changed(settings, method, "few_shot_training") if few_shot else settings
 
     def stage_training(self, method: str) -> TrainingSettings:
         """How a method's multi-task source stage is trained; its rows are drawn at random."""
-        changes = self._options(method).source_training
-        place = f"method_options.{method.partition(':')[0]}.source_training"
-        if changes.get("batching", "random") != "random":
-            raise ConfigError(
-                f"{place}.batching: a source stage draws its rows with replacement, so it cannot "
-                "put an epoch into buckets; leave it out"
-            )
         base = self.source_training.model_copy(update={"batching": "random"})
-        return _changed(base, changes, place)
+        settings = self._changed(base, method, "source_training")
+        if settings.batching != "random":
+            raise ConfigError(
+                f"method_options.{method}.source_training.batching: a source stage draws its rows "
+                "with replacement, so it cannot put an epoch into buckets; leave it out"
+            )
+        return settings
 
     def _options(self, method: str) -> MethodOptions:
         return self.method_options.get(method.partition(":")[0], MethodOptions())
+
+    def _changed(self, base: TrainingSettings, method: str, part: str) -> TrainingSettings:
+        changes = getattr(self._options(method), part)
+        try:
+            return TrainingSettings.model_validate({**base.model_dump(), **changes})
+        except ValidationError as error:
+            place = ("method_options", method.partition(":")[0], part)
+            raise ConfigError(_described(error, place)) from error
 
 
 def load_config(
@@ -156,20 +184,18 @@ def load_config(
         ModelError: the model's configuration is needed, but cannot be read.
     """
     faults: list[str] = []
-    given: dict[str, Any] = {} if file is None else _read_yaml(file)
+    given = {} if file is None else _read_yaml(file)
     named = given.pop("preset", None)
-    _merge(given, options or {})
+    given = _merged(given, options or {})
     for item in items:
         try:
-            _merge(given, _parse_item(item))
+            given = _merged(given, _parse_item(item))
         except ConfigError as error:
             faults.extend(error.faults)
     if "preset" in given:
         faults.append(f"preset: choose it by --preset (given: {given.pop('preset')!r})")
     title, usual = _read_preset(preset or str(named or PRESETS[0]), given.get("model"))
-    values = copy.deepcopy(usual)
-    _merge(values, given)
-    config = _checked({**values, "preset": title}, faults)
+    config = _checked({**_merged(usual, given), "preset": title}, faults)
     changes = _changes(config, _validated({**usual, "preset": title}))
     return config.model_copy(update={"preset": f"{title} with {changes}"}) if changes else config
 
@@ -193,18 +219,17 @@ def _read_preset(name: str, model: object) -> tuple[str, dict[str, Any]]:
 
         architecture = architecture_of(model)
         if architecture in special:
-            _merge(values, special[architecture])
-            return f"{name} for {architecture} models", values
+            return f"{name} for {architecture} models", _merged(values, special[architecture])
     return name, values
 
 
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
     """Validate merged values; ``faults`` holds what was found before."""
-    faults = [*faults, *_name_faults(values), *_settings_faults(values)]
+    faults = [*faults, *_settings_faults(values)]
     try:
         config = _validated(values)
     except ValidationError as error:
-        raise ConfigError(dict.fromkeys([*faults, *_described(error, "")])) from error
+        raise ConfigError(dict.fromkeys([*faults, *_described(error)])) from error
     if not config.suites and not config.tasks:
         faults.append("tasks: none given; name a suite or a task")
     sources = ", ".join(config.sources)
@@ -227,45 +252,25 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
     """The model of merged values; ``source_training`` inherits from ``training``."""
     base, stage = values.get("training"), values.get("source_training")
     if isinstance(base, Mapping) and isinstance(stage, Mapping):
-        inherited = dict(base)
-        if stage.keys() & {"steps", "epochs"}:  # Naming one of them drops the other.
-            inherited |= {"steps": None, "epochs": None}
-        values = {**values, "source_training": {**inherited, **stage}}
+        # Naming one of steps and epochs drops the other.
+        length = {"steps": None, "epochs": None} if stage.keys() & {"steps", "epochs"} else {}
+        values = {**values, "source_training": {**base, **length, **stage}}
     return RunConfig.model_validate(values)
 
 
-def _name_faults(values: Mapping[str, Any]) -> Iterator[str]:
-    """Unknown names, found even where other parts of the configuration are faulty."""
-    checks: dict[str, Callable[[str], object]] = {
-        "suites": get_suite,
-        "tasks": get_task,
-        "sources": get_task,
-        "methods": method_entry,
-        "method_options": method_entry,
-    }
-    for key, check in checks.items():
-        names = values.get(key)
-        for name in names if isinstance(names, list | tuple | dict) else ():
-            try:
-                check(str(name))
-            except UnknownNameError as error:
-                yield str(error)
-
-
 def _settings_faults(values: Mapping[str, Any]) -> Iterator[str]:
-    """Faults in the settings of the methods that run or have options."""
-    listed, options = values.get("methods"), values.get("method_options")
-    methods = [str(method) for method in listed] if isinstance(listed, list | tuple) else []
+    """Faults in the settings of the methods that run or have options, whatever else is wrong."""
+    methods, options = values.get("methods"), values.get("method_options")
+    methods = list(map(str, methods)) if isinstance(methods, list | tuple) else []
     options = options if isinstance(options, Mapping) else {}
     used = {method.partition(":")[0] for method in methods}
     for method in [*methods, *(str(name) for name in options if name not in used)]:
         given = options.get(method.partition(":")[0])
         settings = given.get("settings") if isinstance(given, Mapping) else None
-        settings = settings if isinstance(settings, Mapping) else {}
         try:
-            parse_method(method, {str(key): value for key, value in settings.items()})
+            parse_method(method, settings if isinstance(settings, Mapping) else {})
         except UnknownNameError:
-            continue  # Reported by _name_faults.
+            continue  # Reported by the model.
         except ConfigError as error:
             yield from error.faults
 
@@ -307,49 +312,40 @@ def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
-def _changed(base: TrainingSettings, changes: Mapping[str, Any], place: str) -> TrainingSettings:
-    try:
-        return TrainingSettings.model_validate({**base.model_dump(), **changes})
-    except ValidationError as error:
-        raise ConfigError(_described(error, place)) from error
-
-
-def _described(error: ValidationError, place: str) -> Iterator[str]:
+def _described(error: ValidationError, place: tuple[str, ...] = ()) -> Iterator[str]:
     """One line per fault: where, what is wrong, what was given."""
     faults = error.errors(include_url=False)
     own = {fault["loc"] for fault in faults}
     for fault in faults:
-        place_of, depth = fault["loc"], len(fault["loc"])
-        if fault["type"] == "too_short" and any(
-            other[:depth] == place_of and len(other) > depth for other in own
-        ):
+        within = fault["loc"]
+        if fault["type"] == "too_short" and any(within == loc[:-1] for loc in own):
             continue  # A list is too short only because its items are faulty.
-        if place_of[:1] == ("source_training",) and ("training", *place_of[1:]) in own:
+        if within[:1] == ("source_training",) and ("training", *within[1:]) in own:
             continue  # Inherited with its fault.
-        parts = [str(part) for part in place_of]
-        where = ".".join([place, *parts] if place else parts) or "configuration"
+        *above, key = [*place, *map(str, within)]
+        where = ".".join([*above, key])
+        cause = fault.get("ctx", {}).get("error")
         if fault["type"] == "extra_forbidden":
-            yield str(UnknownNameError("key", where, _keys_beside(parts, place)))
+            model: type[BaseModel] = TrainingSettings
+            if not above or (above[0] == "method_options" and not place):
+                model = MethodOptions if above else RunConfig
+            known = [".".join([*above, field]) for field in model.model_fields]
+            yield str(UnknownNameError("key", where, known))
+        elif cause and isinstance(cause.args[0], UnknownNameError):
+            yield str(cause)
         else:
             yield f"{where}: {plain_fault(fault)}"
 
 
-def _keys_beside(parts: list[str], place: str) -> list[str]:
-    """The valid keys in the place of an unknown one."""
-    model: type[BaseModel] = TrainingSettings if place else RunConfig
-    if not place and len(parts) > 1:
-        model = MethodOptions if parts[0] == "method_options" else TrainingSettings
-    above = ".".join([place, *parts[:-1]] if place else parts[:-1])
-    return [f"{above}.{key}" if above else key for key in model.model_fields]
-
-
-def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Put ``changes`` into ``target``, nested mappings key by key."""
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        else:
-            target[key] = copy.deepcopy(value)
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``changes`` over ``base``, nested mappings key by key."""
+    both = {key: (base.get(key), value) for key, value in changes.items()}
+    nested = {
+        key: _merged(old, new)
+        for key, (old, new) in both.items()
+        if isinstance(old, Mapping) and isinstance(new, Mapping)
+    }
+    return {**base, **changes, **nested}
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -360,11 +356,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"configuration {file}: no valid YAML ({reason})") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+    if not isinstance(values, dict | None):
         raise ConfigError(f"configuration {file}: expected 'key: value' lines")
-    return values
+    return values or {}
 
 
 def _parse_item(item: str) -> dict[str, Any]:
@@ -378,5 +372,4 @@ def _parse_item(item: str) -> dict[str, Any]:
         raise ConfigError(f"--set {item}: the value is no valid YAML") from error
     for key in reversed(path.split(".")):
         value = {key: value}
-    nested: dict[str, Any] = value
-    return nested
+    return dict(value)

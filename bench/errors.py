@@ -72,17 +72,8 @@ class RunError(BenchError):
 
 
 class StopRequested(BaseException):
-    """A signal asked for a stop; what was begun can be continued.
-
-    Args:
-        signal: its name, such as ``SIGTERM``.
-        number: its number.
-    """
+    """A signal, such as ``SIGTERM``, asked for a stop; what was begun can be continued."""
 
     def __init__(self, signal: str, number: int) -> None:
-        self.signal, self.number = signal, number
-        self.exit_code = 128 + number
+        self.signal, self.number, self.exit_code = signal, number, 128 + number
         super().__init__(f"stopped by {signal}")
-
-    def __reduce__(self) -> tuple[type[StopRequested], tuple[str, int]]:
-        return StopRequested, (self.signal, self.number)

@@ -6,7 +6,6 @@ for each answer token) and positions (rows x padded tokens, prompt included).
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from bench.data.splits import TaskRows
 from bench.errors import RecordError
 from bench.executors import usable_cores
 from bench.grid import SOURCE_STAGE, GivenPrompt, Grid, Run
-from bench.method import IGNORED_LABEL, SourceStage, tensor_digest
+from bench.method import SourceStage, tensor_digest
 from bench.models.base import FrozenLM
 from bench.models.loading import load, usable_device
 from bench.provenance import provenance
@@ -35,24 +34,14 @@ from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.training.loop import adamw, backward
 from bench.training.stopping import Stop
 
-SAMPLE = 256
-"""Rows of a split that are read for their lengths."""
-
-STEPS = 5
-"""Timed steps of a calibration, after one that is not timed."""
-
-RECORD_BYTES, ANSWER_BYTES = 12_000, 20
-"""About the size of a record, and of an answer token in its compressed predictions."""
-
+SAMPLE = 256  # Rows of a split that are read for their lengths.
+STEPS = 5  # Timed steps of a calibration, after one that is not timed.
+RECORD_BYTES = 12_000  # About the size of a record.
 COLUMNS = ("runs", "prompts", "steps", "training_tokens", "evaluation_tokens", "seconds")
-ANSWERS = "answers"
-"""Kind of work besides the steps of each method."""
+ANSWERS = "answers"  # Kind of work besides the steps of each method.
 
-Amounts: TypeAlias = Any
-"""Array of passes, positions, and tokens of the texts."""
-
-Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]
-"""Amounts and their seconds, by kind of work."""
+Amounts: TypeAlias = Any  # Array of passes, positions, and tokens of the texts.
+Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # With seconds, by kind of work.
 
 
 def amounts(pairs: Sequence[Sequence[int]], size: int, prompt: int, answers: bool) -> Amounts:
@@ -81,16 +70,11 @@ def fit(timings: Timings) -> Callable[[str], Amounts]:
 
 
 def makespan(seconds: Mapping[str, float], needs: Mapping[str, list[str]], workers: int) -> float:
-    """Seconds until all runs are done, if a free worker takes the first one that is ready."""
-    waiting, running, now = list(seconds), list[tuple[float, str]](), 0.0
-    while waiting or running:
-        left = {*waiting, *(key for _, key in running)}
-        ready = [key for key in waiting if left.isdisjoint(needs[key])]
-        for key in ready[: workers - len(running)]:
-            waiting.remove(key)
-            heapq.heappush(running, (now + seconds[key], key))
-        now, _ = heapq.heappop(running)
-    return now
+    """Seconds of the longest chain, or of all runs divided evenly; runs come after their needs."""
+    ends = dict[str, float]()
+    for key, own in seconds.items():
+        ends[key] = own + max((ends.get(need, 0.0) for need in needs[key]), default=0.0)
+    return max([sum(seconds.values()) / workers, *ends.values()])
 
 
 class Rows:
@@ -151,28 +135,26 @@ def kind_of(run: RunBlock) -> str:
     return f"{run.label} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else run.label
 
 
-def observed(grid: Grid, store: ResultStore, rows: Rows, here: HardwareBlock | None) -> Timings:
-    """Timings of finished runs of the grid's model and data, here or on the most common machine."""
+def observed(grid: Grid, store: ResultStore, rows: Rows, hardware: HardwareBlock | None) -> Timings:
+    """Timings of finished runs of the grid's model and data, on this hardware if it is given."""
 
     def alike(run: RunBlock) -> tuple[object, ...]:
         lengths = run.prompt_length, run.input_length, run.validation_rows
         return run.model.digest, run.precision, run.data.fingerprint, *lengths, kind_of(run)
 
     wanted = {alike(run.protocol) for run in grid.runs.values()}
-    records = [*read_records(store.records)[0], *store.list_prompts()[0]]
-    records = [each for each in records if each.training and alike(each.run) in wanted]
-    machines = Counter(record.provenance.hardware for record in records).most_common(1)
-    here = here or (machines[0][0] if machines else None)
-    records = [record for record in records if record.provenance.hardware == here]
     timings: Timings = defaultdict(list)
-    for record in records:
-        if record.timing.evaluation_seconds:
-            timings[ANSWERS].append((rows.amounts(record.run)[2], record.timing.evaluation_seconds))
+    prompts: dict[str, Record] = {}  # A prompt has one record here, and maybe more of its runs.
+    for record in (*read_records(store.records)[0], *store.list_prompts()[0]):
+        known = hardware in (None, record.provenance.hardware)
+        if record.training and known and alike(record.run) in wanted:
+            prompts[record.training.prompt] = record
+            if seconds := record.timing.evaluation_seconds:
+                timings[ANSWERS].append((rows.amounts(record.run)[2], seconds))
     answer = fit(timings)(ANSWERS)
-    for record in {each.training.prompt: each for each in records if each.training}.values():
+    for record in prompts.values():
         steps, validation, _ = rows.amounts(record.run)
-        seconds = record.timing.training_seconds
-        if record.training and record.training.steps and seconds:
+        if record.training and (seconds := record.timing.training_seconds) and steps[0]:
             share = record.training.steps / steps[0]  # Less than 1 where it stopped early.
             rest = max(seconds - share * answer @ validation, 0.1 * seconds)
             timings[kind_of(record.run)].append((share * steps, rest))
@@ -197,9 +179,8 @@ def calibrated(grid: Grid, rows: Rows, model: FrozenLM, say: Callable[[str], obj
 
     stages = Stages(model, rows.examples, supply, Stop())
     by_length = sorted(grid.todo, key=lambda run: rows.amounts(run.protocol)[0][1])
-    shortest = {kind_of(run.protocol): run for run in reversed(by_length)}
-    longest = {kind_of(run.protocol): run for run in by_length}
-    for run in dict.fromkeys([*shortest.values(), *longest.values()]):
+    ends = [{kind_of(run.protocol): run for run in part} for part in (by_length[::-1], by_length)]
+    for run in dict.fromkeys([*ends[0].values(), *ends[1].values()]):
         say(f"calibrating: {run.describe()}")
         stage = stages.make(replace(run, protocol=run.protocol.model_copy(update={"shots": None})))
         module, total, began = stage.module, np.zeros(3), 0.0
@@ -210,9 +191,8 @@ def calibrated(grid: Grid, rows: Rows, model: FrozenLM, say: Callable[[str], obj
                 batch = stage.batches.batch(step + 1)
                 backward(model, module, batch, step, len(batch))
                 optimiser.step()
-                sizes = batch.mask.sum(1), (batch.labels != IGNORED_LABEL).sum(1)
-                pairs = torch.stack(sizes, dim=1).tolist()
-                total += amounts(pairs, len(pairs), length, answers=False) * (step > 0)
+                tokens = length + batch.mask.shape[1] + batch.labels.shape[1]
+                total += np.array([1, len(batch) * tokens, 0]) * (step > 0)
         if began:
             timings[kind_of(run.protocol)].append((total, now() - began))
         if not isinstance(module, SourceStage):
@@ -243,17 +223,12 @@ def estimate(
 ) -> dict[str, Any]:
     """The cost of the runs that are left, JSON-ready; nothing is written to the store.
 
-    Args:
-        grid: the runs.
-        store: where results are.
-        workers: processes that share the runs and the cores of this machine.
-        say: gets lines on progress.
-        calibrate: whether to time here even if the store has timings.
-        records: result folder, maybe of another machine, to take the timings from.
+    ``workers`` share the runs and the cores of this machine. ``say`` gets lines on progress.
+    Timings are those of the store, of another result folder (``records``), or made now.
     """
     config, start, origin = grid.config, 0.0, "nothing to run"
     parts: dict[str, Counter[str]] = defaultdict(Counter)
-    seconds, disk = dict[str, float](), Counter({"prompts": 0, "records": 0, "checkpoints": 0})
+    seconds, disk = dict[str, float](), 0
     if grid.todo:
         began, threads = now(), torch.get_num_threads()
         torch.set_num_threads(max(1, min(threads, usable_cores() // workers)))
@@ -282,21 +257,18 @@ def estimate(
         parts[run.protocol.label if reported else f"prompts by {kind}"].update(
             dict(zip(COLUMNS, map(round, counts), strict=True))
         )
-        matrices = len(run.start.sources) + 1 if run.method.load().instance_dependent else 1
-        size = 4 * matrices * config.prompt_length * model.width
-        disk["prompts"] += (size + RECORD_BYTES) * train
-        disk["records"] += (RECORD_BYTES + round(test[0]) * ANSWER_BYTES) * reported
-        disk["checkpoints"] = max(disk["checkpoints"], 4 * size * workers * train)
-    total = sum(parts.values(), Counter(dict.fromkeys(COLUMNS, 0)))
+        matrices = 1 + len(run.start.sources) * run.method.load().instance_dependent
+        prompt = RECORD_BYTES + 4 * matrices * config.prompt_length * model.width
+        disk += prompt * train + RECORD_BYTES * reported
+    total = sum(parts.values(), Counter[str]())
     needs = {run.prompt_id: [need.prompt_id for need in run.start] for run in grid.todo}
-    hours = (start + makespan(seconds, needs, workers)) / 3600 if seconds else 0.0
     return {
         **{"preset": config.preset, "model": config.model, "data": config.data},
         **{"runs_to_run": grid.to_run, "runs_done": len(grid.records), "workers": workers},
-        **{"hours": hours, "at_most": any(run.training.patience for run in grid.todo)},
+        "hours": (start + makespan(seconds, needs, workers)) / 3600,
+        **{"disk_bytes": disk, "costs_from": origin},
         "total": {name: total[name] for name in COLUMNS},
         "parts": {key: dict(part) for key, part in parts.items()},
-        **{"disk_bytes": dict(disk), "costs_from": origin},
     }
 
 
@@ -304,17 +276,12 @@ def render_estimate(values: Mapping[str, Any]) -> str:
     """The estimate as text."""
     from tabulate import tabulate
 
-    heads, disk = [name.replace("_", " ") for name in COLUMNS], values["disk_bytes"]
-    parts = {**values["parts"], "all": values["total"]}
-    rows = [[key, *part.values()] for key, part in parts.items()]
-    most = " at most, as patience may end runs early" if values["at_most"] else ""
-    lines = [
-        f"preset {values['preset']}, model {values['model']}, data {values['data']}",
-        f"runs: {values['runs_to_run']} to run, {values['runs_done']} done",
-        tabulate(rows, ["", *heads], intfmt=","),
-        f"time: {values['hours']:.2f} h{most}; workers: {values['workers']}",
-        f"disk: {sum(disk.values()) / 1e6:.1f} MB, of which checkpoints, kept only while it runs, "
-        f"{disk['checkpoints'] / 1e6:.1f} MB",
-        f"costs from: {values['costs_from']}",
-    ]
-    return "\n".join(lines)
+    heads = ["", *(name.replace("_", " ") for name in COLUMNS)]
+    parts = {**values["parts"], "all": values["total"]}.items()
+    table = tabulate([[key, *part.values()] for key, part in parts], heads, intfmt=",")
+    return (
+        f"preset {values['preset']}, model {values['model']}, data {values['data']}\n"
+        f"runs: {values['runs_to_run']} to run, {values['runs_done']} done\n{table}\n"
+        f"time: {values['hours']:.2f} h; workers: {values['workers']}\n"
+        f"disk: {values['disk_bytes'] / 1e6:.1f} MB; costs from: {values['costs_from']}"
+    )

@@ -1,12 +1,14 @@
-"""Where runs are done: in this process or in worker processes (:mod:`bench.cluster`: on Ray).
+"""Where runs are done: in this process, in worker processes, or on a Ray cluster.
 
 A worker process lays out the grid by itself, and keeps model and rows between runs. Only ids of
-runs and plain outcomes pass between processes.
+runs and plain outcomes pass between processes. Whoever reaches the ports of a Ray cluster can run
+programs on it; they must be protected.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -19,26 +21,34 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, ConfigError, StopRequested
+import torch
+from rich.console import Console
+
+from bench.config import RunConfig
+from bench.errors import BenchError, ConfigError, StopRequested, one_line
+from bench.grid import Grid, make_grid
+from bench.plugins import files_in_use, use_files
+from bench.progress import Display, Verbosity
+from bench.store import ResultStore
+from bench.training.callbacks import make_callbacks
 from bench.training.stopping import SIGNALS, Stop
 from bench.worker import Outcome, Worker
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from bench.grid import Grid
-    from bench.progress import Verbosity
-    from bench.store import ResultStore
-
 TRIES = 2
 """How often a run is started whose process dies."""
+
+RETRIES = 30
+"""How often Ray starts a run again whose node is gone; it continues from its checkpoint."""
 
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
@@ -47,36 +57,50 @@ class ExecutorError(BenchError):
     """A fault in a worker process that concerns the whole grid."""
 
 
-class LocalPool(ExitStack):
+class Pool(ExitStack):
+    """What does the runs of a grid."""
+
+    def prepare(self) -> None:
+        """Encode all rows, so that bad ones fail before any training."""
+
+    def has_room(self) -> bool:
+        """Whether another run can start now."""
+        return True
+
+    def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
+        """Start a run; see :meth:`bench.worker.Worker.do`."""
+        raise NotImplementedError
+
+    def result(self, future: Future[Outcome]) -> Outcome | None:
+        """The outcome of a run that ended; None: its process or machine is gone."""
+        raise NotImplementedError
+
+
+class LocalPool(Pool):
     """Does each run in this process, before :meth:`submit` returns."""
 
     def __init__(self, worker: Worker) -> None:
         super().__init__()
-        self._worker = worker
-        self._running = 0
+        self._worker, self._busy = worker, False
 
     def prepare(self) -> None:
-        """Encode all rows, so that bad ones fail before any training."""
         self._worker.prepare()
 
     def has_room(self) -> bool:
-        """Whether another run can start now."""
-        return not self._running
+        return not self._busy
 
     def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
-        """Do a run; see :meth:`bench.worker.Worker.do`."""
-        self._running += 1
+        self._busy = True
         future: Future[Outcome] = Future()
         future.set_result(self._worker.do(self._worker.grid.runs[prompt_id], not_run))
         return future
 
     def result(self, future: Future[Outcome]) -> Outcome | None:
-        """The outcome of a run that ended; None: its process or machine is gone."""
-        self._running -= 1
+        self._busy = False
         return future.result()
 
 
-class ProcessPool(ExitStack):
+class ProcessPool(Pool):
     """Worker processes of this machine, each an executor of its own; a stop is passed on to them.
 
     The death of a process then concerns one run; in one pool of several it breaks all futures.
@@ -84,8 +108,7 @@ class ProcessPool(ExitStack):
 
     def __init__(self, order: str, workers: int, device: str, stop: Stop) -> None:
         super().__init__()
-        self._order, self._device, self._stop = order, device, stop
-        self._workers = workers
+        self._order, self._workers, self._device, self._stop = order, workers, device, stop
         self._executors: dict[int, ProcessPoolExecutor] = {}
         self._processes: dict[int, list[BaseProcess]] = {}
         self._running: dict[Future[Outcome], int] = {}
@@ -111,37 +134,35 @@ class ProcessPool(ExitStack):
         return bool(super().__exit__(*error))
 
     def prepare(self) -> None:
-        """Encode all rows in the first worker; the others read its cache."""
+        # In the first worker; the others read its cache.
         for _ in range(TRIES):
             future = self.submit("", None)
             while not wait_for([future], timeout=0.2).done:
                 self._stop.check()
             outcome = self.result(future)
-            if outcome is not None and outcome.state == "error":
-                raise ExecutorError(outcome.text)
             if outcome is not None and outcome.state == "finished":
                 return
+            if outcome is not None and outcome.state == "error":
+                raise ExecutorError(outcome.text)
         raise ExecutorError(
             f"{TRIES} workers ended before any run; see whether memory ran out, or use fewer"
         )
 
     def has_room(self) -> bool:
-        """Whether a worker is free."""
         return len(self._running) < self._workers
 
     def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
-        """Start a run in a free worker; see :meth:`bench.worker.Worker.do`."""
         index = min(self._executors.keys() - self._running.values())
+        run = partial(_do, self._order, prompt_id, not_run)
         try:
-            future = self._executors[index].submit(do_here, self._order, prompt_id, not_run)
+            future = self._executors[index].submit(run)
         except BrokenExecutor:  # The process died between two runs.
             self._start(index)
-            future = self._executors[index].submit(do_here, self._order, prompt_id, not_run)
+            future = self._executors[index].submit(run)
         self._running[future] = index
         return future
 
     def result(self, future: Future[Outcome]) -> Outcome | None:
-        """The outcome of a run that ended; None: its process died, and a new one is there."""
         index, outcome = self._running.pop(future), None
         with contextlib.suppress(BrokenExecutor):
             outcome = future.result()
@@ -171,12 +192,92 @@ class ProcessPool(ExitStack):
         self._executors[index] = executor
 
 
+class RayPool(Pool):
+    """A Ray cluster whose nodes share the result folder; it keeps runs that wait.
+
+    For ``cpus`` and ``gpus`` see :class:`bench.runner.Resources`. Each node encodes its own rows.
+    """
+
+    def __init__(
+        self, order: str, cpus: int, gpus: float | None, device: str, display: Display
+    ) -> None:
+        super().__init__()
+        self._order, self._cpus, self._gpus = order, cpus, gpus
+        self._device, self._display = device, display
+        self._running: dict[Future[Outcome], Any] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._ray = ray = importlib.import_module("ray")
+        except ImportError as error:
+            raise ConfigError(
+                "--executor ray: Ray is not installed; pip install -c constraints.txt -e '.[ray]'"
+            ) from error
+        address = os.environ.get("RAY_ADDRESS", "auto")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            if address not in ("auto", "local"):  # Ray itself would wait for minutes.
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=5.0).close()
+            ray.init(include_dashboard=False)
+        except Exception as error:
+            raise ExecutorError(
+                f"Ray cannot be used at RAY_ADDRESS={address} ({one_line(error)}); give HOST:PORT "
+                "of a cluster's head, or unset it to use this machine alone"
+            ) from error
+        finally:
+            signal.signal(signal.SIGTERM, before)  # Ray installs a handler of its own.
+        # Ray prints messages of its nodes to standard output, some of them at shutdown.
+        self.enter_context(contextlib.redirect_stdout(sys.stderr))
+        self.callback(ray.shutdown)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
+        if self._gpus is None:
+            self._gpus = 1.0 if gpus and self._device != "cpu" else 0.0
+        self._display.say(
+            f"Ray cluster: {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs; each run has "
+            f"{self._cpus} CPUs and {self._gpus:g} GPUs"
+        )
+        resources = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": RETRIES}
+        self._do = ray.remote(**resources)(_do_on_ray)
+        return self
+
+    def __exit__(self, *error: Any) -> bool:
+        """Leave the cluster; runs that are under way save a checkpoint."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            references = list(self._running.values())
+            for reference in references:
+                self._ray.cancel(reference)
+            if references:
+                self._ray.wait(references, num_returns=len(references), timeout=60)
+        return bool(super().__exit__(*error))
+
+    def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
+        reference = self._do.remote(self._order, prompt_id, not_run)
+        future: Future[Outcome] = reference.future()
+        self._running[future] = reference
+        return future
+
+    def result(self, future: Future[Outcome]) -> Outcome | None:
+        del self._running[future]
+        errors = self._ray.exceptions
+        try:
+            return future.result()
+        except errors.LocalRayletDiedError as error:
+            raise ExecutorError(
+                "the Ray node of this machine ended; give the same command again once Ray runs"
+            ) from error
+        except errors.RayTaskError:
+            raise  # A fault of the program.
+        except errors.RayError:
+            return None
+
+
 def make_order(
     grid: Grid, store: ResultStore, loggers: Sequence[str], verbosity: Verbosity, debug: bool
 ) -> str:
     """What a worker process needs to lay out the grid, as JSON."""
-    from bench.plugins import files_in_use
-
     return json.dumps(
         {
             "config": grid.config.model_dump(mode="json"),
@@ -221,7 +322,7 @@ def _end_with_driver() -> None:
             os._exit(128 + signal.SIGTERM)
 
 
-def do_here(order: str, prompt_id: str, not_run: str | None) -> Outcome:
+def _do(order: str, prompt_id: str, not_run: str | None) -> Outcome:
     """Do a run in a worker process; without an id, encode all rows."""
     try:
         with _busy:
@@ -231,10 +332,9 @@ def do_here(order: str, prompt_id: str, not_run: str | None) -> Outcome:
                 worker.prepare()
                 return Outcome("finished")
             if prompt_id not in worker.grid.runs:
-                return Outcome(
-                    "error",
+                raise ExecutorError(
                     f"{socket.gethostname()} lays out other runs than the driver: give every node "
-                    "the same version of this program, model, data and plugins",
+                    "the same version of this program, model, data and plugins"
                 )
             return worker.do(worker.grid.runs[prompt_id], not_run)
     except BenchError as error:
@@ -243,24 +343,23 @@ def do_here(order: str, prompt_id: str, not_run: str | None) -> Outcome:
         return Outcome("stopped", request.signal)
 
 
+def _do_on_ray(order: str, prompt_id: str, not_run: str | None) -> Outcome:
+    """Do a run on a node; after SIGTERM, Ray starts it again on another one."""
+    with STOP.on_signals():
+        outcome = _do(order, prompt_id, not_run)
+    if outcome.state == "stopped" and outcome.text == signal.SIGTERM.name:
+        sys.exit(128 + signal.SIGTERM)
+    return outcome
+
+
 @lru_cache(maxsize=1)
 def _worker(order: str) -> Worker:
     """Lay out the grid in this process, once for all its runs."""
-    from rich.console import Console
-
-    from bench.config import RunConfig
-    from bench.grid import make_grid
-    from bench.plugins import use_files
-    from bench.progress import Display
-    from bench.store import ResultStore
-    from bench.training.callbacks import make_callbacks
-
     values: dict[str, Any] = json.loads(order)
     for folder in (values["cwd"], values["out"]):
         if not Path(folder).is_dir():
             raise ConfigError(
-                f"{socket.gethostname()} has no folder {folder}: share the folder of the results, "
-                "and the one the command is given in, among all nodes"
+                f"{socket.gethostname()} has no folder {folder}: share it among all nodes"
             )
     os.chdir(values["cwd"])
     sys.argv = values["argv"]
@@ -289,15 +388,10 @@ def usable_cores() -> int:
 
 def _share(index: int, workers: int, device: str) -> dict[str, str]:
     """Environment variables that give a worker its share of the machine."""
-    import torch
-
-    threads = max(1, usable_cores() // workers)
-    wanted = os.environ.get(THREADS, "")
+    threads, wanted = max(1, usable_cores() // workers), os.environ.get(THREADS, "")
     values = {THREADS: str(min(threads, int(wanted)) if wanted.isdigit() else threads)}
-    if GPUS in os.environ:
-        gpus = [name for name in os.environ[GPUS].split(",") if name]
-    else:
-        gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
+    every = ",".join(map(str, range(torch.cuda.device_count())))
+    gpus = os.environ.get(GPUS, every).split(",")
     if len(gpus) > 1 and ":" not in device:
         values[GPUS] = gpus[index % len(gpus)]
     return values

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from bench.config import RunConfig, TrainingSettings
 from bench.data import open_source
@@ -119,9 +120,6 @@ class Run:
         return direct + (self.start.shared.sources() if self.start.shared else [])
 
 
-Need: TypeAlias = Run | GivenPrompt
-
-
 @dataclass(frozen=True)
 class Grid:
     """All runs of a configuration against a result folder."""
@@ -211,13 +209,11 @@ class _GridMaker:
         self._needs = cache(self._checked_needs)
         self._versions = cache(self._version_block)
         self._data = cache(self._data_block)
+        self._fingerprint = cache(lambda task: self._source.fingerprint(get_task(task)))
         self._sources = cache(self._source_prompts)
         self._find = cache(self._find_given)
-        self._given = {
-            task: self._find(config.source_prompts[task], task)
-            for task in config.sources
-            if task in config.source_prompts
-        }
+        named = {task: config.source_prompts.get(task) for task in config.sources}
+        self._given = {task: self._find(text, task) for task, text in named.items() if text}
         changes = [f"source_prompts.{t}={p.prompt_id[:12]}" for t, p in self._given.items()]
         first = ", " if " with " in config.preset else " with "
         self._preset = config.preset + (first + ", ".join(changes) if changes else "")
@@ -226,14 +222,10 @@ class _GridMaker:
         """Make the runs of all tasks, methods, shots and seeds, with all that they need."""
         config = self.config
         specs = [config.method_spec(method) for method in dict.fromkeys(config.methods)]
-        found = {}
-        for seed in dict.fromkeys(config.seeds):
-            for task in config.task_names():
-                for shots in dict.fromkeys(config.shots):
-                    for spec in specs:
-                        run = self._target(spec, task, None if shots == "full" else shots, seed)
-                        found[run.prompt_id] = run
-        return found
+        shots = [None if each == "full" else each for each in dict.fromkeys(config.shots)]
+        grid = product(dict.fromkeys(config.seeds), config.task_names(), shots, specs)
+        runs = [self._target(spec, task, few, seed) for seed, task, few, spec in grid]
+        return {run.prompt_id: run for run in runs}
 
     def _target(self, spec: MethodSpec, task: str, shots: int | None, seed: int) -> Run:
         needs, config = self._needs(spec), self.config
@@ -247,14 +239,14 @@ class _GridMaker:
         if needs.shared:
             settings = config.stage_training(spec.name)
             shared = self._add(spec, SOURCE_STAGE, None, seed, settings, Start(sources))
-        start = Start(
-            sources if needs.sources else (),
-            target,
-            shared,
-            None if needs.stored is None else self._find(needs.stored),
-        )
-        if needs.same_initial:
-            _require_known_start(spec, start)
+        stored = None if needs.stored is None else self._find(needs.stored)
+        start = Start(sources if needs.sources else (), target, shared, stored)
+        unknown = [task for task, p in self._given.items() if p.stored.initial_digest is None]
+        if needs.same_initial and unknown:
+            raise InitialPromptMismatchError(
+                f"source_prompts.{unknown[0]} was trained from an unknown initial prompt, but "
+                f"{spec.label} needs the difference to it: import it again with --initial or --seed"
+            )
         return self._add(spec, task, shots, seed, self._training(spec.name, few), start)
 
     def _checked_needs(self, spec: MethodSpec) -> Needs:
@@ -264,15 +256,17 @@ class _GridMaker:
                 raise UnknownNameError(f"source task of {spec.label}", name, sources)
         return needs
 
+    def _tasks(self, task: str) -> tuple[str, ...]:
+        return self.config.sources if task == SOURCE_STAGE else (task,)
+
     def _version_block(self, spec: MethodSpec, task: str) -> VersionsBlock:
         from bench.provenance import RESULTS_VERSION
 
-        tasks = self.config.sources if task == SOURCE_STAGE else (task,)
-        versions = [get_task(name).version for name in tasks]
+        versions = [get_task(name).version for name in self._tasks(task)]
         version = versions[0] if len(versions) == 1 else ".".join(map(str, versions))
         return VersionsBlock(results=RESULTS_VERSION, method=spec.version, task=version)
 
-    def _source_prompts(self, seed: int) -> tuple[Need, ...]:
+    def _source_prompts(self, seed: int) -> tuple[Run | GivenPrompt, ...]:
         settings = self.config.source_training
         return tuple(
             self._given.get(task) or self._add(self._pt, task, None, seed, settings)
@@ -312,14 +306,12 @@ class _GridMaker:
         return self.runs.setdefault(run.prompt_id, run)
 
     def _data_block(self, task: str) -> DataBlock:
-        source, revision = self._source, None
-        if task == SOURCE_STAGE:
-            fingerprint = "+".join(self._data(name).fingerprint for name in self.config.sources)
-        else:
-            entry = get_task(task)
-            fingerprint, revision = source.fingerprint(entry), source.revision(entry)
+        source, names = self._source, self._tasks(task)
         return DataBlock(
-            kind=source.kind, name=source.name, fingerprint=fingerprint, revision=revision
+            kind=source.kind,
+            name=source.name,
+            fingerprint="+".join(map(self._fingerprint, names)),
+            revision=None if task == SOURCE_STAGE else source.revision(get_task(task)),
         )
 
     def _find_given(self, text: str, task: str | None = None) -> GivenPrompt:
@@ -333,30 +325,16 @@ class _GridMaker:
             stored = self._store.load_prompt(text)
         run, length = stored.record.run, stored.matrix.shape[0]
         place = f"prompt {text}" if task is None else f"source_prompts.{task}: prompt {text}"
+        fault, wanted = "", self.config.prompt_length
         if run.model.digest != self._model.digest:
-            raise PromptError(
-                f"{place} belongs to another model than {self._model.name}: train or import it "
-                "for this one"
-            )
-        if task not in (None, run.task):
-            raise PromptError(f"{place} is of task {run.task}: name it for that one")
-        if task is not None and length != self.config.prompt_length:
-            raise PromptError(
-                f"{place} has {length} tokens, the run {self.config.prompt_length}: set "
-                f"prompt_length={length}, or choose another prompt"
-            )
+            fault = f"belongs to another model than {self._model.name}: train or import it for that"
+        elif task not in (None, run.task):
+            fault = f"is of task {run.task}: name it for that one"
+        elif task is not None and length != wanted:
+            fault = f"has {length} tokens, the run {wanted}: set prompt_length={length}"
+        if fault:
+            raise PromptError(f"{place} {fault}")
         return GivenPrompt(run.task, stored)
-
-
-def _require_known_start(spec: MethodSpec, start: Start) -> None:
-    """Refuse given prompts of unknown start for methods that take differences to it."""
-    for need in start.sources:
-        if isinstance(need, GivenPrompt) and need.stored.initial_digest is None:
-            raise InitialPromptMismatchError(
-                f"source_prompts.{need.task}: prompt {need.prompt_id[:12]} was trained from an "
-                f"unknown initial prompt, but {spec.label} needs the difference to it: import it "
-                f"again with --initial or --seed, or leave {spec.label} out"
-            )
 
 
 def _digest(*parts: str) -> str:

@@ -48,40 +48,27 @@ class AdapterConfig(BaseModel):
     num_transformer_submodules: Literal[1, 2] | None = None
     base_model_name_or_path: str | None = None
 
-    @property
-    def rows(self) -> int:
-        """Rows of the tensor: PEFT allocates the prompt of a T5 twice and uses the first half."""
-        usual = 2 if self.task_type == "SEQ_2_SEQ_LM" else 1
-        return self.num_virtual_tokens * (self.num_transformer_submodules or usual)
-
 
 def export_peft(store: ResultStore, text: str, folder: Path) -> Record:
-    """Write the prompt of a record as an adapter that ``peft.PeftModel.from_pretrained`` loads.
+    """Write the prompt of a record, named as for ``store.record``, as a PEFT adapter with a card.
 
-    The folder gets a model card too; an earlier export there is replaced. ``text`` names the record
-    as for :meth:`~bench.store.ResultStore.record`.
-
-    Raises:
-        PromptError: the run failed, or its prompt is no matrix of at least one token.
-        OutputError: the folder holds other files, or cannot be written.
+    Raises PromptError if the run has no prompt that is one matrix, OutputError if the folder holds
+    other files than an earlier export or cannot be written.
     """
     record = store.record(text)
     run, place = record.run, f"run {record.id[:12]}"
     if record.training is None:
-        reason = "it failed" if record.error is None else f"it failed ({record.error.message})"
-        raise PromptError(f"{place} has no prompt: {reason}; run it again")
+        reason = f" ({record.error.message})" if record.error else ""
+        raise PromptError(f"{place} has no prompt: it failed{reason}; run it again")
     tensors = store.load_prompt(record.training.prompt).tensors
     if MERGED not in tensors or not len(tensors[MERGED]):
         reason = "has no tokens" if MERGED in tensors else "depends on the input"
         raise PromptError(
-            f"{place} cannot be exported: the prompt of {run.label} {reason}, while a PEFT prompt "
-            "tuning adapter holds one matrix for all inputs; choose a run of another method"
+            f"{place} cannot be exported: the prompt of {run.label} {reason}, an adapter of PEFT "
+            "holds one matrix for all inputs; choose a run of another method"
         )
-    others = {path.name for path in folder.glob("*")} - {CONFIG, WEIGHTS, CARD}
-    if others:
-        raise OutputError(
-            f"cannot export to {folder}: it holds {min(others)}; choose an empty folder"
-        )
+    if others := {path.name for path in folder.glob("*")} - {CONFIG, WEIGHTS, CARD}:
+        raise OutputError(f"cannot export to {folder}: it holds {min(others)}; name an empty one")
     matrix = tensors[MERGED].float().contiguous()
     name, revision = base_model(run.model)
     config = {
@@ -105,79 +92,67 @@ def import_prompt(
     initial: Path | None = None,
     seed: int | None = None,
 ) -> Record:
-    """Put a prompt that was trained elsewhere into the store; an equal one keeps its id.
+    """Put a prompt of a PEFT adapter folder or file into the store; an equal one keeps its id.
 
-    Args:
-        store: gets the prompt.
-        path: PEFT adapter folder or file of tensors.
-        task: the task it was trained on.
-        model: name of the frozen model it belongs to.
-        tensor: its name in the file; None: ``prompt_embeddings``, or the only matrix that fits.
-        initial: file of the ``P_init`` it was trained from; DTVG needs to know it.
-        seed: names ``P_init`` by the seed of this program instead.
-
-    Returns:
-        The record of the stored prompt; ``rows.notes`` say what its user must know.
+    ``tensor`` names it in the file; None: ``prompt_embeddings``, or the only matrix that fits.
+    DTVG needs to know the ``P_init`` it was trained from: the file ``initial``, or that of this
+    program for ``seed``. ``rows.notes`` of the record say what the user of the prompt must know.
     """
     task = get_task(task).name
     if initial is not None and seed is not None:
         raise ConfigError("--initial and --seed both name the initial prompt: give one")
     info, frozen = describe(model), load(model)
-    matrix, notes = _read_prompt(path, info, frozen.width, tensor)
-    start = None if seed is None else frozen.initial_prompt(len(matrix), seed)
+    found = _read_prompt(path, info, frozen.width, tensor)
+    length = len(found[0])
+    start = None if seed is None else frozen.initial_prompt(length, seed)
     if initial is not None:
         start, _ = _read_prompt(initial, info, frozen.width)
-        if start.shape != matrix.shape:
+        if len(start) != length:
             raise PromptError(
-                f"the initial prompt {initial} has {len(start)} tokens, the prompt {len(matrix)}: "
+                f"the initial prompt {initial} has {len(start)} tokens, the prompt {length}: "
                 "give the one it was trained from"
             )
-    stored = _stored(path, info, task, matrix, notes, start, frozen.parameter_count())
+    stored = _stored(path, info, task, found, start, frozen.parameter_count())
     store.save_prompt(stored.record, stored.tensors)
     return store.load_prompt(stored.record.id).record
 
 
 def read_given(path: Path, model: ModelInfo, task: str) -> StoredPrompt:
-    """A prompt that a run names by its file or adapter folder; nothing is written.
-
-    Its width is checked when the model is loaded.
-    """
-    return _stored(path, model, task, *_read_prompt(path, model))
+    """A prompt that a run names by its file or folder; its width is checked with the weights."""
+    return _stored(path, model, task, _read_prompt(path, model))
 
 
 def _stored(
     path: Path,
     model: ModelInfo,
     task: str,
-    matrix: Tensor,
-    notes: list[str],
+    found: tuple[Tensor, list[str]],
     initial: Tensor | None = None,
     parameters: int = 0,
 ) -> StoredPrompt:
     """The prompt with its record; most of how it was trained is unknown."""
+    matrix, notes = found
     digest, start = tensor_digest(matrix), None if initial is None else tensor_digest(initial)
     parts = json.dumps(["imported", model.digest, task, digest, start])
     prompt_id = hashlib.sha256(parts.encode()).hexdigest()
+    facts = {key: getattr(model, key) for key in ("name", "digest", "bundled", "note")}
     run = {
-        **{"task": task, "prompt_length": len(matrix), "precision": "float32"},
         **dict.fromkeys(("method", "label", "preset"), "imported"),
         **dict.fromkeys(("shots", "input_length", "validation_rows"), None),
         **{"settings": {}, "training": {}, "needs": [], "seed": 0, "data_seed": 0},
+        **{"task": task, "prompt_length": len(matrix), "precision": "float32"},
+        "model": {**facts, "kind": model.architecture, "parameters": parameters},
         "versions": dict.fromkeys(("results", "method", "task"), 0),
         "data": {"kind": "local", "name": str(path), "fingerprint": digest, "revision": None},
-        "model": {
-            **{"name": model.name, "digest": model.digest, "kind": model.architecture},
-            **{"bundled": model.bundled, "parameters": parameters, "note": model.note},
-        },
     }
-    training: dict[str, Any] = dict.fromkeys(("steps", "best_step", "best_score"), 0)
-    training |= {"stopped_early": False, "curve": [], "initial_digest": start, "prompt": prompt_id}
-    zeros = ("training_seconds", "evaluation_seconds", "examples_per_second", "peak_memory_bytes")
+    training: dict[str, Any] = {
+        **dict.fromkeys(("steps", "best_step", "best_score", "trainable_parameters"), 0),
+        **{"stopped_early": False, "curve": [], "initial_digest": start, "prompt": prompt_id},
+    }
     values = {
-        **{"schema": 2, "id": prompt_id, "status": "finished", "run": run},
+        **{"schema": 2, "id": prompt_id, "status": "finished", "run": run, "training": training},
         "rows": {"train": 0, "validation": 0, "test": 0, "few_shot": None, "notes": notes},
-        "training": {**training, "trainable_parameters": 0},
-        "timing": {"started": now(), "finished": now(), **dict.fromkeys(zeros, 0)},
+        "timing": {"started": now(), "finished": now(), "peak_memory_bytes": 0},
         "provenance": provenance(),
         "prompt": {"form": "prompt", "sha256": digest, "imported": True},
     }
@@ -194,12 +169,9 @@ def _read_prompt(
     config = _read_config(path, model) if path.is_dir() else None
     file, notes = path, []
     if config is not None:
-        found = [path / name for name in (WEIGHTS, OLD_WEIGHTS) if (path / name).is_file()]
-        if not found:
-            raise PromptError(f"adapter {path}: neither {WEIGHTS} nor {OLD_WEIGHTS} is in it")
-        file, stated = found[0], config.base_model_name_or_path
-        ends = {Path(name.partition("@")[0]).name for name in (stated or model.name, model.name)}
-        if stated and len(ends) > 1:
+        file = path / (WEIGHTS if (path / WEIGHTS).exists() else OLD_WEIGHTS)
+        stated = config.base_model_name_or_path or model.name
+        if len({Path(name.partition("@")[0]).name for name in (stated, model.name)}) > 1:
             notes.append(f"trained on {_shown(stated)}, but used with {model.name}")
     tensors = _read_tensors(file)
     fitting = [
@@ -216,10 +188,13 @@ def _read_prompt(
             "file or model, or name the prompt by import --tensor"
         )
     tensor = tensors.pop(names[0])
-    if config is not None and len(tensor) != config.rows:
-        raise PromptError(
-            f"adapter {path}: its tensor has {len(tensor)} rows, its {CONFIG} states {config.rows}"
-        )
+    if config is not None:  # PEFT allocates the prompt of a T5 twice and uses the first half.
+        usual = 2 if config.task_type == "SEQ_2_SEQ_LM" else 1
+        rows = config.num_virtual_tokens * (config.num_transformer_submodules or usual)
+        if len(tensor) != rows:
+            raise PromptError(
+                f"adapter {path}: its tensor has {len(tensor)} rows, its {CONFIG} states {rows}"
+            )
     matrix = tensor.detach().to(torch.float32)[: config and config.num_virtual_tokens].clone()
     if not matrix.isfinite().all():
         raise PromptError(f"prompt file {file}: {_shown(names[0])} has NaN or infinite values")
@@ -233,16 +208,14 @@ def _read_prompt(
 
 
 def _read_config(folder: Path, model: ModelInfo) -> AdapterConfig:
-    expected = TASK_TYPES[model.architecture]
     try:
         config = AdapterConfig.model_validate_json(_read_bytes(folder / CONFIG))
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "JSON"
-        raise PromptError(
-            f"{folder / CONFIG} is not of PEFT prompt tuning: {where}: {_shown(fault['msg'], 200)}"
-        ) from error
-    if config.task_type not in (None, expected):
+        reason = f"{'.'.join(map(str, fault['loc'])) or 'JSON'}: {_shown(fault['msg'], 200)}"
+        place = folder / CONFIG
+        raise PromptError(f"{place} is not of PEFT prompt tuning: {reason}") from error
+    if config.task_type not in (None, expected := TASK_TYPES[model.architecture]):
         raise PromptError(f"adapter {folder} is for {config.task_type}, the model for {expected}")
     return config
 
@@ -298,8 +271,8 @@ def _listed(tensors: dict[str, Tensor]) -> str:
         f"{_shown(name)} {'x'.join(map(str, tensor.shape))} {str(tensor.dtype)[6:]}"
         for name, tensor in sorted(tensors.items())
     ]
-    more = [f"{len(shown) - 6} more"] if len(shown) > 6 else []
-    return ", ".join([*shown[:6], *more]) or "no dense tensor"
+    shown[6:] = [f"{len(shown) - 6} more"] if len(shown) > 6 else []
+    return ", ".join(shown) or "no dense tensor"
 
 
 def _shown(text: str, length: int = 60) -> str:
@@ -320,23 +293,12 @@ def model_card(record: Record, tokens: int) -> str:
     """The card in Markdown, with the metadata of the Hugging Face hub at its head."""
     from huggingface_hub import ModelCard, ModelCardData
 
-    run = record.run
-    name, revision = base_model(run.model)
+    name, revision = base_model(record.run.model)
     data = ModelCardData(
         library_name="peft",
         base_model=None if name is None or is_folder_name(name) else name,
-        tags=["prompt-tuning", "dtvg-bench", run.method],
+        tags=["prompt-tuning", "dtvg-bench", record.run.method],
     )
-    if name is None:
-        loading = f"from bench.models.loading import load\n\nmodel = load({run.model.name!r}).model"
-    else:
-        auto = "AutoModelFor" + ("Seq2SeqLM" if run.model.kind == "encoder-decoder" else "CausalLM")
-        place = repr(name) + (f", revision={revision!r}" if revision else "")
-        loading = f"from transformers import {auto}\n\nmodel = {auto}.from_pretrained({place})"
-    toys = {"model": run.model.bundled, "sample rows": run.data.kind == "bundled"}
-    values = {
-        **{"record": record, "run": run, "tokens": tokens, "loading": loading},
-        "bundled": " and ".join(part for part, used in toys.items() if used),
-    }
-    template = Path(__file__).with_name("model_card.md.jinja")
-    return str(ModelCard.from_template(data, template_path=str(template), **values))
+    template = str(Path(__file__).with_name("model_card.md.jinja"))
+    values = {"record": record, "tokens": tokens, "name": name, "revision": revision}
+    return str(ModelCard.from_template(data, template_path=template, **values))

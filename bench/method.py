@@ -1,8 +1,7 @@
 """The contract between prompt-tuning methods and the harness.
 
-A method turns what it needs (the initial prompt, source prompts, the target's own prompt, a shared
-prompt) into one soft prompt per input, and names the tensors to train. It reads no files, datasets
-or command line; the harness uses a method only through this module.
+A method turns the prompts it needs into one soft prompt per input, and names the tensors to train.
+It reads no files, datasets or command line; the harness uses a method only through this module.
 
 Shapes: ``B`` batch, ``L`` input tokens, ``T`` target tokens, ``r`` prompt tokens, ``d`` model
 width, ``V`` vocabulary, ``S`` number of source tasks.
@@ -139,18 +138,12 @@ class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
 
 
 class PromptMethod(Trainable[SettingsT]):
-    """A prompt-tuning method on one target task.
+    """A prompt-tuning method on one target task."""
 
-    Its ``Settings`` are a frozen dataclass of plain values: ``--method name:key=value``.
-    """
-
-    Settings: ClassVar[type[Any]]
-    version: ClassVar[int] = 1
-    """Raised by hand when the method's results change; part of the id of each run."""
-    trained: ClassVar[bool] = True
-    """Whether anything is trained; if not, one run serves all shots and seeds of a task."""
-    instance_dependent: ClassVar[bool] = False
-    """Whether the prompt differs from input to input; if not, ``forward`` ignores its inputs."""
+    Settings: ClassVar[type[Any]]  # a frozen dataclass of plain values: --method name:key=value
+    version: ClassVar[int] = 1  # raised by hand when results change; part of the id of each run
+    trained: ClassVar[bool] = True  # if not, one run serves all shots and seeds of a task
+    instance_dependent: ClassVar[bool] = False  # if not, ``forward`` ignores its inputs
 
     @classmethod
     def needs(cls, settings: SettingsT) -> Needs:
@@ -231,10 +224,8 @@ def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None
     expected = tensor_digest(initial)
     for prompt in prompts:
         if prompt.initial_digest != expected:
-            origin = "an unknown initial prompt"
-            if prompt.initial_digest is not None:
-                origin = f"initial prompt {prompt.initial_digest[:12]}"
             raise InitialPromptMismatchError(
-                f"prompt of {prompt.task} was trained from {origin}, not from "
-                f"{expected[:12]}: train it with the same model and seed"
+                f"prompt of {prompt.task} was trained from initial prompt "
+                f"{(prompt.initial_digest or 'unknown')[:12]}, not from {expected[:12]}: "
+                "train it with the same model and seed"
             )

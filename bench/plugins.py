@@ -1,8 +1,8 @@
 """Methods, tasks and loggers from other packages (entry points) or from files (``--plugin``).
 
-Packages name them in the entry-point groups of :data:`GROUPS`; a file has mappings from name to
-object under :data:`FILE_NAMES`. Installed plugins are imported when they are used, files when they
-are given. Plugins are code and run with the rights of the user.
+Packages name them in entry-point groups such as ``dtvg_bench.methods``; a file has mappings from
+name to object such as ``METHODS``. Installed plugins are imported when they are used, files when
+they are given. Plugins are code and run with the rights of the user.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -24,11 +25,6 @@ from bench.errors import PluginError, one_line
 
 Kind = Literal["method", "task", "logger"]
 
-GROUPS: Mapping[Kind, str] = {
-    "method": "dtvg_bench.methods",
-    "task": "dtvg_bench.tasks",
-    "logger": "dtvg_bench.loggers",
-}
 FILE_NAMES: Mapping[Kind, str] = {"method": "METHODS", "task": "TASKS", "logger": "LOGGERS"}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -53,14 +49,10 @@ class Plugin:
         if self.loaded:
             return self.loaded[0]
         try:
-            found = importlib.import_module(self.module)
-            for part in self.attribute.split("."):
-                found = getattr(found, part)
+            return attrgetter(self.attribute)(importlib.import_module(self.module))
         except (Exception, SystemExit) as error:
-            raise self.fault(
-                f"cannot be loaded ({one_line(error)}); mend or uninstall it"
-            ) from error
-        return found
+            reason = f"cannot be loaded ({one_line(error)}); mend or uninstall it"
+            raise self.fault(reason) from error
 
     def fault(self, reason: str) -> PluginError:
         """An error that names the plugin."""
@@ -96,10 +88,8 @@ def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
 @cache
 def _installed(kind: Kind) -> tuple[Plugin, ...]:
     found = []
-    for entry in sorted(metadata.entry_points(group=GROUPS[kind]), key=lambda entry: entry.name):
-        package = "an unknown package"
-        if entry.dist is not None:
-            package = f"package {entry.dist.name} {entry.dist.version}"
+    for entry in sorted(metadata.entry_points(group=f"dtvg_bench.{kind}s"), key=lambda e: e.name):
+        package = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
         found.append(Plugin(kind, entry.name, package, entry.module, entry.attr))
     return tuple(found)
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from bench.training.callbacks import Callback, EvaluationEvent, TrainingInfo
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 
@@ -31,12 +23,6 @@ class Display(Callback):
         self.total_runs = total_runs
         self.verbosity = verbosity
         self.done, self.began = 0, time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """End the display."""
 
     def skip(self) -> None:
         """Count a run that another process finished."""
@@ -75,18 +61,12 @@ class LiveDisplay(Display):
 
     def __init__(self, console: Console, total_runs: int, verbosity: Verbosity) -> None:
         super().__init__(console, total_runs, verbosity)
-        name, score = TextColumn("{task.description}"), TextColumn("{task.fields[score]}")
-        columns = (name, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-        self.bars = Progress(*columns, TimeRemainingColumn(), score, console=console)
+        bar, count = progress.BarColumn(24), progress.MofNCompleteColumn()
+        times = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
+        columns = ("{task.description}", bar, count, *times, "{task.fields[score]}")
+        self.bars = progress.Progress(*columns, console=console)
         self.all = self.bars.add_task("all runs", total=total_runs, score="")
         self.one = self.bars.add_task("", total=1, score="", visible=False)
-
-    def __enter__(self) -> Self:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()
 
     def skip(self) -> None:
         super().skip()
@@ -105,10 +85,15 @@ class LiveDisplay(Display):
         self.bars.update(self.one, score=f"validation {event.score:.1f}")
 
 
+@contextmanager
 def make_display(
     total_runs: int, verbosity: Verbosity = "normal", console: Console | None = None
-) -> Display:
-    """A context manager that shows progress, and a callback of the training loop."""
+) -> Iterator[Display]:
+    """Show progress while the context lasts; the display is a callback of the training loop."""
     console = console or Console(stderr=True)
-    kind = LiveDisplay if console.is_terminal and verbosity != "quiet" else Display
-    return kind(console, total_runs, verbosity)
+    if console.is_terminal and verbosity != "quiet":
+        live = LiveDisplay(console, total_runs, verbosity)
+        with live.bars:
+            yield live
+    else:
+        yield Display(console, total_runs, verbosity)

@@ -7,10 +7,9 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 
@@ -22,9 +21,8 @@ RESULTS_VERSION = 1
 
 CODE = ("bench", "baselines", "dtvg")
 PACKAGES = (
-    "dtvg-bench",
-    *("torch", "transformers", "datasets", "evaluate", "tokenizers", "safetensors", "numpy"),
-    *("scikit-learn", "scipy", "sacrebleu", "rouge-score", "nltk"),
+    *("dtvg-bench", "torch", "transformers", "datasets", "evaluate", "tokenizers", "safetensors"),
+    *("numpy", "scikit-learn", "scipy", "sacrebleu", "rouge-score", "nltk"),
 )
 
 
@@ -32,10 +30,14 @@ PACKAGES = (
 def provenance() -> ProvenanceBlock:
     """Commit, versions, hardware and command line of this process."""
     commit, dirty = _git()
+    versions = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return ProvenanceBlock(
         git_commit=commit,
         git_dirty=dirty,
-        versions=dict(_versions()),
+        versions=versions,
         python=platform.python_version(),
         platform=platform.platform(),
         hardware=_hardware(),
@@ -45,21 +47,14 @@ def provenance() -> ProvenanceBlock:
 
 def differences(before: ProvenanceBlock, now: ProvenanceBlock) -> list[str]:
     """What differs between two environments, one phrase each."""
+    names = {"git_commit", "python", "platform"}
     old, new = (
-        {
-            "commit": block.git_commit,
-            "python": block.python,
-            "platform": block.platform,
-            "cpu": block.hardware.cpu,
-            "gpu": block.hardware.gpu,
-            "threads": block.hardware.threads,
-            **block.versions,
-        }
+        {**block.model_dump(include=names), **block.hardware.model_dump(), **block.versions}
         for block in (before, now)
     )
     return [
         f"{name} {old.get(name) or 'none'} there, {new.get(name) or 'none'} here"
-        for name in dict.fromkeys([*old, *new])
+        for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]
 
@@ -89,12 +84,6 @@ def reset_peak_memory() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            yield name, metadata.version(name)
-
-
 def _hardware() -> HardwareBlock:
     import torch
 
@@ -112,14 +101,9 @@ def _git() -> tuple[str | None, bool | None]:
     root = Path(bench.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None, None
-    questions = (["rev-parse", "HEAD"], ["status", "--porcelain", "--", *CODE])
+    git = partial(subprocess.check_output, text=True, cwd=root, stderr=subprocess.DEVNULL)
     try:
-        commit, changes = (
-            subprocess.check_output(
-                ["git", "-C", root, *words], text=True, stderr=subprocess.DEVNULL
-            ).strip()
-            for words in questions
-        )
+        commit = git(["git", "rev-parse", "HEAD"]).strip()
+        return commit, bool(git(["git", "status", "--porcelain", "--", *CODE]))
     except (OSError, subprocess.CalledProcessError):
         return None, None
-    return commit, bool(changes)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from bench.errors import RecordError, one_line
 from bench.files import atomic_write
 
 UNSEALED = "0" * 64
+_NO_SEAL = f'"seal": "{UNSEALED}"'.encode()
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1)]
@@ -205,14 +206,11 @@ class PredictionsBlock(Block):
 
 
 class PromptBlock(Block):
-    """The tensors of a stored prompt.
+    """The tensors of a stored prompt: a merged matrix, a module's state, or a source stage's.
 
-    Of a prompt that was trained elsewhere only ``run.task``, ``run.model``, ``run.data.name`` (its
-    file) and the initial prompt are known.
+    Of an imported prompt only task, model, ``run.data.name`` (its file) and start are known.
     """
 
-    # One merged matrix; the state of a method whose prompt depends on the input; the result of a
-    # source stage.
     form: Literal["prompt", "module", "shared"]
     sha256: Id  # Of the safetensors file.
     imported: bool = False
@@ -234,9 +232,7 @@ class Record(Block):
     """
 
     seal: Id = UNSEALED
-    schema_version: Literal[2] = Field(
-        default=2, validation_alias="schema", serialization_alias="schema"
-    )
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     id: Id
     status: Literal["finished", "failed"]
     error: ErrorBlock | None = None
@@ -251,6 +247,19 @@ class Record(Block):
     predictions: PredictionsBlock | None = None
     sources: list[SourceBlock] = []
     prompt: PromptBlock | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Record:
+        scores, rows, answers = self.scores, self.rows, self.predictions
+        if self.status == "failed" and (self.error is None or scores is not None):
+            raise ValueError("a failed record has an error and no scores")
+        if self.status == "finished" and (self.error or not rows or not self.training):
+            raise ValueError("a finished record has rows and training and no error")
+        if scores is not None and scores.table_metric not in scores.test:
+            raise ValueError(f"scores.test lacks the table metric {scores.table_metric}")
+        if answers is not None and rows and answers.rows != rows.test:
+            raise ValueError(f"predictions.rows {answers.rows} are not the {rows.test} test rows")
+        return self
 
     @property
     def file_name(self) -> str:
@@ -309,18 +318,16 @@ def _parse(data: bytes, path: Path) -> Record:
         record = Record.model_validate(values)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
-        reason = f"{'.'.join(map(str, fault['loc'])) or 'JSON'}: {fault['msg']}"
+        place = ".".join(map(str, fault["loc"]))
+        reason = f"{place}: {fault['msg']}".removeprefix(": Value error, ")
         if fault["loc"] == ("schema",):
             reason = f"schema {fault['input']!r}, this program reads 1 and 2"
         raise RecordError(f"record {path} is not valid: {reason}; run again") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(f"record {path} is damaged: {one_line(error)}; run again") from error
-    seal, zeros = (f'"seal": "{text}"'.encode() for text in (record.seal, UNSEALED))
-    unsealed = data.replace(seal, zeros, 1)
+    unsealed = data.replace(f'"seal": "{record.seal}"'.encode(), _NO_SEAL, 1)
     if record.seal not in (UNSEALED, hashlib.sha256(unsealed).hexdigest()):
         raise RecordError(f"record {path} was changed after it was written; run again")
-    for contradiction in _contradictions(record):
-        raise RecordError(f"record {path} is not valid: {contradiction}; run again")
     return record
 
 
@@ -328,40 +335,16 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"it holds {constant}")
 
 
-def _contradictions(record: Record) -> Iterator[str]:
-    """Faults that lie between fields."""
-    if record.status == "failed" and (record.error is None or record.scores is not None):
-        yield "a failed record has an error and no scores"
-    if record.status == "finished" and (record.error or not record.rows or not record.training):
-        yield "a finished record has rows and training and no error"
-    scores, predictions = record.scores, record.predictions
-    if scores is not None and scores.table_metric not in scores.test:
-        yield f"scores.test lacks the table metric {scores.table_metric}"
-    if predictions is not None and record.rows and predictions.rows != record.rows.test:
-        yield f"predictions.rows {predictions.rows} are not the {record.rows.test} test rows"
-
-
 def _from_schema_1(old: Mapping[str, Any]) -> dict[str, Any]:
     """A record of the first edition in today's form; code digests stand for versions."""
     run, training = dict(old["cell"]), old["training"]
     method, code = run.pop("method"), run.pop("code")
     harness, own = code["harness"][:12], code["method"][:12]
-    run |= {
-        "method": method["name"],
-        "label": method["label"],
-        "settings": method["settings"],
-        "validation_rows": None,
-        "precision": run.get("precision", "float32"),
-        "versions": {"results": harness, "method": own, "task": harness},
-        "needs": run.pop("requires"),
-    }
+    run |= {"method": method["name"], "label": method["label"], "settings": method["settings"]}
+    run |= {"validation_rows": None, "precision": run.get("precision", "float32")}
+    run |= {"versions": {"results": harness, "method": own, "task": harness}}
+    run |= {"needs": run.pop("requires")}
     if training is not None:
         training = {key: training[key] for key in training if key != "trainings_per_pass"}
-    given = ("status", "error", "rows", "scores", "majority", "diagnostics", "timing", "provenance")
-    return {
-        **{key: old[key] for key in given},
-        **{"schema": 2, "id": old["digest"], "run": run, "training": training},
-        "predictions": old.get("predictions"),
-        "sources": old.get("sources") or [],
-        "seal": old.get("seal") or UNSEALED,
-    }
+    values = {key: old[key] for key in Record.model_fields.keys() & old.keys() if old[key]}
+    return values | {"schema": 2, "id": old["digest"], "run": run, "training": training}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,7 @@ class MethodEntry:
         """Import the method's class."""
         if self.plugin is not None:
             return _checked(self.plugin)
-        module, _, name = self.path.partition(":")
-        method: type[PromptMethod[Any]] = getattr(importlib.import_module(module), name)
+        method: type[PromptMethod[Any]] = pkgutil.resolve_name(self.path)
         return method
 
 
@@ -69,10 +68,8 @@ class MethodSpec:
         """The settings as values of JSON."""
         from pydantic import TypeAdapter
 
-        plain: dict[str, Any] = TypeAdapter(type(self.settings)).dump_python(
-            self.settings, mode="json"
-        )
-        return plain
+        adapter = TypeAdapter[Any](type(self.settings))
+        return dict(adapter.dump_python(self.settings, mode="json"))
 
 
 def methods() -> dict[str, MethodEntry]:
@@ -124,7 +121,7 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     if faults:
         raise ConfigError(sorted(faults))
     plain = dict(options)
-    for key, value in plain.items():
+    for key, value in options.items():
         if isinstance(value, bool) and isinstance(getattr(default, key), str):
             plain[key] = "on" if value else "off"  # YAML reads a bare on or off as a truth value.
     adapter = TypeAdapter(method.Settings)
@@ -183,11 +180,10 @@ def _checked(plugin: Plugin) -> type[PromptMethod[Any]]:
     if inspect.isabstract(method):
         missing = ", ".join(sorted(method.__abstractmethods__))
         raise plugin.fault(f"lacks {missing}; define what bench.method asks for")
-    settings = getattr(method, "Settings", None)
-    if not (inspect.isclass(settings) and is_dataclass(settings)):
+    if not is_dataclass(getattr(method, "Settings", None)):
         raise plugin.fault("has no dataclass Settings; give it one")
     try:
-        settings()
+        method.Settings()
     except Exception as error:
         raise plugin.fault(f"Settings() fails ({one_line(error)}); give defaults") from error
     return method

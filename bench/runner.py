@@ -8,19 +8,17 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from typing import Literal, TypeAlias
+from typing import Literal
 
-from bench.cluster import RayPool
+from bench import executors
 from bench.config import dump_config
-from bench.executors import TRIES, ExecutorError, LocalPool, ProcessPool, make_order
+from bench.executors import TRIES, ExecutorError, make_order
 from bench.grid import Grid, Run
 from bench.progress import Display, Verbosity, make_display
 from bench.store import ResultStore
 from bench.training.callbacks import make_callbacks
 from bench.training.stopping import Stop
 from bench.worker import Outcome, Worker
-
-Pool: TypeAlias = LocalPool | ProcessPool | RayPool
 
 POLL = 0.5
 """Seconds between two looks at signals and at runs that another process holds."""
@@ -62,16 +60,17 @@ def run_grid(
     stop = Stop()
     order = make_order(grid, store, loggers, verbosity, debug)
     workers = min(resources.workers, len(grid.todo))
-    pool: Pool
+    pool: executors.Pool
     with stop.on_signals(), make_display(len(grid.todo), verbosity) as display:
         if resources.executor == "ray":
             cpus, gpus = resources.cpus_per_run, resources.gpus_per_run
-            pool = RayPool(order, cpus, gpus, grid.config.device, display)
+            pool = executors.RayPool(order, cpus, gpus, grid.config.device, display)
         elif workers > 1:
-            pool = ProcessPool(order, workers, grid.config.device, stop)
+            pool = executors.ProcessPool(order, workers, grid.config.device, stop)
         else:
             callbacks = make_callbacks(loggers, store.logs)
-            pool = LocalPool(Worker(grid, store, display, callbacks, stop, debug))
+            worker = Worker(grid, store, display, callbacks, stop, debug)
+            pool = executors.LocalPool(worker)
         display.say(f"preparing data of {len(grid.config.task_names())} tasks")
         with pool:
             return _Loop(grid, pool, display, stop).run()
@@ -82,7 +81,7 @@ class _Loop:
     """One pass over the runs of a grid; keys are ids of prompts."""
 
     grid: Grid
-    pool: Pool
+    pool: executors.Pool
     display: Display
     stop: Stop
     counts: Counter[str] = field(default_factory=Counter)
@@ -135,10 +134,10 @@ class _Loop:
         """Why a run cannot be done."""
         if self.deaths[run.prompt_id] >= TRIES:
             return f"its process died {TRIES} times; see whether memory ran out"
-        failed = [need for need in needs if need.prompt_id in self.failed]
-        if not failed:
-            return None
-        return f"not run: {failed[0].prompt_name} failed ({self.failed[failed[0].prompt_id]})"
+        for need in needs:
+            if need.prompt_id in self.failed:
+                return f"not run: {need.prompt_name} failed ({self.failed[need.prompt_id]})"
+        return None
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
         key = run.prompt_id

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from bench.data import Examples, MixtureBatches, TaskBatches
-from bench.errors import InitialPromptMismatchError
 from bench.grid import GivenPrompt, Run
 from bench.method import (
     Ingredients,
@@ -43,13 +42,11 @@ class Stage:
 
     def validate(self) -> tuple[Mapping[str, float], float | None]:
         """Metrics and the share of valid labels; of a source stage, the mean score of each task."""
-        module = self.module
+        module, means = self.module, {}
         if isinstance(module, SourceStage):
-            means = {}
-            for index, need in enumerate(self.run.start.sources):
-                prompt = fixed_prompt(module.task_prompt(index))
-                metrics = self._scores(need.task, prompt).metrics
-                means[need.task] = sum(metrics.values()) / len(metrics)
+            for index, task in enumerate(training_tasks(self.run)):
+                scores = self._scores(task, fixed_prompt(module.task_prompt(index)))
+                means[task] = sum(scores.metrics.values()) / len(scores.metrics)
             return means, None
         scores = self._scores(self.run.task, self.stages.prompt_source(module))
         return scores.metrics, scores.valid_label_share
@@ -62,9 +59,8 @@ class Stage:
         return snapshot(self.module) if merged is None else {MERGED: merged}
 
     def _scores(self, task: str, prompt: PromptSource) -> TaskScores:
-        rows = self.answered_together
-        done = self.stages.evaluate(self.run, task, "validation", prompt, rows)
-        self.answered_together = done.micro_batch_size or rows
+        done = self.stages.evaluate(self.run, task, "validation", prompt, self.answered_together)
+        self.answered_together = done.micro_batch_size or self.answered_together
         return done.scores
 
 
@@ -131,17 +127,9 @@ class Stages:
 
     def check_starts(self, run: Run) -> None:
         """Refuse given prompts of another start for methods that take differences to it."""
-        if not run.method.load().needs(run.method.settings).same_initial:
-            return
-        expected = tensor_digest(self._initial(run))
-        for need in run.start.sources:
-            if isinstance(need, GivenPrompt) and need.stored.initial_digest != expected:
-                raise InitialPromptMismatchError(
-                    f"source_prompts.{need.task}: prompt {need.prompt_id[:12]} was trained from "
-                    f"another initial prompt than that of seed {run.seed}, to which "
-                    f"{run.method.label} takes differences: run the seed it was trained with, or "
-                    f"leave {run.method.label} out"
-                )
+        if run.method.load().needs(run.method.settings).same_initial:
+            given = [need for need in run.start.sources if isinstance(need, GivenPrompt)]
+            require_same_initial(self._initial(run), [self._soft_prompt(need) for need in given])
 
     def initial_digest(self, run: Run) -> str | None:
         """Of the initial prompt behind a run; None if it builds on a given prompt of another."""
@@ -153,22 +141,18 @@ class Stages:
         return self.model.initial_prompt(run.protocol.prompt_length, run.seed)
 
     def _ingredients(self, run: Run) -> Ingredients:
-        initial, start = self._initial(run), run.start
-
-        def soft_prompt(need: Run | GivenPrompt) -> SoftPrompt:
-            stored = self._supply(need)
-            prompt = SoftPrompt(need.task, stored.matrix, stored.initial_digest)
-            if isinstance(need, Run):  # Whether a given one may differ is for the method to say.
-                require_same_initial(initial, [prompt])
-            return prompt
-
+        start = run.start
         return Ingredients(
-            initial=initial,
-            sources=tuple(map(soft_prompt, start.sources)),
-            target=None if start.target is None else soft_prompt(start.target),
+            initial=self._initial(run),
+            sources=tuple(map(self._soft_prompt, start.sources)),
+            target=None if start.target is None else self._soft_prompt(start.target),
             shared=None if start.shared is None else self._supply(start.shared).tensors,
-            stored=None if start.stored is None else soft_prompt(start.stored),
+            stored=None if start.stored is None else self._soft_prompt(start.stored),
         )
+
+    def _soft_prompt(self, need: Run | GivenPrompt) -> SoftPrompt:
+        stored = self._supply(need)
+        return SoftPrompt(need.task, stored.matrix, stored.initial_digest)
 
 
 def training_tasks(run: Run) -> list[str]:

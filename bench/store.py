@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from bench.errors import OutputError, PromptError, RecordError, one_line
+from bench.errors import OutputError, PromptError, RecordError
 from bench.files import atomic_write
 from bench.predictions import Predictions, write_predictions
 from bench.record import Record, read_record, read_records, write_record
@@ -59,18 +59,11 @@ class StoredPrompt:
 
 
 class ResultStore:
-    """What runs write, and where.
-
-    Args:
-        folder: holds ``records/``, ``checkpoints/``, ``configs/`` and ``logs/``.
-        prompts: the prompt store; None: ``prompts/`` in the folder.
-    """
+    """What runs write, in a folder; ``prompts``: the prompt store, if not ``prompts/`` in it."""
 
     def __init__(self, folder: Path, prompts: Path | None = None) -> None:
-        self.folder = folder
-        self.records = folder / "records"
-        self.checkpoints = folder / "checkpoints"
-        self.configs = folder / "configs"
+        self.folder, self.records = folder, folder / "records"
+        self.checkpoints, self.configs = folder / "checkpoints", folder / "configs"
         self.logs = folder / "logs"
         self.prompts = prompts or folder / "prompts"
         self.locks = self.prompts / "locks"
@@ -102,16 +95,14 @@ class ResultStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
-            yield False
-            return
+            pass  # Not held.
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(
-                f"cannot lock {path}: {reason}; choose a folder on a file system that is writable "
-                "and has locks"
+                f"cannot lock {path}: {reason}; choose a folder that is writable and has locks"
             ) from error
         try:
-            yield True
+            yield lock.is_locked
         finally:
             lock.release()
 
@@ -121,8 +112,7 @@ class ResultStore:
         for run in runs:
             if (self.locks / f"{run.prompt_id}.lock").exists():
                 with self.lock(run) as free:
-                    if not free:
-                        found.append(run)
+                    found += [] if free else [run]
         return found
 
     def checkpoint(self, run: Run) -> Path:
@@ -134,13 +124,11 @@ class ResultStore:
     def find(self, run: Run) -> Record | None:
         """The record of a run; None if it is missing or damaged."""
         path = self.records / f"{run.name}.json"
-        if not path.exists():
-            return None
         try:
-            record = read_record(path)
+            record = read_record(path) if path.exists() else None
         except RecordError:
             return None
-        return record if record.id == run.id else None
+        return record if record and record.id == run.id else None
 
     def write(self, record: Record, predictions: Predictions | None = None) -> Record:
         """Write a record, and before it the answers it names; former ones are replaced.
@@ -212,9 +200,8 @@ class ResultStore:
 def _file(folder: Path, text: str, kind: str) -> Path:
     """The one JSON file whose name begins with ``text``, or whose id does."""
     paths = sorted(folder.glob("*.json"))
-    found = [path for path in paths if path.stem == text]
-    if not found and text:
-        found = [path for path in paths if path.stem.startswith(text)]
+    found = [path for path in paths if text and path.stem.startswith(text)]
+    found = [path for path in found if path.stem == text] or found
     if not found and PREFIX.fullmatch(text):
         found = [path for path in paths if path.stem.rpartition("-")[2].startswith(text[:12])]
         if len(text) > 12:
@@ -225,9 +212,7 @@ def _file(folder: Path, text: str, kind: str) -> Path:
         names = ", ".join(path.stem for path in found[:3])
         raise RecordError(f"{len(found)} {kind}s begin with {text!r}: {names}; give more of it")
     near = difflib.get_close_matches(text, [path.stem for path in paths], n=3)
-    hint = (
-        f"did you mean {' or '.join(near)}?" if near else "give its name or id, or see 'bench list'"
-    )
+    hint = f"did you mean {' or '.join(near)}?" if near else "give its name or id"
     raise RecordError(f"no {kind} {text!r} in {folder}: {hint}")
 
 
@@ -237,12 +222,9 @@ def _read_prompt(path: Path) -> tuple[Record, bytes]:
     try:
         record, data = read_record(path), file.read_bytes()
     except (OSError, RecordError) as error:
-        raise PromptError(f"{error}: delete {path} and run again, or import it anew") from error
+        raise PromptError(f"{error}: delete {path} and run again, or import it") from error
     if record.prompt is None or hashlib.sha256(data).hexdigest() != record.prompt.sha256:
-        raise PromptError(
-            f"prompt {file} is damaged (its digest differs): delete {path} and run again, or "
-            "import it anew"
-        )
+        raise PromptError(f"prompt {file} is damaged: delete {path} and run again, or import it")
     return record, data
 
 
@@ -250,16 +232,11 @@ def _load_prompt(path: Path) -> StoredPrompt:
     import safetensors.torch
 
     record, data = _read_prompt(path)
-    try:
-        return StoredPrompt(record, safetensors.torch.load(data))
-    except safetensors.SafetensorError as error:
-        raise PromptError(f"prompt {path} holds no safetensors ({one_line(error)})") from error
+    return StoredPrompt(record, safetensors.torch.load(data))
 
 
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"cannot remove {path}: {error.strerror or error}; remove it by hand"
-        ) from error
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from error

@@ -20,6 +20,7 @@ from bench.predictions import Predictions, judge
 from bench.progress import Display
 from bench.provenance import differences, now, peak_memory, provenance, reset_peak_memory
 from bench.record import (
+    UNSEALED,
     CurvePoint,
     ErrorBlock,
     LabelShares,
@@ -68,12 +69,8 @@ class Worker:
         stop: Stop | None = None,
         debug: bool = False,
     ) -> None:
-        self.grid = grid
-        self.store = store
-        self.display = display
-        self.stop = stop or Stop()
-        self._callbacks = (self.display, *callbacks)
-        self._debug = debug
+        self.grid, self.store, self.display, self.stop = grid, store, display, stop or Stop()
+        self._callbacks, self._debug = (display, *callbacks), debug
 
     @cached_property
     def model(self) -> FrozenLM:
@@ -119,11 +116,9 @@ class Worker:
                 return Outcome("locked")
             reported = run.prompt_id in self.grid.reported
             record = self.store.find(run) if reported else None
-            if record is not None and record.seal in self.grid.renewed:
-                record = None
-            if record is not None and record.error is not None:
+            to_score = reported and (record is None or record.seal in self.grid.renewed)
+            if record is not None and record.error is not None and not to_score:
                 return Outcome("failed", record.error.message)
-            to_score = reported and record is None
             try:
                 stored = self._stored(run)
                 if stored is not None and not to_score:
@@ -157,14 +152,14 @@ class Worker:
         return stored if stored and stored.record.seal not in self.grid.renewed else None
 
     def _supply(self, need: Run | GivenPrompt) -> StoredPrompt:
-        return (
-            need.stored if isinstance(need, GivenPrompt) else self.store.load_prompt(need.prompt_id)
-        )
+        if isinstance(need, GivenPrompt):
+            return need.stored
+        return self.store.load_prompt(need.prompt_id)
 
     def _train(self, run: Run) -> StoredPrompt:
         self.store.remove_prompt(run)  # Killed from here on, the run is trained again.
         reset_peak_memory()
-        started, method = now(), run.method
+        started, names = now(), (run.method.name, run.method.label)
         stage = self.stages.make(run)
         checkpoint = CheckpointFile(self.store.checkpoint(run))
         result = train(
@@ -174,16 +169,14 @@ class Worker:
             run.training,
             run.seed,
             stage.validate,
-            info=TrainingInfo(
-                run.prompt_name, run.task, method.name, method.label, run.shots, run.seed
-            ),
+            info=TrainingInfo(run.prompt_name, run.task, *names, run.shots, run.seed),
             checkpoint=checkpoint,
             callbacks=self._callbacks,
             stop=self.stop,
             warn=self.display.say,
         )
         tensors = stage.tensors()
-        form: Literal["module", "shared"] = "shared" if run.is_source_stage else "module"
+        form: Literal["prompt", "module"] = "prompt" if MERGED in tensors else "module"
         record = Record(
             id=run.prompt_id,
             status="finished",
@@ -211,7 +204,7 @@ class Worker:
             ),
             provenance=provenance(),
             sources=run.sources(),
-            prompt=PromptBlock(form="prompt" if MERGED in tensors else form, sha256="0" * 64),
+            prompt=PromptBlock(form="shared" if run.is_source_stage else form, sha256=UNSEALED),
         )
         self.store.save_prompt(record, tensors)
         checkpoint.remove()
@@ -231,9 +224,9 @@ class Worker:
                     "run again"
                 ) from error
             source = self.stages.prompt_source(module)
-        record, training, trained_rows = stored.record, stored.record.training, stored.record.rows
+        record, training = stored.record, stored.record.training
         assert training is not None
-        assert trained_rows is not None
+        assert record.rows is not None
         began = time.perf_counter()
         rows, task = self.examples.evaluation(run.task, "test"), self.examples.task(run.task)
         together = training.evaluation_micro_batch_size
@@ -244,19 +237,17 @@ class Worker:
         best = next(point for point in training.curve if point.step == training.best_step)
         labels, known = self.examples.labels(run.task), task.labels
         majority = majority_scores(task, labels, rows.references, rows.groups)
+        notes, share = self._notes(run, record), test.scores.valid_label_share
+        timing = {"finished": now(), "evaluation_seconds": seconds}
         changes = {
             "id": run.id,
             "run": self._run_block(run),
-            "rows": trained_rows.model_copy(
-                update={"test": len(rows), "notes": self._notes(run, record)}
-            ),
+            "rows": record.rows.model_copy(update={"test": len(rows), "notes": notes}),
             "scores": ScoresBlock(
                 table_metric=task.table_metric,
                 validation=best.validation,
                 test=test.scores.metrics,
-                valid_label_share=LabelShares(
-                    validation=best.valid_label_share, test=test.scores.valid_label_share
-                ),
+                valid_label_share=LabelShares(validation=best.valid_label_share, test=share),
                 left_out=test.scores.left_out,
             ),
             "majority": None
@@ -265,9 +256,7 @@ class Worker:
             "training": training.model_copy(
                 update={"evaluation_micro_batch_size": test.micro_batch_size or together}
             ),
-            "timing": record.timing.model_copy(
-                update={"finished": now(), "evaluation_seconds": seconds}
-            ),
+            "timing": record.timing.model_copy(update=timing),
             "provenance": provenance(),
             "prompt": None,
         }
@@ -314,14 +303,9 @@ def _diagnostics(result: TrainingResult) -> dict[str, Any]:
     """
     history = [point for point in result.history if len(point) > 1]
     best = [point for point in history if point["step"] == result.best_step]
-    if not best:
-        return {}
-
-    def is_names(value: object) -> bool:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-    lists = [key for key in history[0] if all(is_names(point.get(key)) for point in history)]
     changes = {
-        key: sum(one[key] != other[key] for one, other in pairwise(history)) for key in lists
+        key: sum(one.get(key) != other.get(key) for one, other in pairwise(history))
+        for key, value in (best[0] if best else {}).items()
+        if isinstance(value, list) and all(isinstance(item, str) for item in value)
     }
-    return {"best": best[0], "changes": changes, "history": history}
+    return {"best": best[0], "changes": changes, "history": history} if best else {}

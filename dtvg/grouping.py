@@ -9,16 +9,15 @@ Target similarity and knowledge consistency of a group ``G`` of sources:
     TS(G) = sum over s in G of sim(T_t, T_s)
     KC(G) = mean over ordered pairs i != j in G of sim(T_i, T_j);  0 if G has less than two
 
-The objective is ``TS(G) + lambda KC(G)``. Solvers, both over the sources with
-``sim(T_t, T_s) >= 0`` only, so that a source opposed to the target never enters:
+The objective is ``TS(G) + lambda KC(G)``. Both solvers leave out sources opposed to the target,
+with ``sim(T_t, T_s) < 0``:
 
-* ``greedy``, as published: those sources sorted by target similarity, highest first; the first
-  ``m`` of them with the highest consistency, the smallest such ``m`` on a tie.
-* ``exact``: the subset of them with the highest objective, out of all.
+* ``greedy``, as published: of the sources by falling target similarity, the first ``m`` with the
+  highest consistency, the smallest such ``m`` on a tie.
+* ``exact``: the subset with the highest objective.
 
-``TS`` is a sum, which keeping every source with similarity >= 0 maximises, as published; a mean
-would be maximised by the best source alone. Everything is computed on the vectors' device without
-synchronisation: groups are masks, subsets are rows of 0/1 matrices.
+``TS`` is a sum, as published; a mean would be highest for the best source alone. Everything is
+computed on the vectors' device without synchronisation: groups and subsets are masks.
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ Grouping = Literal["full", "similarity", "consistency", "all", "target-only", "f
 """Steps that choose the group.
 
 ``full``: similarity, then consistency. ``similarity``: every source with target similarity >= 0.
-``consistency``: of all subsets of all sources the most consistent; none if no consistency is
-above 0 [published code]. ``all``: every source. ``target-only``: none. ``fixed-first-step``: as
-``full``, but the module keeps the group of its first step.
+``consistency``: the most consistent subset of all sources; none if no consistency is above 0
+[published code]. ``all``, ``target-only``: every source, none. ``fixed-first-step``: ``full`` in
+the first step, whose group is kept.
 """
-
 Similarity = Literal["dot", "cosine"]
 MOST_SOURCES = 16  # limit for trying all subsets (2^16 of them)
 
@@ -76,7 +74,7 @@ class Group:
     def consistencies(self) -> Tensor:
         """Knowledge consistency of the first 1, 2, ... sources with target similarity >= 0.
 
-        The first is 0 by definition and is there even if no source is kept [published code].
+        The first, 0 by definition, is there even if no source is kept [published code].
         """
         ranked = self.pairwise[self.order][:, self.order]
         kept = int((self.similarities >= 0).sum())
@@ -115,35 +113,27 @@ def select_group(
 @torch.no_grad()
 def group_means(means: Tensor, settings: GroupSettings) -> Group:
     """:func:`select_group` from the means over tokens ``(S+1, d)``, target first."""
-    grouping = settings.grouping
+    grouping, exact = settings.grouping, settings.solver == "exact"
     gram = _gram(means, settings.similarity)
     similarities, pairwise = gram[0, 1:], gram[1:, 1:]
     kept = similarities >= 0
     order = similarities.argsort(descending=True, stable=True)
+    simple = {"target-only": torch.zeros_like, "all": torch.ones_like, "similarity": torch.clone}
     if not len(order) and grouping != "target-only":
         raise PromptError(f"grouping={grouping} chooses among source prompts, but there are none")
-    if grouping == "target-only":
-        mask = torch.zeros_like(kept)
-    elif grouping == "all":
-        mask = torch.ones_like(kept)
-    elif grouping == "similarity":
-        mask = kept
+    if grouping in simple:
+        return Group(simple[grouping](kept), similarities, order, pairwise)
+    if grouping == "consistency":
+        subsets, exact = _all_subsets(order), False
     else:
-        ranked = pairwise[order][:, order]
-        if grouping == "consistency":
-            subsets = _all_subsets(order)
-            values = knowledge_consistency(subsets, ranked)
-        elif settings.solver == "exact":
-            subsets = _all_subsets(order) & kept[order]
-            target_similarity = subsets.to(ranked.dtype) @ similarities[order]
-            consistency = knowledge_consistency(subsets, ranked)
-            values = target_similarity + settings.consistency_weight * consistency
-        else:
-            subsets = _prefixes(order) & kept[order]
-            values = knowledge_consistency(subsets, ranked)
-        # The first of equal values wins: the shortest prefix, or the subset of higher ranks.
-        best = subsets[values.argmax(dim=0, keepdim=True)].squeeze(0)
-        mask = torch.zeros_like(kept).scatter(0, order, best)
+        subsets = (_all_subsets(order) if exact else _prefixes(order)) & kept[order]
+    values = knowledge_consistency(subsets, pairwise[order][:, order])
+    if exact:
+        target_similarity = subsets.to(values.dtype) @ similarities[order]
+        values = target_similarity + settings.consistency_weight * values
+    # The first of equal values wins: the shortest prefix, or the subset of higher ranks.
+    best = subsets[values.argmax(dim=0, keepdim=True)].squeeze(0)
+    mask = torch.zeros_like(kept).scatter(0, order, best)
     return Group(mask, similarities, order, pairwise)
 
 
@@ -167,6 +157,5 @@ def _all_subsets(order: Tensor) -> Tensor:
             f"all subsets of {number} sources are too many to try (at most {MOST_SOURCES} "
             "sources); use solver=greedy or fewer sources"
         )
-    ranks = torch.arange(number, device=order.device)
-    codes = torch.arange(2**number, device=order.device)
+    ranks, codes = (torch.arange(n, device=order.device) for n in (number, 2**number))
     return (codes.unsqueeze(1) >> ranks).bitwise_and(1).bool()

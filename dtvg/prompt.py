@@ -1,8 +1,8 @@
 """DTVG: dynamic task vector grouping (Zhang et al. 2025, arXiv:2503.18063, stage 2).
 
-Trained are the target prompt ``P_t`` (from where PT on the target left it), one scale per token
-for the target and one per token for each source, all starting at 1. In every forward pass the
-group of sources is chosen anew from the scaled task vectors (:mod:`dtvg.grouping`) and merged:
+Trained are the target prompt ``P_t`` (from where PT on the target left it) and one scale per token
+for the target and for each source, all from 1. Every forward pass chooses the group of sources
+anew from the scaled task vectors (:mod:`dtvg.grouping`) and merges it:
 
     T_t   = P_t - P_init                                     T_s = P_s - P_init, fixed
     P_mix = P_init + diag(alpha_t) T_t + sum over s in group of diag(alpha_s) T_s
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from bench.errors import PromptError
 from bench.method import Ingredients, Needs, ParameterGroup, PromptMethod, require_same_initial
 from dtvg.grouping import Group, GroupSettings, group_means
-from dtvg.task_vectors import TaskVectors
+from dtvg.task_vectors import task_vectors
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     """
 
     Settings: ClassVar[type[Any]] = DTVGSettings
+    initial: Tensor
+    source_vectors: Tensor
     first_group: Tensor
     has_first_group: Tensor
 
@@ -61,7 +63,10 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     ) -> None:
         super().__init__()
         self.settings = DTVGSettings(**settings)
-        self.vectors = TaskVectors(initial, sources)
+        vectors = task_vectors(sources, initial).detach()
+        # Not persistent: a checkpoint holds only what training changes.
+        self.register_buffer("initial", initial.detach().clone(), persistent=False)
+        self.register_buffer("source_vectors", vectors, persistent=False)
         number, length = sources.shape[:2]
         self.source_names = tuple(source_names or map(str, range(number)))
         scaled = self.settings.scales == "on"
@@ -108,9 +113,9 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     def group(self) -> Group:
         """Group under the present prompt and scales."""
         # The mean over tokens of diag(alpha) T without the scaled vectors themselves.
-        target = (self.target_scale @ self.vectors.of(self.target)).unsqueeze(0)  # (1, d)
-        sources = torch.einsum("sr,srd->sd", self.source_scales, self.vectors.sources)
-        means = torch.cat([target, sources]) / len(self.target_scale)
+        target = self.target_scale @ task_vectors(self.target, self.initial)  # (d,)
+        sources = torch.einsum("sr,srd->sd", self.source_scales, self.source_vectors)
+        means = torch.cat([target.unsqueeze(0), sources]) / len(self.target_scale)
         group = group_means(means, self.settings)
         if self.settings.grouping == "fixed-first-step":
             mask = torch.where(self.has_first_group, self.first_group, group.mask)
@@ -134,34 +139,34 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     def diagnostics(self) -> dict[str, Any]:
         """Group, similarities, consistencies, scales and cosines as they are now.
 
-        ``group`` names the members by falling target similarity, ``consistencies`` belong to the
-        first 1, 2, ... sources with target similarity >= 0, ``scales`` are means over tokens.
-        ``cosines`` compare the target with each source by the means over tokens, once of their
-        prompts as SPoT does, once of their unscaled task vectors: what ``P_init`` hides.
+        ``group`` names the members by falling target similarity, ``scales`` are means over tokens.
+        ``cosines`` compare the target with each source by the means over tokens of their prompts,
+        as SPoT does, and of their unscaled task vectors.
         """
+
+        def by_name(values: Tensor) -> dict[str, float]:
+            return dict(zip(self.source_names, values.tolist(), strict=True))
+
         group = self.group()
-        names = [self.source_names[member] for member in group.members]
-        initial = self.vectors.initial.mean(dim=0)  # (d,)
-        target = self.vectors.of(self.target).mean(dim=0)  # (d,)
-        sources = self.vectors.sources.mean(dim=1)  # (S, d)
+        members = [self.source_names[member] for member in group.members]
+        initial = self.initial.mean(dim=0)  # (d,)
+        target = task_vectors(self.target, self.initial).mean(dim=0)  # (d,)
+        sources = self.source_vectors.mean(dim=1)  # (S, d)
         prompts = F.cosine_similarity(target + initial, sources + initial, dim=-1)
         vectors = F.cosine_similarity(target, sources, dim=-1)
-        scales = self._by_name(self.source_scales.mean(dim=1))
+        scales = by_name(self.source_scales.mean(dim=1))
         return {
-            "group": names,
-            "group_size": len(names),
-            "similarities": self._by_name(group.similarities),
+            "group": members,
+            "group_size": len(members),
+            "similarities": by_name(group.similarities),
             "consistencies": group.consistencies.tolist(),
             "scales": {"target": self.target_scale.mean().item(), "sources": scales},
-            "cosines": {"prompts": self._by_name(prompts), "task_vectors": self._by_name(vectors)},
+            "cosines": {"prompts": by_name(prompts), "task_vectors": by_name(vectors)},
         }
 
     def _mix(self, members: Tensor) -> Tensor:
         """``P_mix`` ``(r, d)`` with the sources in the mask ``members`` ``(S,)``."""
         weights = self.source_scales * members.unsqueeze(1)  # (S, r), 0 outside the group
-        sources = torch.einsum("sr,srd->rd", weights, self.vectors.sources)
-        target = self.target_scale.unsqueeze(1) * self.vectors.of(self.target)
-        return self.vectors.initial + target + sources
-
-    def _by_name(self, values: Tensor) -> dict[str, float]:
-        return dict(zip(self.source_names, values.tolist(), strict=True))
+        sources = torch.einsum("sr,srd->rd", weights, self.source_vectors)
+        target = self.target_scale.unsqueeze(1) * task_vectors(self.target, self.initial)
+        return self.initial + target + sources

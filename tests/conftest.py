@@ -1,8 +1,8 @@
 """Fixtures of all tests: quiet libraries, caches of their own, real data beside the checkout."""
 
-from __future__ import annotations
-
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("BENCH_TEST_CACHE") or tempfile.mkdtemp(prefix="bench-tests-"))
 os.environ["BENCH_TEST_CACHE"] = str(CACHE)
 os.environ |= {"HF_HOME": str(CACHE), "HF_DATASETS_CACHE": str(CACHE / "datasets")}
-os.environ |= {
-    "HF_MODULES_CACHE": str(CACHE / "modules"),
-    "MPLCONFIGDIR": str(CACHE / "matplotlib"),
-}
+os.environ |= {"HF_MODULES_CACHE": f"{CACHE}/modules", "MPLCONFIGDIR": f"{CACHE}/matplotlib"}
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the cache, once the main process of the tests ends."""
-    import shutil
-
     if not hasattr(config, "workerinput"):
         shutil.rmtree(CACHE, ignore_errors=True)
 
@@ -63,7 +58,5 @@ def fast_files() -> Iterator[None]:
 def no_plugin_files() -> Iterator[None]:
     """Plugin files that a test uses are gone after it."""
     yield
-    import sys
-
     if "bench.plugins" in sys.modules:
         sys.modules["bench.plugins"].use_files(())

@@ -6,11 +6,9 @@ from pathlib import Path
 
 ROOT, OWN = Path(__file__).resolve().parents[1], ("bench", "baselines", "dtvg")
 FILES = {path: path.read_text("utf-8") for own in OWN for path in (ROOT / own).rglob("*.py")}
+NAMES = {path: path.relative_to(ROOT).with_suffix("").parts for path in FILES}
 TREES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
-        text
-    )
-    for path, text in FILES.items()
+    ".".join(NAMES[path]).removesuffix(".__init__"): ast.parse(text) for path, text in FILES.items()
 }
 METHOD = {"bench.errors", "bench.method"}
 TASKS = {"bench.errors", "bench.plugins", "bench.tasks"}
@@ -34,9 +32,8 @@ def test_imports_go_one_way() -> None:
             own = {each for each in imported(list(ast.walk(tree))) if each.split(".")[0] in OWN}
             assert {each for each in own if not f"{each}.".startswith(allowed)} == set(), name
         found = imported(tree.body)
-        before[name] = ((found | {each.rpartition(".")[0] for each in found}) & TREES.keys()) - {
-            name
-        }
+        found |= {each.rpartition(".")[0] for each in found}
+        before[name] = found & TREES.keys() - {name}
     TopologicalSorter(before).prepare()  # Raises on a circle.
 
 

@@ -1,12 +1,7 @@
-"""Scores and losses do not change unless a version is raised.
+"""Scores and losses do not change unless a version is raised: see ``golden/make.py``.
 
-``golden/smoke.json`` holds scores of smoke runs, and losses of five steps. Scores are compared
-where processor, threads and PyTorch are those of the file, losses everywhere. Whoever changes them
-on purpose raises ``RESULTS_VERSION``, or the version of the method or task, and makes the file anew
-(``python tests/golden/make.py``).
+Scores are compared where processor, threads and PyTorch are those of the file, losses everywhere.
 """
-
-from __future__ import annotations
 
 import importlib.util
 import json
@@ -30,8 +25,6 @@ FIRST_COMMAND = HERE.parent / "out"
 @pytest.fixture(scope="module")
 def make() -> ModuleType:
     spec = importlib.util.spec_from_file_location("golden_make", HERE / "golden" / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -74,9 +74,10 @@ class Group(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(
-    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
-)
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.group(cls=Group, context_settings=SETTINGS)
 @click.version_option(package_name="dtvg-bench", prog_name="bench")
 def bench() -> None:
     """Benchmark multi-task prompt tuning: PT, SPoT, ATTEMPT, MPT and DTVG on a frozen model.

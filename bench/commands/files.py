@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,21 +15,11 @@ from typing import Any
 import click
 from click import Argument, Choice, IntRange, Option
 
-from bench.commands.base import (
-    JSON,
-    OUT,
-    PATH,
-    PLUGIN,
-    PROMPTS,
-    SUITES,
-    TASKS,
-    bench,
-    print_json,
-    warn,
-)
+from bench.commands import base
+from bench.commands.base import PATH, bench, print_json
 from bench.data import open_source
-from bench.data.check import check, prefetch
-from bench.errors import ConfigError
+from bench.data.splits import check, prefetch
+from bench.errors import ConfigError, one_line
 from bench.models.loading import BUNDLED
 from bench.registry import methods
 from bench.store import ResultStore
@@ -36,7 +30,7 @@ Rows = list[dict[str, Any]]
 LIST = [
     Argument(["kind"], type=Choice(["tasks", "suites", "methods", "models", "prompts"])),
     Argument(["folder"], metavar="[DIR]", type=PATH, default="out"),
-    *(JSON, PLUGIN),
+    *(base.JSON, base.PLUGIN),
 ]
 
 
@@ -82,7 +76,7 @@ def _tasks() -> Rows:
 def _prompts(folder: Path) -> Rows:
     inside = folder / "prompts"
     prompts, warnings = ResultStore(folder, inside if inside.is_dir() else folder).list_prompts()
-    warn(warnings)
+    base.warn(warnings)
     keys = ("task", "label", "prompt_length", "shots", "seed")
     return [
         {
@@ -98,9 +92,9 @@ def _prompts(folder: Path) -> Rows:
 
 DATA = [
     Argument(["action"], type=Choice(["check", "prefetch"])),
-    *(SUITES, TASKS),
+    *(base.SUITES, base.TASKS),
     Option(["--data", "place"], default="hub", help="As for bench run."),
-    *(PLUGIN, JSON),
+    *(base.PLUGIN, base.JSON),
 ]
 
 
@@ -137,15 +131,14 @@ def data(
         print_json(seen)
     else:
         click.echo(f"{len(seen) - faulty} of {len(seen)} tasks as declared, {faulty} not")
-    if faulty:
-        sys.exit(1)
+    sys.exit(1 if faulty else 0)
 
 
 EXPORT = [
     Argument(["record"]),
     Argument(["folder"], type=PATH),
     Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
-    *(OUT, PROMPTS),
+    *(base.OUT, base.PROMPTS),
 ]
 
 
@@ -169,7 +162,7 @@ IMPORT = [
     Option(["--tensor"], help="Name of the prompt in the file, if that is not clear."),
     Option(["--initial"], type=PATH, help="File of the initial prompt it was trained from."),
     Option(["--seed"], type=IntRange(0), help="Instead: seed of bench's own initial prompt."),
-    *(JSON, PLUGIN, OUT, PROMPTS),
+    *(base.JSON, base.PLUGIN, base.OUT, base.PROMPTS),
 ]
 
 
@@ -194,17 +187,75 @@ def import_(path: Path, as_json: bool, out: Path, prompts: Path | None, **option
     click.echo(f"use it: bench run --set source_prompts.{task}={record.id[:12]}")
 
 
-@bench.command(params=[OUT, JSON])
+@bench.command(params=[base.OUT, base.JSON])
 def doctor(out: Path, as_json: bool) -> None:
     """Check versions, devices, hub and folders, and train for seconds; exit code 1 at a fault."""
-    from bench.doctor import examine
-
     found = []
-    for finding in examine(out):
-        found.append(finding._asdict())
+    for name, state, text in _findings(out):
+        found.append({"name": name, "state": state, "text": text})
         if not as_json:
-            click.echo(f"{finding.state:<5} {finding.name}: {finding.text}")
+            click.echo(f"{state:<5} {name}: {text}")
     if as_json:
         print_json(found)
     if any(finding["state"] == "fault" for finding in found):
         sys.exit(1)
+
+
+def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, state (ok, note or fault) and text of each check."""
+    import datasets
+    import torch
+    from huggingface_hub import constants
+
+    from bench.provenance import PACKAGES, provenance
+
+    versions = {"Python": provenance().python, **provenance().versions}
+    missing = [name for name in PACKAGES[1:] if name not in versions]  # The first is this project.
+    texts = [f"{k} {v}" for k, v in versions.items()] + [f"{k} is not installed" for k in missing]
+    yield "versions", "fault" if missing else "ok", ", ".join(texts)
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield "devices", "ok" if gpus else "note", ", ".join(gpus) or "no GPU: runs take the CPU"
+    try:
+        urllib.request.urlopen(constants.ENDPOINT, timeout=5).close()
+        yield "hub", "ok", f"{constants.ENDPOINT} answers"
+    except (OSError, ValueError) as error:
+        yield "hub", "note", f"{constants.ENDPOINT} is out of reach ({one_line(error)})"
+    folders = {
+        "result folder": out,
+        "model cache": Path(constants.HF_HUB_CACHE),
+        "data cache": Path(datasets.config.HF_DATASETS_CACHE),
+    }
+    for name, folder in folders.items():
+        place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        try:
+            with tempfile.TemporaryFile(dir=place):
+                free = shutil.disk_usage(place).free / 1e9
+            yield name, "ok", f"{folder} can be written, {free:.1f} GB free"
+        except OSError as error:
+            yield name, "fault", f"{folder} cannot be written ({one_line(error)})"
+    began = time.perf_counter()
+    faults = _self_test()
+    text = f"trained, scored and checked in {time.perf_counter() - began:.1f} s"
+    yield "self-test", "fault" if faults else "ok", "; ".join(faults) or text
+
+
+def _self_test() -> list[str]:
+    """Faults while a prompt is trained and scored on the bundled model and samples."""
+    from bench.commands.results import check as check_files
+    from bench.config import load_config
+    from bench.grid import make_grid
+    from bench.record import read_records
+    from bench.runner import run_grid
+
+    options = {"suites": [], "tasks": ["cb"], "methods": ["pt"], "shots": [16], "seeds": [42]}
+    short = ("training.steps=8", "training.evaluate_every=4", "validation_rows=16")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            store = ResultStore(Path(folder))
+            grid = make_grid(load_config("smoke", None, options, short), store)
+            run_grid(grid, store, verbosity="quiet")
+            records, _ = read_records(store.records)
+            failed = [record.error.message for record in records if record.error]
+            return [*failed, *check_files(store)]
+    except Exception as error:  # Any exception is a finding here.
+        return [one_line(error)]

@@ -18,7 +18,7 @@ from bench.config import load_config
 from bench.data import load_splits, open_source
 from bench.data.sources import OFFICIAL_ROW
 from bench.errors import BenchError, DataError, RecordError
-from bench.grid import Run, make_grid
+from bench.grid import make_grid
 from bench.predictions import Predictions, load_predictions
 from bench.record import Record, read_record, read_records
 from bench.reports.show import show_errors, show_record
@@ -53,19 +53,17 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
 
 def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list[str]]:
     """The running and the missing runs of all configurations."""
-    runs: dict[str, Run] = {}
-    missing: dict[str, str] = {}
-    running: dict[str, str] = {}
     try:
-        for path in sorted(store.configs.glob("*.yaml")):
-            grid = make_grid(load_config(file=path), store)
-            runs |= grid.runs
-            left = {k: r.describe() for k, r in grid.reported.items() if r.id not in recorded}
-            missing |= left
+        paths = sorted(store.configs.glob("*.yaml"))
+        grids = [make_grid(load_config(file=path), store) for path in paths]
+        runs = {run.prompt_id: run for grid in grids for run in grid.runs.values()}
         running = {run.prompt_id: run.describe() for run in store.running(runs.values())}
     except BenchError as error:
         warn([f"running or missing runs are not known: {error}"])
-    return [*running.values()], [line for key, line in missing.items() if key not in running]
+        return [], []
+    reported = {key: run for grid in grids for key, run in grid.reported.items()}
+    left = [run for key, run in reported.items() if key not in running and run.id not in recorded]
+    return [*running.values()], [run.describe() for run in left]
 
 
 def check(store: ResultStore) -> Iterator[str]:
@@ -85,11 +83,12 @@ def check(store: ResultStore) -> Iterator[str]:
             yield str(error)
     known = {prompt.id for prompt in prompts}
     for record in records:
-        if not (store.records / record.file_name).exists():
-            yield f"{store.records / record.file_name} has another name: rename it"
+        path = store.records / record.file_name
+        if not path.exists():
+            yield f"{path} has another name: rename it"
         if known and record.training and record.training.prompt not in known:
-            yield f"{record.file_name}: prompt {record.training.prompt} is not in {store.prompts}"
-    for path in sorted(store.configs.glob("*.yaml")):
+            yield f"{path}: prompt {record.training.prompt} is not in {store.prompts}"
+    for path in store.configs.glob("*.yaml"):
         if hashlib.sha256(path.read_bytes()).hexdigest()[:12] != path.stem:
             yield f"{path} was changed: its name is not its SHA-256"
 
@@ -186,10 +185,10 @@ def show(record: str, errors: bool, out: Path) -> None:
     text = show_record(found)
     if errors:
         predictions = load_predictions(path.parent if path.is_file() else store.records, found)
-        inputs = None
         try:
             inputs = _inputs(found, predictions)
         except BenchError as error:
+            inputs = None
             warn([f"inputs are not shown: {error}"])
         text += f"\n{show_errors(predictions, inputs)}"
     click.echo(text, nl=False)

@@ -125,13 +125,13 @@ def plan(file: Path | None, calibrate: bool, records: Path | None, **options: An
 
 def _resources(options: dict[str, Any]) -> dict[str, Any]:
     """Given values of :class:`bench.runner.Resources`; none may belong to the other executor."""
-    keys = ("executor", "workers", "cpus_per_run", "gpus_per_run")
+    keys, executor = ("workers", "cpus_per_run", "gpus_per_run"), options["executor"]
     given = {key: options[key] for key in keys if options[key] is not None}
-    for key in ("workers",) if given["executor"] == "ray" else keys[2:]:
+    for key in keys[:1] if executor == "ray" else keys[1:]:
         if key in given:
-            option = f"--{key.replace('_', '-')}"
-            raise ConfigError(f"{option} has no meaning with --executor {given['executor']}")
-    return given
+            option = key.replace("_", "-")
+            raise ConfigError(f"--{option} has no meaning with --executor {executor}")
+    return {"executor": executor, **given}
 
 
 def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
@@ -139,14 +139,14 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
     for key, check in (("suites", get_suite), ("tasks", get_task), ("methods", method_entry)):
         for name in options[key]:
             check(name)  # Fails before load_config imports torch.
-    values = {key: options[key] for key in ("model", "precision", "data", "device")}
+    keys = ("model", "precision", "data", "device", "methods")
+    values = {key: options[key] for key in keys if options[key] not in (None, ())}
     if options["suites"] or options["tasks"]:
-        values |= {"suites": list(options["suites"]), "tasks": list(options["tasks"])}
-    values["methods"] = list(options["methods"]) or None
+        values |= {"suites": options["suites"], "tasks": options["tasks"]}
     for key in ("shots", "seeds"):
         words = [word.strip() for text in options[key] for word in text.split(",")]
-        values[key] = [int(w) if w.lstrip("-").isdecimal() else w for w in words] or None
-    values = {key: value for key, value in values.items() if value is not None}
+        if words:
+            values[key] = [int(word) if word.isdecimal() else word for word in words]
     return load_config(options["preset"], file, values, options["items"])
 
 
@@ -184,12 +184,9 @@ def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
             prompts.append({"id": key, "state": "to train" if key in todo else exists, **line})
     return {
         **{key: getattr(grid.config, key) for key in ("preset", "model", "data")},
-        "to_run": grid.to_run,
-        "finished": len(grid.records) - len(grid.failed),
-        "failed": len(grid.failed),
-        "prompts_to_train": len(grid.todo) - grid.to_run,
-        "runs": runs,
-        "prompts": prompts,
+        **{"to_run": grid.to_run, "finished": len(grid.records) - len(grid.failed)},
+        **{"failed": len(grid.failed), "prompts_to_train": len(grid.todo) - grid.to_run},
+        **{"runs": runs, "prompts": prompts},
     }
 
 

@@ -1,37 +1,48 @@
-"""Rows as token ids: encoded by ``datasets.map``, in a cache on disk that processes share."""
+"""Rows as token ids, and batches of these.
+
+Rows are encoded by ``datasets.map``, in a cache on disk that processes share. The rows of a step
+follow from the seed and the number of the step, so a resumed run sees the batches of an
+uninterrupted one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bench.data.batches import Example, collate
-from bench.data.sources import BATCH, OFFICIAL_ROW, DataSource, digest, read_each, rows_of
+from bench.data.sources import OFFICIAL_ROW, DataSource, digest, read_each, read_split, rows_of
 from bench.data.splits import TaskRows, load_splits, sample_shots
 from bench.errors import DataError
+from bench.seeding import generator
 from bench.tasks import get_task
 from bench.tasks.base import Row, Task, TextPair
 
 if TYPE_CHECKING:
     import datasets
+    import torch
 
-    from bench.method import Batch
+    from bench.method import Batch, SourceStage
+
+MEGABATCH = 50
+"""Most batches whose rows are sorted by length together, as in transformers."""
 
 _LAYOUT = 2
 """Number of the stored layout: raised when other columns are stored."""
+
+Example = dict[str, list[int]]
+"""``input_ids`` and ``labels``, without padding."""
 
 
 class TextEncoder(Protocol):
     """Token ids of texts, as one language model reads and writes them."""
 
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def pad_id(self) -> int: ...
+    fingerprint: str
+    pad_id: int
+
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
     ) -> Mapping[str, list[list[int]]]: ...
@@ -52,14 +63,13 @@ class EncodedExamples:
     rows: cached_property[list[int]] = _column("row")  # official row, the first of joined rows
 
     def __init__(self, table: datasets.Dataset, pad_id: int) -> None:
-        self.table = table
-        self.pad_id = pad_id
+        self.table, self.pad_id = table, pad_id
         self._ids = table.select_columns(["input_ids", "labels"])
 
     def __len__(self) -> int:
         return len(self.table)
 
-    @cached_property
+    @property
     def truncated(self) -> int:
         """Number of inputs that were cut."""
         return sum(self.table["truncated"][:])
@@ -125,8 +135,7 @@ class Examples:
 
     def _validation(self, name: str) -> datasets.Dataset:
         rows = self.rows(name).validation
-        number = len(rows) if self.validation_rows is None else self.validation_rows
-        return leading_rows(rows, self.task(name), number)
+        return leading_rows(rows, self.task(name), self.validation_rows or len(rows))
 
     def _evaluation(self, name: str, split: str) -> EncodedExamples:
         rows = self._validation(name) if split == "validation" else self.rows(name).test
@@ -141,15 +150,14 @@ class Examples:
         task, rows = self.task(name), self.rows(name).train
         if task.labels is None or task.label_of is None:
             return []
-        classes = read_each(rows.iter(BATCH), rows.info.description, task.label_of)
-        return [task.labels[index] for index in classes]
+        return [task.labels[index] for index in read_split(rows, task.label_of)]
 
 
 def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Dataset:
     """The first rows; if the task joins rows, also later rows of their sources (all references)."""
     if number >= len(rows) or not task.group_by_source:
         return rows.select(range(min(number, len(rows))))
-    texts = read_each(rows.iter(BATCH), rows.info.description, lambda row: task.to_text(row, False))
+    texts = read_split(rows, lambda row: task.to_text(row, False))
     sources = [{pair.source for pair in pairs} for pairs in texts]
     wanted = set[str]().union(*sources[:number])
     return rows.select([at for at, found in enumerate(sources) if found & wanted])
@@ -161,8 +169,8 @@ def encode(
     """Encode rows of a source (all of a split or a selection), or read them from the cache.
 
     A row may give several training examples (one per answer). In evaluation, rows of equal source
-    become one example with all references if the task says so (:attr:`Task.group_by_source`).
-    ``content`` is the source's fingerprint of the task.
+    become one example with all references if :attr:`Task.group_by_source` says so. ``content`` is
+    the source's fingerprint of the task.
     """
     import datasets
 
@@ -212,7 +220,7 @@ def _cache_folder() -> Path:
     except OSError as error:
         raise DataError(
             f"cannot write the cache folder {folder} ({error.strerror}): set HF_DATASETS_CACHE to "
-            f"a folder that can be written"
+            "a folder that can be written"
         ) from error
     return folder
 
@@ -224,9 +232,9 @@ def _encode_pairs(
     sources, targets = [pair.source for _, pair in pairs], [pair.target for _, pair in pairs]
     ids = encoder.encode(sources, targets, task.input_length, task.target_length)
     lengths = [len(tokens) for tokens in ids["input_ids"]]
+    truncated = [False] * len(pairs)
     # With room for one more token, an input that was cut takes it.
     full = [i for i, length in enumerate(lengths) if length >= task.input_length]
-    truncated = [False] * len(pairs)
     if full:
         texts = [sources[i] for i in full], [targets[i] for i in full]
         longer = encoder.encode(*texts, task.input_length + 1, task.target_length)["input_ids"]
@@ -244,11 +252,124 @@ def _encode_pairs(
 def _joined(pairs: Sequence[tuple[int, TextPair]]) -> list[tuple[int, TextPair]]:
     """One example per source: the first, with the references of all."""
     first: dict[str, tuple[int, TextPair]] = {}
-    references: dict[str, dict[str, None]] = {}
     for number, pair in pairs:
-        first.setdefault(pair.source, (number, pair))
-        references.setdefault(pair.source, {}).update(dict.fromkeys(pair.references))
-    return [
-        (number, replace(pair, references=tuple(references[source])))
-        for source, (number, pair) in first.items()
-    ]
+        number, known = first.get(pair.source, (number, pair))
+        references = tuple(dict.fromkeys([*known.references, *pair.references]))
+        first[pair.source] = number, replace(known, references=references)
+    return [*first.values()]
+
+
+def collate(
+    examples: Sequence[Example], pad_id: int, task_ids: Sequence[int] | None = None
+) -> Batch:
+    """Pad examples on the right to the longest of them; ``task_ids`` for source stages."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from bench.method import IGNORED_LABEL, Batch
+
+    inputs = [torch.tensor(example["input_ids"], dtype=torch.long) for example in examples]
+    labels = [torch.tensor(example["labels"], dtype=torch.long) for example in examples]
+    return Batch(
+        input_ids=pad_sequence(inputs, batch_first=True, padding_value=pad_id),
+        mask=pad_sequence([torch.ones_like(ids) for ids in inputs], batch_first=True),
+        labels=pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
+        task_ids=None if task_ids is None else torch.tensor(list(task_ids)),
+    )
+
+
+@dataclass
+class TaskBatches:
+    """Training batches of one task; each example occurs once an epoch.
+
+    An epoch is a random order, cut into batches, of which the last may be smaller. Bucketed, as in
+    the length-grouped sampler of transformers, megabatches of at most :data:`MEGABATCH` batches (at
+    least four an epoch where possible) are sorted by length first. Unlike there, the full batches
+    of an epoch come in a random order.
+    """
+
+    encoded: EncodedExamples
+    batch_size: int
+    seed: int
+    device: torch.device
+    batching: Literal["random", "bucketed"] = "random"
+
+    def __post_init__(self) -> None:
+        self.examples = len(self.encoded)
+        self._per_epoch = -(-self.examples // self.batch_size)
+        self._epoch: tuple[int, Sequence[torch.Tensor]] = (-1, [])
+
+    def seen(self, steps: int) -> int:
+        """Examples in the first ``steps`` batches."""
+        epochs, rest = divmod(steps, self._per_epoch)
+        return epochs * self.examples + rest * self.batch_size
+
+    def indices(self, step: int) -> list[int]:
+        """Examples of optimiser step ``step`` (from 1)."""
+        epoch, batch = divmod(step - 1, self._per_epoch)
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, self._batches(epoch))
+        return self._epoch[1][batch].tolist()
+
+    def batch(self, step: int) -> Batch:
+        """The batch of optimiser step ``step`` (from 1)."""
+        return self.encoded.batch(self.indices(step)).to(self.device)
+
+    def _batches(self, epoch: int) -> Sequence[torch.Tensor]:
+        import torch
+
+        size, full = self.batch_size, self.examples // self.batch_size
+        order = torch.randperm(self.examples, generator=generator("epoch", self.seed, epoch))
+        if self.batching == "random":
+            return torch.split(order, size)
+        lengths, batches = torch.tensor(self.encoded.lengths), list[torch.Tensor]()
+        megabatch = size * max(1, min(full // 4, MEGABATCH))
+        for rows in torch.split(order[: full * size], megabatch) if full else ():
+            # A stable sort keeps rows of equal length in their random order.
+            batches += torch.split(rows[lengths[rows].argsort(stable=True)], size)
+        places = torch.randperm(full, generator=generator("buckets", self.seed, epoch))
+        return [batches[place] for place in places] + [order[full * size :]]
+
+
+@dataclass
+class MixtureBatches:
+    """Training batches over all source tasks, in the order of the sources.
+
+    The method's stage draws the task of each row; rows are drawn with replacement, so there are no
+    epochs.
+    """
+
+    sources: Sequence[EncodedExamples]
+    stage: SourceStage[Any]
+    batch_size: int
+    seed: int
+    device: torch.device
+
+    @property
+    def examples(self) -> int:
+        """Number of training examples of all source tasks."""
+        return sum(map(len, self.sources))
+
+    def seen(self, steps: int) -> int:
+        """Examples in the first ``steps`` batches."""
+        return steps * self.batch_size
+
+    def batch(self, step: int) -> Batch:
+        """The batch of optimiser step ``step`` (from 1)."""
+        import torch
+
+        tasks = self.stage.sample_tasks(self.batch_size, generator("source tasks", self.seed, step))
+        draw, examples = generator("mixture rows", self.seed, step), []
+        for source in (self.sources[task] for task in tasks):
+            examples += source.examples([int(torch.randint(len(source), (), generator=draw))])
+        return collate(examples, self.sources[0].pad_id, tasks).to(self.device)
+
+
+def evaluation_batches(
+    examples: EncodedExamples, batch_size: int
+) -> Iterator[tuple[list[int], Batch]]:
+    """Indices and batch of all examples once, longest inputs first: little padding, early OOM."""
+    order = sorted(range(len(examples)), key=lambda i: -examples.lengths[i])
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        yield indices, examples.batch(indices)

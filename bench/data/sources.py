@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import abc
 import glob
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bench.errors import DataError, one_line
 from bench.files import file_digest
-from bench.tasks.base import PARQUET_BRANCH, Row, Task
+from bench.tasks.base import PARQUET_BRANCH, HubSource, Row, Task
 
 if TYPE_CHECKING:
     import datasets
@@ -52,17 +52,20 @@ class DataSource(abc.ABC):
 
         Their ``info.description`` is their origin, for messages.
         """
-        _quiet_libraries()
-        rows, origin = self._read(task, split)
-        missing = [column for column in task.hub.columns if column not in rows.column_names]
-        if missing:
+        import datasets
+        import huggingface_hub.utils
+
+        for library in (datasets, huggingface_hub.utils):
+            library.disable_progress_bars()
+            library.logging.set_verbosity_error()
+        (rows, origin), columns = self._read(task, split), list(task.hub.columns)
+        if missing := [column for column in columns if column not in rows.column_names]:
             raise DataError(
                 f"{origin} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: "
-                f"{task.name} needs {', '.join(task.hub.columns)}"
+                f"{task.name} needs {', '.join(columns)}"
             )
         if len(rows) == 0:
             raise DataError(f"{origin} has no rows: {task.name} needs some")
-        columns = list(task.hub.columns)
         rows = rows.select_columns(columns).add_column(OFFICIAL_ROW, range(len(rows)))
         rows.info.description = origin
         return rows
@@ -90,7 +93,7 @@ class Hub(DataSource):
     def _read(self, task: Task, split: str) -> tuple[datasets.Dataset, str]:
         origin = " ".join(part for part in (task.hub.path, task.hub.config, split) if part)
         try:
-            return _load_from_hub(task, split), origin
+            return _load_from_hub(task.hub, split), origin
         except Exception as error:  # the libraries' errors have no common base
             raise DataError(
                 f"cannot load {origin} at revision {task.hub.revision} from the hub or its cache "
@@ -100,11 +103,10 @@ class Hub(DataSource):
             ) from error
 
 
-def _load_from_hub(task: Task, split: str) -> datasets.Dataset:
+def _load_from_hub(hub: HubSource, split: str) -> datasets.Dataset:
     import datasets
     import huggingface_hub
 
-    hub = task.hub
     if hub.revision == PARQUET_BRANCH:
         # Read from the downloaded files: offline, datasets does not find its own cache of them.
         pattern = f"{hub.config or 'default'}/{split}/*.parquet"
@@ -126,13 +128,12 @@ class LocalFolder(DataSource):
     """A folder of ``<task>/<split>.parquet`` files in the hub's columns, read into memory."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder, self._fingerprints = Path(folder), dict[str, str]()
         self.kind, self.name = "local", str(folder)
-        self._fingerprints: dict[str, str] = {}
         if not self.folder.is_dir():
             raise DataError(
                 f"there is no data folder {folder}: name a folder of <task>/<split>.parquet "
-                f"files, or hub, or bundled"
+                "files, or hub, or bundled"
             )
 
     def splits(self, task: Task) -> tuple[str, ...]:
@@ -176,19 +177,20 @@ class LocalFolder(DataSource):
         return rows, str(file)
 
 
-class BundledSamples(LocalFolder):
-    """The generated samples that are part of the package."""
-
-    def __init__(self) -> None:
-        super().__init__(Path(__file__).parent / "samples")
-        self.kind, self.name = "bundled", "bundled samples"
-
-
 def open_source(text: str) -> DataSource:
     """The data source ``hub``, ``bundled``, or a folder (``./hub`` for a folder of that name)."""
     if text == "hub":
         return Hub()
-    return BundledSamples() if text == "bundled" else LocalFolder(text)
+    if text != "bundled":
+        return LocalFolder(text)
+    source = LocalFolder(Path(__file__).parent / "samples")  # Generated, part of the package.
+    source.kind, source.name = "bundled", "bundled samples"
+    return source
+
+
+def read_split(rows: datasets.Dataset, read: Callable[[Row], T]) -> Iterator[T]:
+    """What ``read`` makes of each row of a split or a selection of it."""
+    return read_each(rows.iter(BATCH), rows.info.description, read)
 
 
 def read_each(
@@ -211,14 +213,4 @@ def rows_of(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
 
 def digest(*parts: object) -> str:
     """SHA-256 over the text of ``parts``, as 64 hexadecimal digits."""
-    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()
-
-
-def _quiet_libraries() -> None:
-    """Switch off the progress bars and retry messages of the libraries."""
-    import datasets
-    import huggingface_hub.utils
-
-    for library in (datasets, huggingface_hub.utils):
-        library.disable_progress_bars()
-        library.logging.set_verbosity_error()
+    return sha256("\x1f".join(map(str, parts)).encode()).hexdigest()

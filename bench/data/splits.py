@@ -1,4 +1,4 @@
-"""Training, validation and test rows of a task, and few-shot samples.
+"""Training, validation and test rows of a task, few-shot samples, and a check of all rows.
 
 Test labels of GLUE and SuperGLUE are not public, so the public splits are cut. Shuffles, slices and
 their order are those of ``AbstractTask.get`` in the published code of ATTEMPT, DePT and DTVG.
@@ -7,11 +7,11 @@ their order are those of ``AbstractTask.get`` in the published code of ATTEMPT, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.data.sources import BATCH, DataSource, read_each
+from bench.data.sources import BATCH, OFFICIAL_ROW, DataSource, Hub, read_split, rows_of
 from bench.errors import ConfigError, DataError
 from bench.seeding import generator
 from bench.tasks.base import Task
@@ -37,10 +37,7 @@ class TaskRows:
 
 
 def load_splits(source: DataSource, task: Task, data_seed: int = DATA_SEED) -> TaskRows:
-    """Load a task's rows and split them by its rule.
-
-    If the source lacks the test split, its validation split replaces it, and a note says so.
-    """
+    """Load a task's rows and split them by its rule; validation replaces a missing test split."""
     notes: list[str] = []
     present = source.splits(task)
     lacks_test = "test" not in present and "validation" in present
@@ -60,14 +57,13 @@ def load_splits(source: DataSource, task: Task, data_seed: int = DATA_SEED) -> T
             raise DataError(f"{validation.info.description} has one row: halving it takes two")
         validation, test = _cut(validation, len(validation) // 2, data_seed)
     elif rule == "hold-out-train":
-        held_out = HELD_OUT_ROWS
-        if len(train) <= HELD_OUT_ROWS:
-            held_out = len(train) // 10
-            if held_out == 0:
-                raise DataError(
-                    f"{train.info.description} has {len(train)} rows: holding out a tenth of them "
-                    "for validation takes at least 10"
-                )
+        held_out = HELD_OUT_ROWS if len(train) > HELD_OUT_ROWS else len(train) // 10
+        if held_out == 0:
+            raise DataError(
+                f"{train.info.description} has {len(train)} rows: holding out a tenth of them for "
+                "validation takes at least 10"
+            )
+        if held_out < HELD_OUT_ROWS:
             notes.append(
                 f"{task.name} has {len(train)} training rows: {held_out} of them validate instead "
                 f"of {HELD_OUT_ROWS}"
@@ -86,7 +82,7 @@ def load_splits(source: DataSource, task: Task, data_seed: int = DATA_SEED) -> T
         train = train.select(range(task.max_training_rows))
     if task.defect_of is not None:
         for name, rows in (("training", train), ("validation", validation), ("test", test)):
-            counts = Counter(read_each(rows.iter(BATCH), rows.info.description, task.defect_of))
+            counts = Counter(read_split(rows, task.defect_of))
             notes += [
                 f"{task.name}: in {count} of {len(rows)} {name} rows {defect}"
                 for defect, count in counts.items()
@@ -119,9 +115,8 @@ def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> 
     """Places of ``shots`` distinct training rows, as equal over the classes as they allow.
 
     The rows are shuffled; then the classes, in the order in which they first occur, take turns in
-    picking their next row, as in the published code of DePT (which stops short of ``shots`` if the
-    remainder is above one). A class without further rows leaves its turns to the others. Tasks
-    without classes get the first rows. Depends on the task's name, ``shots``, ``seed`` and rows.
+    picking their next row while they have one, as in the published code of DePT (which stops short
+    of ``shots`` if the remainder is above one). Tasks without classes get the first rows.
     """
     import torch
 
@@ -130,16 +125,15 @@ def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> 
     if shots > len(train):
         raise DataError(
             f"{task.name} has {len(train)} training rows, fewer than the {shots} shots asked for: "
-            f"lower the shots or use the full data"
+            "lower the shots or use the full data"
         )
     draw = generator("few-shot", task.name, shots, seed)
     order: list[int] = torch.randperm(len(train), generator=draw).tolist()
     if task.label_of is None:
         return order[:shots]
     classes = len(task.labels) if task.labels is not None else len(order)
-    share = -(-shots // classes)
-    found: dict[int, list[int]] = {}
-    labels = read_each(train.select(order).iter(BATCH), train.info.description, task.label_of)
+    share, found = -(-shots // classes), dict[int, list[int]]()
+    labels = read_split(train.select(order), task.label_of)
     for place, label in zip(order, labels, strict=True):
         found.setdefault(label, []).append(place)
         if len(found) == classes and all(len(places) >= share for places in found.values()):
@@ -147,3 +141,59 @@ def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> 
     longest = max(map(len, found.values()))
     turns = [places[i] for i in range(longest) for places in found.values() if i < len(places)]
     return turns[:shots]
+
+
+@dataclass
+class TaskReport:
+    """Findings of one task."""
+
+    task: str
+    revision: str | None
+    expected: Mapping[str, int]  # rows of each official split on the hub
+    rows: dict[str, int] = field(default_factory=dict)  # of each official split that was read
+    differences: list[str] = field(default_factory=list)  # from the declaration
+    notes: list[str] = field(default_factory=list)  # as in the records of a run
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+def prefetch(tasks: Iterable[Task]) -> Iterator[TaskReport]:
+    """Load all official splits of the tasks from the hub into the cache of this machine."""
+    return check(Hub(), tasks, texts=False)
+
+
+def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iterator[TaskReport]:
+    """Compare tasks with the data of a source: splits, columns, row counts (hub), and texts."""
+    for task in tasks:
+        report = TaskReport(task.name, source.revision(task), task.hub.rows)
+        try:
+            # A folder may lack splits; its validation split can replace the test split.
+            present = task.hub.rows if source.kind == "hub" else source.splits(task)
+            for split in dict.fromkeys([*task.hub.splits, *task.hub.rows, "validation"]):
+                if split in present:
+                    report.rows[split] = len(source.load(task, split))
+            report.differences += unexpected_counts(source, task, report.rows)
+            if texts and report.ok:
+                parts = load_splits(source, task)
+                report.notes += parts.notes
+                for rows in (parts.train, parts.validation, parts.test):
+                    report.differences += _faults(task, rows, training=rows is parts.train)
+        except DataError as error:
+            report.differences.append(str(error))
+        yield report
+
+
+def _faults(task: Task, rows: datasets.Dataset, training: bool) -> Iterator[str]:
+    """The first of the rows that cannot be turned into text, if there is one."""
+    faults = []
+    for row in (row for columns in rows.iter(BATCH) for row in rows_of(columns)):
+        try:
+            task.to_text(row, training)
+        except DataError as error:
+            faults.append(f"row {row[OFFICIAL_ROW]}: {error}")
+    if faults:
+        which = f"first of {len(faults)} faulty rows" if len(faults) > 1 else "one faulty row"
+        yield f"{rows.info.description}, {which}: {faults[0]}"

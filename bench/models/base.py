@@ -17,7 +17,6 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from bench.errors import ConfigError, ModelError
 from bench.method import IGNORED_LABEL, Batch, ModelOutput
-from bench.models.decoding import greedy
 from bench.models.dropout import use_frozen_dropout
 from bench.seeding import generator
 
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 INITIAL_VOCABULARY = 5000
 """``P_init`` is drawn from the embeddings of the first so many token ids (published code)."""
 
+LEAVING = 4
+"""Rows leave a batch as soon as one in so many has its answer, as each time the cache is copied."""
+
 
 class TokenEncoder:
-    """Texts to token ids as an encoder-decoder reads them, without padding.
-
-    Its fingerprint names cached results.
-    """
+    """Texts to token ids as an encoder-decoder reads them; its fingerprint names cached results."""
 
     def __init__(self, tokenizer: Any) -> None:
         if tokenizer.eos_token_id is None:
@@ -43,8 +42,8 @@ class TokenEncoder:
         self.tokenizer = tokenizer
         self.end_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id
-        described = tokenizer.backend_tokenizer.to_str()
-        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+        described = tokenizer.backend_tokenizer.to_str().encode()
+        self.fingerprint = hashlib.sha256(described).hexdigest()
 
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
@@ -60,8 +59,7 @@ class FrozenLM(abc.ABC):
 
     architecture: ClassVar[Architecture]
     encoder_type: ClassVar[type[TokenEncoder]] = TokenEncoder
-    positions: int | None = None
-    """Most tokens of prompt, input and answer together; None: any number, as for T5."""
+    positions: int | None = None  # Most tokens of a row, answer included; None: any number.
 
     def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
         self.model = model.to(device).requires_grad_(False).eval()
@@ -80,8 +78,8 @@ class FrozenLM(abc.ABC):
         # What else comes with a model, such as penalties, would be used where a call is silent.
         self.model.generation_config = self._search()
         # As the weights were read, whatever precision they are rounded to later.
-        first = self.embedding.weight.detach()[:INITIAL_VOCABULARY]
-        self._initial_vocabulary: Tensor = first.to("cpu", torch.float32, copy=True)
+        first: Tensor = self.embedding.weight.detach()[:INITIAL_VOCABULARY]
+        self._initial_vocabulary = first.to("cpu", torch.float32, copy=True)
 
     def store_weights_in(self, precision: Precision) -> None:
         """Round the weights; buffers, such as rotary frequencies, and ``P_init`` stay float32."""
@@ -96,8 +94,7 @@ class FrozenLM(abc.ABC):
     def initial_prompt(self, length: int, seed: int) -> Tensor:
         """``P_init`` ``(r, d)`` float32 on the CPU: embeddings of ``r`` distinct random token ids.
 
-        It depends on model and seed alone, as task vectors are differences to it (Lester et al.
-        2021; published code: ``permutation(5000)[:r]``).
+        Depends on model and seed alone (Lester et al. 2021; published: ``permutation(5000)[:r]``).
         """
         candidates = len(self._initial_vocabulary)
         if length > candidates:
@@ -134,10 +131,7 @@ class FrozenLM(abc.ABC):
 
     @abc.abstractmethod
     def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
-        """Scores ``(n, V)`` of what follows ``tokens`` ``(n, 1)``, or what was read if None.
-
-        It changes ``rows`` and ``cache``.
-        """
+        """Scores ``(n, V)`` of what follows ``tokens`` ``(n, 1)``; changes rows and cache."""
 
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
         """Answers to the inputs of a batch, greedy for one beam; its labels are not read."""
@@ -146,10 +140,10 @@ class FrozenLM(abc.ABC):
             self.require_room(rows["attention_mask"].shape[1] + max_tokens)
             cache = self._empty_cache() if beams == 1 else None
             if cache is not None:
-                return self.decode(greedy(self, rows, cache, max_tokens))
+                return self.decode(self._greedy(rows, cache, max_tokens))
             search = self._search(max_new_tokens=max_tokens, num_beams=beams)
-            inputs = self.generation_inputs(rows)
-            return self.decode(self.model.generate(**inputs, generation_config=search))
+            written = self.model.generate(**self.generation_inputs(rows), generation_config=search)
+            return self.decode(written)
 
     def decode(self, ids: Tensor) -> list[str]:
         """Answers as text, without special tokens and outer white space."""
@@ -175,6 +169,35 @@ class FrozenLM(abc.ABC):
         finally:
             self.model.train(before)
 
+    def _greedy(self, rows: dict[str, Tensor], cache: Any, max_tokens: int) -> Tensor:
+        """Likeliest tokens one after another: ``(B, T)``, padded behind the end of an answer.
+
+        ``generate`` computes each row until the longest answer of the batch has ended. Leaving
+        before, 256 rows of squad sorted by length take about half of its time in their own order
+        (batches of 128, t5-small, two cores).
+        """
+        count, end = len(rows["attention_mask"]), self.encoder.end_id
+        written = torch.full((count, max_tokens), self.encoder.pad_id, device=self.device)
+        places = torch.arange(count, device=self.device)  # Of the rows still in the batch.
+        tokens, ended = None, torch.zeros(count, dtype=torch.bool, device=self.device)
+        for step in range(max_tokens):
+            chosen = self.next_scores(rows, tokens, cache).float().argmax(dim=-1)
+            if step == 0 and self.first_token is not None:
+                chosen = torch.full_like(chosen, self.first_token)
+            chosen = chosen.masked_fill(ended, self.encoder.pad_id)
+            written[places, step] = chosen
+            ended |= chosen == end
+            left = int((~ended).sum())
+            if left == 0:
+                return written[:, : step + 1]
+            if left <= len(places) * (LEAVING - 1) / LEAVING:
+                kept = (~ended).nonzero().squeeze(1)
+                cache.batch_select_indices(kept)
+                rows = {name: value[kept] for name, value in rows.items()}
+                places, chosen, ended = places[kept], chosen[kept], ended[kept]
+            tokens = chosen.unsqueeze(1)  # (rows in the batch, 1)
+        return written
+
     def _search(self, **options: int) -> GenerationConfig:
         return GenerationConfig(
             do_sample=False,
@@ -199,10 +222,9 @@ class FrozenLM(abc.ABC):
 
 def prepend(prompt: Tensor, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Put ``prompt`` ``(B or 1, r, d)`` in front of ``inputs`` ``(B, L, d)`` and their mask."""
-    rows = inputs.shape[0]
     # Expanded first, so that the gradients of the rows are added up in the prompt's own type.
-    prompt = prompt.expand(rows, -1, -1).to(inputs.dtype)
-    ones = mask.new_ones(rows, prompt.shape[1])
+    prompt = prompt.expand(len(inputs), -1, -1).to(inputs.dtype)
+    ones = mask.new_ones(prompt.shape[:2])
     return torch.cat([prompt, inputs], dim=1), torch.cat([ones, mask], dim=1)  # (B, r+L, …)
 
 

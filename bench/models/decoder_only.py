@@ -21,15 +21,13 @@ class CausalEncoder(TokenEncoder):
     """Texts to token ids: the input ends with :data:`MARK`, the answer with the end of text.
 
     An input that is too long loses the end of its source, never the mark. What the tokenizer puts
-    in front of every text (Llama's begin-of-text token) stays in front of the input, behind the
-    soft prompt; what it puts behind a text is left out. A tokenizer without padding pads with its
-    end of text, as padding is masked.
+    in front of every text (Llama's begin-of-text token) stays; what it puts behind is left out.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__(tokenizer)
         tokenizer.truncation_side = "right"
-        if tokenizer.pad_token_id is None:
+        if tokenizer.pad_token_id is None:  # Any token will do, as padding is masked.
             self.pad_id = self.end_id
         # Both as they stand within a text: a word may look different where a text begins.
         whole: list[int] = tokenizer("a")["input_ids"]
@@ -74,9 +72,8 @@ class CausalEncoder(TokenEncoder):
 class DecoderOnlyLM(FrozenLM):
     """Frozen ``AutoModelForCausalLM``.
 
-    A row is laid out as padding, prompt, input, answer, padding, so that all answers of a batch
-    begin in one column. Positions count the tokens of the row alone: results of a row do not
-    depend on its padding.
+    A row is laid out as padding, prompt, input, answer, padding: all answers of a batch begin in
+    one column. Positions count the tokens of the row alone.
     """
 
     architecture: ClassVar[Literal["decoder-only"]] = "decoder-only"
@@ -85,7 +82,20 @@ class DecoderOnlyLM(FrozenLM):
     def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
         super().__init__(model, tokenizer, device)
         self.positions = getattr(self.model.config, "max_position_embeddings", None)
-        self._require_unseen_padding()
+        # Refuse models that read padding in spite of the mask, such as RWKV.
+        ids = torch.arange(4, device=device).expand(2, -1)
+        mask = torch.ones_like(ids)
+        mask[0, 1:] = 0
+        padded, prompt = Batch(ids, mask, ids[:, :1]), self.embed(ids[:1, :1])
+        alone = Batch(ids[:1, :1], mask[:1, :1], ids[:1, :1])
+        with self.inference():
+            first, second = (self.run(prompt, each).logits[0] for each in (padded, alone))
+        # Far above the noise of 32-bit floats, far below the effect of a token that is read.
+        if (first - second).abs().max() > 1e-2 * second.abs().max():
+            raise ModelError(
+                f"{type(self.model).__name__} reads padding, so that the rest of its batch would "
+                "change what a row gives: choose another model"
+            )
 
     def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
         rows, length = self.read(prompt, batch), batch.labels.shape[1]
@@ -128,21 +138,3 @@ class DecoderOnlyLM(FrozenLM):
         if "logits_to_keep" in self.accepted:
             options["logits_to_keep"] = kept
         return options
-
-    def _require_unseen_padding(self) -> None:
-        """Refuse models that read padding in spite of the mask, such as RWKV."""
-        ids = torch.arange(4, device=self.device).expand(2, -1)
-        mask = torch.ones_like(ids)
-        mask[0, 1:] = 0
-        padded = Batch(ids, mask, ids[:, :1])
-        alone = Batch(ids[:1, :1], mask[:1, :1], ids[:1, :1])
-        with self.inference():
-            first, second = (
-                self.run(self.embed(ids[:1, :1]), b).logits[0] for b in (padded, alone)
-            )
-        # Far above the noise of 32-bit floats, far below the effect of a token that is read.
-        if (first - second).abs().max() > 1e-2 * second.abs().max():
-            raise ModelError(
-                f"{type(self.model).__name__} reads padding, so that the rest of its batch would "
-                "change what a row gives: choose another model"
-            )

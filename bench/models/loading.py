@@ -32,16 +32,12 @@ FILES = (
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What records and captions say of a model; a bundled one is too small for comparisons.
+    """What records and captions say of a model."""
 
-    The digest is that of configuration, weights and tokenizer, or of the hub commit. The name of a
-    folder follows :func:`folder_name`.
-    """
-
-    name: str
-    digest: str
+    name: str  # Of a folder: see folder_name.
+    digest: str  # Of configuration, weights and tokenizer, or of the hub commit.
     architecture: Architecture
-    bundled: bool
+    bundled: bool  # Too small for comparisons.
     note: str
 
 
@@ -175,15 +171,12 @@ def _locate(name: str) -> tuple[str, str | None]:
 
 @functools.cache
 def _commit(source: str, revision: str) -> str:
-    """Commit of a hub revision, asked for once, so that a process describes and loads one.
-
-    A file is fetched under the name of the revision, so that the cache knows it without the hub.
-    """
+    """Commit of a hub revision, asked for once, so that a process describes and loads one."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     from huggingface_hub import hf_hub_download
 
-    # The cache keeps a file as .../snapshots/<commit>/<file>.
+    # Fetched by revision, so that the cache knows it: as .../snapshots/<commit>/<file>.
     return Path(hf_hub_download(source, "config.json", revision=revision)).parent.name
 
 

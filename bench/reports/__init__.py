@@ -1,1 +1,33 @@
 """Tables and figures of result records; nothing here runs a model."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, **values: object) -> str:
+    """The text of a template beside this file; values are neither markup nor new lines."""
+    return _environment(template.endswith(".html.jinja")).get_template(template).render(values)
+
+
+@functools.cache
+def _environment(html: bool) -> Environment:
+    from jinja2 import Environment, FileSystemLoader
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=html,
+        finalize=None if html else _printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _printable(value: object) -> str:
+    """Text without characters that could steer a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,13 +58,10 @@ class Results:
 
 @dataclass(frozen=True)
 class Section:
-    """Records of one setting.
+    """Records of one setting, by run id.
 
-    Attributes:
-        setting: by the names of ``SETTING``.
-        frame: as in :class:`Results`, with ``row``, a label that is unique for method and settings.
-            Runs of methods that train nothing are repeated for all shots and seeds.
-        records: by run id.
+    The frame has a column ``row``, a label that is unique for method and settings. Runs of methods
+    that train nothing are repeated for all shots and seeds.
     """
 
     setting: Mapping[str, Any]
@@ -179,7 +176,8 @@ def row_labels(records: Iterable[Record]) -> dict[str, str]:
         facts[run.label][record.id] = known | options
     telling: dict[str, set[str]] = defaultdict(set)
     for (label, *_), group in places.items():
-        telling[label].update(_differing(group))
+        names = {name for known in group for name in known}
+        telling[label] |= {n for n in names if len({repr(own.get(n)) for own in group}) > 1}
     labels = {}
     for label, members in facts.items():
         for id, known in members.items():
@@ -188,11 +186,6 @@ def row_labels(records: Iterable[Record]) -> dict[str, str]:
             ]
             labels[id] = f"{label} [{', '.join(parts)}]" if parts else label
     return labels
-
-
-def _differing(facts: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = {name for known in facts for name in known}
-    return [name for name in names if len({repr(known.get(name)) for known in facts}) > 1]
 
 
 def _plain(value: object) -> str:

@@ -214,14 +214,6 @@ def differences(scores: Scores, against: str, tasks: Sequence[str]) -> dict[str,
     return {row: own for row, own in found.items() if own}
 
 
-def target_lines(found: dict[str, dict[str, Cell]], tasks: Sequence[str]) -> Iterator[Line]:
-    """A line per target with a field per row."""
-    for task in tasks:
-        cells = [own.get(task, {}) for own in found.values()]
-        if any(cells):
-            yield Line(task, cells, "target")
-
-
 def summary_lines(found: dict[str, dict[str, Cell]]) -> Iterator[Line]:
     """A line per row over all targets."""
     means = {row: [cell["difference"] for cell in own.values()] for row, own in found.items()}

@@ -55,8 +55,6 @@ class Bootstrap:
         """Scores of all resamples by run id, for runs of one task that have predictions."""
         key = (frozenset(ids), metric)
         if key not in self._draws:
-            if len(self._draws) == 64:
-                self._draws.pop(next(iter(self._draws)))
             found = {id: own for id in sorted(key[0]) if (own := self._load(id, metric))}
             units = next((units for units, _ in found.values()), ())
             blocks: dict[str, list[Array]] = {i: [] for i, own in found.items() if own[0] == units}
@@ -104,24 +102,29 @@ def resampled_metric(
     pairs = list(zip(answers, references, strict=True))
     right = np.array([answer in texts for answer, texts in pairs], float)
     units: tuple[int | str, ...] = tuple(example.row for example in examples)
+    finish = _mean
     if metric == "accuracy":
-        return units, _mean(right)
-    if metric == "f1" and scorer != "squad":
-        hits = right * np.array([answer == "1" for answer in answers])
+        sums = right
+    elif metric == "f1" and scorer != "squad":
+        hits, finish = right * np.array([answer == "1" for answer in answers]), _f1
         sums = np.stack([2 * hits, 2 * hits + 1 - right], axis=1)
         if grouped:
             groups = [str(example.group) for example in examples]
             units = tuple(dict.fromkeys(groups))
             sums = _one_hot(groups, [*map(str, units)]).T @ sums
-        return units, lambda counts: 100 * _ratio(*(counts @ sums).T)
-    if metric == "matthews_correlation":
-        classes = sorted({*answers, *firsts})
-        return units, _matthews(_one_hot(answers, classes), _one_hot(firsts, classes), right)
-    if metric == "pearson":
-        return units, _pearson(_numbers(answers), _numbers(firsts))
-    if metric == "bleu":
-        return units, _bleu(pairs)
-    return units, _mean(np.array([_alone(scorer, *pair)[metric] / 100 for pair in pairs]))
+    elif metric == "matthews_correlation":
+        classes, finish = sorted({*answers, *firsts}), _matthews
+        sides = [_one_hot(texts, classes) for texts in (answers, firsts)]
+        sums = np.hstack([*sides, right[:, None]])
+    elif metric == "pearson":
+        left, right = (side - side.mean() for side in map(_numbers, (answers, firsts)))
+        left, right = (side / max(1.0, np.abs(side).max()) for side in (left, right))
+        sums, finish = np.stack([left, right, left**2, right**2, left * right], axis=1), _pearson
+    elif metric == "bleu":
+        sums, finish = _bleu_counts(pairs), _bleu
+    else:
+        sums = np.array([_alone(scorer, *pair)[metric] / 100 for pair in pairs])
+    return units, lambda counts: finish(counts @ sums, counts.sum(axis=1))
 
 
 @functools.lru_cache(maxsize=2**16)
@@ -138,8 +141,13 @@ def _numbers(texts: Iterable[str]) -> Array:
     return np.array([UNPARSABLE if number is None else number for number in parsed])
 
 
-def _mean(values: Array) -> Statistic:
-    return lambda counts: 100 * (counts @ values) / counts.sum(axis=1)
+def _bleu_counts(pairs: Iterable[tuple[str, tuple[str, ...]]]) -> Array:
+    """Matched and all n-grams of four lengths, and both lengths, per row (Post 2018)."""
+    from sacrebleu.metrics import BLEU
+
+    scorer = BLEU(force=True)
+    rows = [scorer.corpus_score([answer], [[text] for text in texts]) for answer, texts in pairs]
+    return np.array([[*own.counts, *own.totals, own.sys_len, own.ref_len] for own in rows], float)
 
 
 def _ratio(above: Array, below: Array) -> Array:
@@ -147,53 +155,41 @@ def _ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
-def _matthews(given: Array, wanted: Array, right: Array) -> Statistic:
+# From sums over the drawn units, (draws, sums), and their number, (draws,), to percentages.
+
+
+def _mean(sums: Array, size: Array) -> Array:
+    return 100 * sums / size
+
+
+def _f1(sums: Array, size: Array) -> Array:
+    return 100 * _ratio(*sums.T)
+
+
+def _matthews(sums: Array, size: Array) -> Array:
     """Matthews correlation of any number of classes (Gorodkin 2004)."""
-
-    def statistic(counts: Array) -> Array:
-        size, left, other = counts.sum(axis=1), counts @ given, counts @ wanted
-        covariance = (counts @ right) * size - (left * other).sum(axis=1)
-        spread = (size**2 - (left**2).sum(axis=1)) * (size**2 - (other**2).sum(axis=1))
-        return 100 * _ratio(covariance, np.sqrt(spread))
-
-    return statistic
+    left, other = np.split(sums[:, :-1], 2, axis=1)
+    covariance = sums[:, -1] * size - (left * other).sum(axis=1)
+    spread = (size**2 - (left**2).sum(axis=1)) * (size**2 - (other**2).sum(axis=1))
+    return 100 * _ratio(covariance, np.sqrt(spread))
 
 
-def _pearson(answers: Array, references: Array) -> Statistic:
+def _pearson(sums: Array, size: Array) -> Array:
     """Pearson correlation; 0 where one side is constant."""
-    left, right = (side - side.mean() for side in (answers, references))
-    left, right = (side / max(1.0, np.abs(side).max()) for side in (left, right))
-    sums = np.stack([left, right, left**2, right**2, left * right], axis=1)
-
-    def statistic(counts: Array) -> Array:
-        x, y, xx, yy, xy = (counts @ sums / counts.sum(axis=1, keepdims=True)).T
-        spread = np.where(np.minimum(xx - x**2, yy - y**2) > 1e-14, (xx - x**2) * (yy - y**2), 0)
-        return 100 * np.clip(_ratio(xy - x * y, np.sqrt(spread)), -1, 1)
-
-    return statistic
+    x, y, xx, yy, xy = (sums / size[:, None]).T
+    spread = np.where(np.minimum(xx - x**2, yy - y**2) > 1e-14, (xx - x**2) * (yy - y**2), 0)
+    return 100 * np.clip(_ratio(xy - x * y, np.sqrt(spread)), -1, 1)
 
 
-def _bleu(pairs: Sequence[tuple[str, tuple[str, ...]]]) -> Statistic:
-    """Corpus BLEU from n-gram counts per row (Post 2018), with sacrebleu's smoothing ``exp``."""
-    from sacrebleu.metrics import BLEU
-
-    scorer, rows = BLEU(force=True), []
-    for answer, texts in pairs:
-        own = scorer.corpus_score([answer], [[text] for text in texts])
-        rows.append([*own.counts, *own.totals, own.sys_len, own.ref_len])
-    sums, orders = np.array(rows, float), scorer.max_ngram_order
-
-    def statistic(counts: Array) -> Array:
-        drawn = counts @ sums
-        matches, totals = drawn[:, :orders], drawn[:, orders:-2]
-        none = matches == 0
-        precision = _ratio(np.where(none, 0.5 ** none.cumsum(axis=1), matches), totals)
-        possible = (totals > 0).all(axis=1) & ~none.all(axis=1)
-        logarithm = np.log(np.where(possible[:, None], precision, 1)).mean(axis=1)
-        brevity = np.minimum(0, 1 - _ratio(drawn[:, -1], drawn[:, -2]))
-        return np.where(possible, np.minimum(100, 100 * np.exp(logarithm + brevity)), 0)
-
-    return statistic
+def _bleu(sums: Array, size: Array) -> Array:
+    """Corpus BLEU with sacrebleu's smoothing ``exp``."""
+    matches, totals = np.split(sums[:, :-2], 2, axis=1)
+    none = matches == 0
+    precision = _ratio(np.where(none, 0.5 ** none.cumsum(axis=1), matches), totals)
+    possible = (totals > 0).all(axis=1) & ~none.all(axis=1)
+    logarithm = np.log(np.where(possible[:, None], precision, 1)).mean(axis=1)
+    brevity = np.minimum(0, 1 - _ratio(sums[:, -1], sums[:, -2]))
+    return np.where(possible, np.minimum(100, 100 * np.exp(logarithm + brevity)), 0)
 
 
 def seeded(purpose: str) -> np.random.Generator:

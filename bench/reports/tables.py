@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from bench.errors import RecordError, UnknownNameError
+from bench.reports import render
 from bench.reports.forms import FORMS, Table
 from bench.reports.frame import Results, make_sections
 from bench.reports.layouts import DASH, Layout, get_layout
@@ -25,15 +26,9 @@ from bench.reports.scores import (
     interval_text,
     number,
     summary_lines,
-    target_lines,
 )
 from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
 from bench.tasks import TASKS
-
-INTERVAL = (
-    f"{LEVEL:.0%} percentile interval of a bootstrap over test rows ({RESAMPLES:,} resamples), "
-    "without the spread over seeds"
-)
 
 
 def render_tables(
@@ -86,9 +81,7 @@ def render_tables(
         if shape.transfer:
             tables += _transfer(scores, reference)
         else:
-            tables.append(
-                _table(scores, shape, spread == "ci", published, reference if marks else "")
-            )
+            tables.append(_table(scores, shape, spread, published, reference if marks else ""))
     if not tables:
         rows = sorted({row for section in sections for row in section.frame["row"]})
         raise RecordError(
@@ -104,11 +97,11 @@ def ordered_tasks(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (place.get(name, len(place)), name))
 
 
-def _table(scores: Scores, layout: Layout, interval: bool, published: bool, against: str) -> Table:
+def _table(scores: Scores, layout: Layout, spread: str, published: bool, against: str) -> Table:
     columns = list(_columns(scores, layout))
     lines = [Line(row, [], "majority" if row == MAJORITY else "method") for row in scores.rows]
     for column in columns:
-        cells = [_cell(scores, row, column, interval) for row in scores.rows]
+        cells = [_cell(scores, row, column, spread == "ci") for row in scores.rows]
         top = max(round(cell.get("mean", -math.inf), 1) for cell in cells)
         for line, cell in zip(lines, cells, strict=True):
             cell["best"] = "mean" in cell and round(cell["mean"], 1) == top
@@ -116,21 +109,29 @@ def _table(scores: Scores, layout: Layout, interval: bool, published: bool, agai
                 found = scores.difference(line.label, against, column)
                 cell |= {k: v for k, v in found.items() if k in ("difference", "p_value")}
             line.cells.append(cell)
-    places = [cell for at in range(len(columns)) for cell in (line.cells[at] for line in lines)]
-    notes = [_marks_note(against, adjust(places))] if against else []
+    places = [line.cells[at] for at in range(len(columns)) for line in lines]
+    tested = adjust(places) if against else None
+    notes: list[str] = []
     if published:
-        more, texts = _published(scores, columns)
+        more, notes = _published(scores, columns)
         order = {line.label: at for at, line in enumerate(lines)}
         lines += more
         lines.sort(key=lambda line: order.get(line.label.split(", published: ")[0], len(order)))
-        notes += texts
-    reasons: dict[str, str] = {}
+    shown, reasons = {column.metric for column in columns}, dict[str, str]()
     for record in scores.section.records.values():
         reasons |= record.scores.left_out if record.scores else {}
-    shown = {column.metric for column in columns}
     notes += [f"{name} is left out: {why}." for name, why in reasons.items() if name in shown]
-    caption = f"{_setting(scores)} {_reading(scores, columns, interval)}"
-    return Table(layout.title, caption, notes, scores.facts(), columns, lines)
+    at = {(task, column.shots) for column in columns for task in column.tasks}
+    runs = {(row, *place) for row in scores.rows if row not in scores.constant for place in at}
+    total, failed, recorded = (
+        len(runs) * len(scores.seeds),
+        *(sum(n.get(place, 0) for place in runs) for n in (scores.failed, scores.recorded)),
+    )
+    counts = {"total": total, "failed": failed, "missing": total - recorded}
+    counts |= {"conflicts": len(runs & scores.conflicts)}
+    about = {"against": against, "tested": tested, "notes": notes, **counts}
+    texts = _texts(scores, spread=spread, **about)
+    return Table(layout.title, *texts, scores.facts(), columns, lines)
 
 
 def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
@@ -179,25 +180,19 @@ def _transfer(scores: Scores, against: str) -> Iterator[Table]:
     found = differences(scores, against, tasks)
     if not found:
         return
-    caption = (
-        f"{_setting(scores)} Test scores minus those of {against} on the same task and seed, in "
-        "percentage points; means over common seeds."
-    )
-    notes = [
-        f"In brackets: {LEVEL:.0%} percentile interval of a bootstrap over targets and, within "
-        f"each, over seeds ({RESAMPLES:,} resamples); it lacks the chance in the choice of test "
-        "rows and is too narrow with few targets or seeds.",
-        "Wins, ties and losses by the difference as shown; significant ones by the test per "
-        "target. Wilcoxon: two-sided signed-rank test over the targets, with Holm's correction.",
-    ]
-    facts = scores.facts() | {"against": against}
-    title = f"Transfer over all targets: each method minus {against}"
-    yield Table(title, caption, notes, facts, SUMMARY, list(summary_lines(found)))
     tested = sum("p_value" in cell for own in found.values() for cell in own.values())
-    notes = [f"In brackets: {INTERVAL}.", _marks_note(against, tested)]
-    columns, lines = [Column("difference", "", row) for row in found], target_lines(found, tasks)
-    title = f"Transfer per target: each method minus {against}"
-    yield Table(title, caption, notes, facts, columns, list(lines), corner="target")
+    facts = scores.facts() | {"against": against}
+    heads = [Column("difference", "", row) for row in found]
+    cells = {task: [own.get(task, {}) for own in found.values()] for task in tasks}
+    targets = [Line(task, own, "target") for task, own in cells.items() if any(own)]
+    for kind, about, columns, lines in (
+        ("summary", "over all targets", SUMMARY, [*summary_lines(found)]),
+        ("target", "per target", heads, targets),
+    ):
+        title = f"Transfer {about}: each method minus {against}"
+        texts = _texts(scores, transfer=kind, against=against, tested=tested)
+        corner = "target" if kind == "target" else "method"
+        yield Table(title, *texts, facts, columns, lines, corner)
 
 
 def _published(scores: Scores, columns: list[Column]) -> tuple[list[Line], list[str]]:
@@ -222,65 +217,21 @@ def _published(scores: Scores, columns: list[Column]) -> tuple[list[Line], list[
     return [Line(name, cells, "published") for name, cells in rows.items()], [note, *letters]
 
 
-def _setting(scores: Scores) -> str:
-    """The setting in words, and what a reader must know of it."""
-    frame, setting, model = scores.section.frame, scores.section.setting, scores.model
-    about = ", ".join(filter(None, [model.kind, f"{model.parameters:,} parameters", model.note]))
-    shots = ", ".join(f"{count:g}" for count in sorted(frame["shots"].unique()))
-    names = ["prompt_length", "preset", "data_seed", "input_length", "validation_rows", "precision"]
-    parts = [
-        f"{name.replace('_', ' ')} {int(value) if isinstance(value, float) else value}"
-        for name in names
-        if (value := setting[name]) != math.inf
-    ]
-    parts.append(f"model {model.digest[:12]}, results version {setting['results']}")
-    if setting["data_version"] > 1:
-        parts.append(f"version {setting['data_version']} of the data")
-    text = (
-        f"Model {model.name} ({about}); data: {setting['data']}; {shots} shots; seeds "
-        f"{', '.join(map(str, scores.seeds))}; {'; '.join(parts)}."
+def _texts(scores: Scores, **values: object) -> tuple[str, list[str]]:
+    """The caption, which says the setting and what the numbers are, and the notes of a table."""
+    frame = scores.section.frame
+    text = render(
+        "table.txt.jinja",
+        scores=scores,
+        setting=scores.section.setting,
+        model=scores.model,
+        infinity=math.inf,
+        shots=[f"{count:g}" for count in sorted(frame["shots"].unique())],
+        commits=sorted(frame["commit"].unique()),
+        level=f"{LEVEL:.0%}",
+        alpha=f"{ALPHA:g}",
+        resamples=f"{RESAMPLES:,}",
+        **values,
     )
-    text = text.replace("inf shots", "full training data")
-    bundled = ["model"] * model.bundled + ["data"] * (setting["data_kind"] == "bundled")
-    if bundled:
-        text += f" Bundled {' and '.join(bundled)}: not a benchmark result."
-    if len(commits := sorted(frame["commit"].unique())) > 1:
-        text += f" Runs of {len(commits)} commits: {', '.join(commits)}."
-    return text
-
-
-def _reading(scores: Scores, columns: list[Column], interval: bool) -> str:
-    """What the numbers are, and how many runs are missing."""
-    several = len(scores.seeds) > 1
-    text = "mean over seeds" if several else "of a single seed (no ±)"
-    if interval:
-        text += f" [{INTERVAL}]"
-    elif several:
-        text = "mean ± sample standard deviation over seeds (of averages: of the seeds' averages)"
-    if several:
-        text += f", with (n=…) where fewer than {len(scores.seeds)} seeds finished"
-    places = {(task, column.shots) for column in columns for task in column.tasks}
-    rows = [row for row in scores.rows if row not in scores.constant]
-    at = {(row, *place) for row in rows for place in places}
-    total = len(at) * len(scores.seeds)
-    failed, recorded = (
-        sum(counts.get(place, 0) for place in at) for counts in (scores.failed, scores.recorded)
-    )
-    text = f"Test scores in percent: {text}. Best value of a column in bold."
-    text += f" Runs: {total} in all, {failed} failed, {total - recorded} missing."
-    if conflicts := len(at & scores.conflicts):
-        text += (
-            f" {conflicts} fields show conflict: several records of a seed started from different "
-            "prompts; move the outdated ones away."
-        )
-    return text
-
-
-def _marks_note(against: str, tested: int) -> str:
-    if not tested:
-        return f"No marks for differences to {against}: no stored predictions of such pairs."
-    return (
-        f"† above, ‡ below {against}: the difference over common seeds is significant at {ALPHA:g} "
-        f"in a two-sided paired bootstrap over test rows ({RESAMPLES:,} resamples) after Holm's "
-        f"correction for the {tested} comparisons of this table, without the chance in training."
-    )
+    caption, *notes = (" ".join(part.split()) for part in text.split("\n\n") if part.strip())
+    return caption, notes

@@ -49,16 +49,14 @@ def list_suites() -> dict[str, tuple[str, ...]]:
 
 def get_suite(name: str) -> tuple[str, ...]:
     """Names of a suite's tasks."""
-    suites = list_suites()
-    if name not in suites:
+    if name not in (suites := list_suites()):
         raise UnknownNameError("suite", name, suites)
     return suites[name]
 
 
 def get_task(name: str) -> Task:
     """Task by name."""
-    plugin = task_plugin(name)
-    if plugin is not None:
+    if plugin := task_plugin(name):
         return _load(plugin)
     if name not in _BY_NAME:
         raise UnknownNameError("task", name, task_names())

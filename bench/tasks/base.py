@@ -17,18 +17,14 @@ Row = Mapping[str, Any]
 """One dataset row in the hub's columns."""
 
 SplitRule = Literal["halve-validation", "hold-out-train", "mnli", "official"]
-"""How validation and test rows are made:
-
-- ``halve-validation``: the shuffled validation split is halved into validation and test;
-- ``hold-out-train``: 1,000 shuffled training rows validate, the official validation split tests;
-- ``mnli``: mismatched validates, matched tests;
-- ``official``: the dataset's own three splits.
-"""
+"""How validation and test rows are made."""
 
 RULE_SPLITS: Mapping[SplitRule, tuple[str, ...]] = {
+    # The shuffled validation split is halved into validation and test.
     "halve-validation": ("train", "validation"),
+    # 1,000 shuffled training rows validate, the official validation split tests.
     "hold-out-train": ("train", "validation"),
-    "mnli": ("train", "validation_mismatched", "validation_matched"),
+    "mnli": ("train", "validation_mismatched", "validation_matched"),  # the last tests
     "official": ("train", "validation", "test"),
 }
 """Official splits read by each rule."""
@@ -64,12 +60,10 @@ class HubSource:
 
     def load_arguments(self) -> dict[str, str]:
         """Keyword arguments of ``datasets.load_dataset``."""
-        arguments = {"path": self.path, "revision": self.revision}
-        if self.config is not None:
-            # The parquet branch has no card with configurations, only folders.
-            key = "data_dir" if self.revision == PARQUET_BRANCH else "name"
-            arguments[key] = self.config
-        return arguments
+        # The parquet branch has no card with configurations, only folders.
+        key = "data_dir" if self.revision == PARQUET_BRANCH else "name"
+        config = {} if self.config is None else {key: self.config}
+        return {"path": self.path, "revision": self.revision, **config}
 
 
 @dataclass(frozen=True)
@@ -103,10 +97,9 @@ class Task:
         """Examples of one row; :class:`DataError` if a column or label is bad."""
         missing = [column for column in self.hub.columns if column not in row]
         if missing:
-            origin = " ".join(filter(None, (self.hub.path, self.hub.config)))
             raise DataError(
                 f"task {self.name}: missing column {', '.join(map(repr, missing))} (found: "
-                f"{', '.join(map(repr, row)) or 'none'}); give the data the columns of {origin}"
+                f"{', '.join(map(repr, row))}); give the data the columns of {self.hub.path}"
             )
         try:
             pairs = self.texts(row, training)
@@ -152,7 +145,7 @@ def classification(
 
     ``settings`` are other arguments of :func:`make_task` and replace what is made here.
     """
-    shown = dict(fields) if isinstance(fields, Mapping) else {name: name for name in fields}
+    shown = fields if isinstance(fields, Mapping) else {name: name for name in fields}
     label_of = partial(class_index, label, classes)
     usual: dict[str, Any] = {
         "columns": (*shown.values(), label),
@@ -164,11 +157,11 @@ def classification(
 
 
 def labelled_text(
-    fields: Mapping[str, str], label_of: Callable[[Row], int], row: Row, training: bool
+    fields: Mapping[str, str], target_of: Callable[[Row], object], row: Row, training: bool
 ) -> list[TextPair]:
-    """One example of ``name: value`` pieces, with the class index as its target."""
+    """One example of ``name: value`` pieces, with a value computed from the row as its target."""
     pieces = (f"{shown}: {read(column, row, str)}" for shown, column in fields.items())
-    return [TextPair(" ".join(pieces), str(label_of(row)))]
+    return [TextPair(" ".join(pieces), str(target_of(row)))]
 
 
 def read(column: str, row: Row, kind: type[T]) -> T:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from bench.tasks.base import Row, Task, TextPair, bad_value, classification, read
+from bench.tasks.base import Row, Task, bad_value, classification, labelled_text
 
 
 def similarity(row: Row) -> float:
@@ -20,10 +21,9 @@ def similarity_half(row: Row) -> int:
     return int(similarity(row) > 2.5)
 
 
-def similarity_texts(row: Row, training: bool) -> list[TextPair]:
-    """One stsb example with the score rounded to one decimal as its target."""
-    first, second = read("sentence1", row, str), read("sentence2", row, str)
-    return [TextPair(f"sentence1: {first} sentence2: {second}", f"{similarity(row):.1f}")]
+def rounded_similarity(row: Row) -> str:
+    """Target of an stsb row: its score with one decimal."""
+    return f"{similarity(row):.1f}"
 
 
 def glue(name: str, *declaration: Any, **settings: Any) -> Task:
@@ -49,7 +49,7 @@ TASKS = (
         PAIR,
         "halve-validation",
         (5749, 1500, 1379),
-        texts=similarity_texts,
+        texts=partial(labelled_text, {name: name for name in PAIR}, rounded_similarity),
         labels=None,
         label_of=similarity_half,
         scorers=("pearson", "spearmanr"),

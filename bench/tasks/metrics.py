@@ -26,9 +26,6 @@ Scores = dict[str, float]
 UNPARSABLE = -1.0
 """Value of a prediction that is no number."""
 
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-
 
 class MetricUnavailableError(BenchError):
     """A metric needs something that is not installed."""
@@ -123,7 +120,8 @@ def _correlation(function: str, predictions: Texts, references: Texts) -> float:
 
 def normalise_answer(text: str) -> str:
     """Lower-case text without punctuation, articles and extra white space."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
 
 def token_f1(prediction: str, reference: str) -> float:
@@ -174,10 +172,8 @@ def rouge(predictions: Texts, references: Sequence[Texts]) -> Scores:
     scorer = RougeScorer(names)
     pairs = zip(predictions, references, strict=True)
     scores = [scorer.score_multi(list(texts), prediction) for prediction, texts in pairs]
-    return {
-        name: 100.0 * sum(float(score[name].fmeasure) for score in scores) / len(scores)
-        for name in names
-    }
+    sums = {name: sum(float(score[name].fmeasure) for score in scores) for name in names}
+    return {name: 100.0 * total / len(scores) for name, total in sums.items()}
 
 
 def meteor(predictions: Texts, references: Sequence[Texts]) -> Scores:
@@ -222,43 +218,44 @@ class Metric:
         return self.function.__name__
 
     def compute(
-        self, predictions: Texts, references: Sequence[Texts], groups: Texts | None = None
+        self, predictions: Texts, references: Sequence[str | Texts], groups: Texts | None = None
     ) -> Scores:
-        """Scores in percent by name; ``groups`` are read if the metric is grouped."""
-        if len(predictions) == 0:
-            raise DataError(f"{self.name}: there are no predictions to score; give at least one")
-        inputs: dict[str, Sequence[Any]] = {"references": references}
+        """Scores in percent by name; references are a text or several per example."""
+        answers = [[texts] if isinstance(texts, str) else texts for texts in references]
+        inputs: dict[str, Sequence[Any]] = {"references": answers}
         if self.grouped:
             inputs["groups"] = groups or ()
+        if not len(predictions):
+            raise DataError(f"{self.name}: there are no predictions to score; give at least one")
         for name, values in inputs.items():
             if len(values) != len(predictions):
-                raise DataError(
-                    f"{self.name}: {len(predictions)} predictions but {len(values)} {name}; "
-                    "give one of each per example"
-                )
-        if not all(references):
+                found = f"{len(predictions)} predictions but {len(values)} {name}"
+                raise DataError(f"{self.name}: {found}; give one of each per example")
+        if not all(answers):
             raise DataError(f"{self.name}: an example has no reference; give it at least one")
         if not self.several_references:
-            if max(map(len, references)) > 1:
+            if max(map(len, answers)) > 1:
                 raise DataError(f"{self.name}: takes one reference per example; give only one")
-            inputs["references"] = [texts[0] for texts in references]
+            inputs["references"] = [texts[0] for texts in answers]
         return self.function(predictions, **inputs)
 
 
-_ALL = (
-    Metric(accuracy, ("accuracy",)),
-    Metric(f1_with_invalid, ("f1",)),
-    Metric(f1_multiclass, ("f1_multiclass",)),
-    Metric(matthews_correlation, ("matthews_correlation",)),
-    Metric(multirc, ("f1", "em"), grouped=True),
-    Metric(pearson, ("pearson",), numeric=True, right=same_number),
-    Metric(spearmanr, ("spearmanr",), numeric=True, right=same_number),
-    Metric(squad, ("f1", "em"), several_references=True, right=exact_match),
-    Metric(bleu, ("bleu",), several_references=True),
-    Metric(rouge, ("rougeL", "rouge1", "rouge2"), several_references=True),
-    Metric(meteor, ("meteor",), several_references=True),
-)
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(accuracy, ("accuracy",)),
+        Metric(f1_with_invalid, ("f1",)),
+        Metric(f1_multiclass, ("f1_multiclass",)),
+        Metric(matthews_correlation, ("matthews_correlation",)),
+        Metric(multirc, ("f1", "em"), grouped=True),
+        Metric(pearson, ("pearson",), numeric=True, right=same_number),
+        Metric(spearmanr, ("spearmanr",), numeric=True, right=same_number),
+        Metric(squad, ("f1", "em"), several_references=True, right=exact_match),
+        Metric(bleu, ("bleu",), several_references=True),
+        Metric(rouge, ("rougeL", "rouge1", "rouge2"), several_references=True),
+        Metric(meteor, ("meteor",), several_references=True),
+    )
+}
 """Every metric by name."""
 
 
@@ -273,18 +270,14 @@ def load(name: str) -> Any:
     class Module(evaluate.Metric):  # type: ignore[misc]
         def _info(self) -> evaluate.MetricInfo:
             text = Value("string")
-            groups = {"groups": text} if metric.grouped else {}
+            columns = {"predictions": text} | ({"groups": text} if metric.grouped else {})
+            features = [Features(columns | {"references": r}) for r in (text, Sequence(text))]
             return evaluate.MetricInfo(
-                description=metric.function.__doc__,
-                citation="",
-                features=[
-                    Features({"predictions": text, "references": references, **groups})
-                    for references in (text, Sequence(text))
-                ],
+                description=metric.function.__doc__, citation="", features=features
             )
 
         def _compute(self, predictions: Any, references: Any, **groups: Any) -> Scores:
-            return metric.compute(predictions, _answers(references), **groups)
+            return metric.compute(predictions, references, **groups)
 
     # The base class makes a folder even if everything is kept in memory.
     with TemporaryDirectory() as folder:
@@ -297,17 +290,13 @@ def score(
     metric: str, predictions: Texts, references: Sequence[str | Texts], groups: Texts | None = None
 ) -> Scores:
     """Scores of one metric in percent; references are a text or several per example."""
-    return _metric(metric).compute(predictions, _answers(references), groups)
+    return _metric(metric).compute(predictions, references, groups)
 
 
 def _metric(name: str) -> Metric:
     if name not in METRICS:
         raise UnknownNameError("metric", name, METRICS)
     return METRICS[name]
-
-
-def _answers(references: Sequence[str | Texts]) -> list[Texts]:
-    return [[texts] if isinstance(texts, str) else list(texts) for texts in references]
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,10 @@ def qa_texts(row: Row, training: bool) -> list[TextPair]:
     Question, context and target are padded, the references are not: ``O ' Neil``, as it is
     learned, is no exact match of ``O'Neil``.
     """
-    pieces = [
-        f"{name}: {pad_punctuation(read(name, row, str))}" for name in ("question", "context")
-    ]
+    question, context = (pad_punctuation(read(name, row, str)) for name in ("question", "context"))
     answers = strings("answers", row)
-    return [TextPair(" ".join(pieces), pad_punctuation(answers[0]), answers)]
+    source = f"question: {question} context: {context}"
+    return [TextPair(source, pad_punctuation(answers[0]), answers)]
 
 
 def squad_texts(row: Row, training: bool) -> list[TextPair]:

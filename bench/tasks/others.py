@@ -26,16 +26,14 @@ TASKS = (
         {"sentence": "text"},
         "hold-out-train",
         {"train": 560000, "test": 38000},
-        # There is no official validation split; the labels of the test split are public.
-        splits=("train", "test"),
+        splits=("train", "test"),  # no official validation split, but public test labels
         max_training_rows=100_000,
         repository="fancyzhx/yelp_polarity@bbf1c97a1f0cf005e5aded43839fd814654a1557",
     ),
     others(
         "scitail",
         {"premise": "sentence1", "hypothesis": "sentence2"},
-        # The published code halves, though the test labels are public.
-        "halve-validation",
+        "halve-validation",  # as the published code, though the test labels are public
         (23097, 1304, 2126),
         label="gold_label",
         classes=("entailment", "neutral"),

@@ -51,8 +51,7 @@ def wsc_defect(row: Row) -> str | None:
 def record_texts(row: Row, training: bool) -> list[TextPair]:
     """One example per answer in training, one per query in evaluation.
 
-    The published code repeats a query once per answer in evaluation too, which weights queries by
-    their number of answers.
+    The published code repeats a query once per answer in evaluation too.
     """
     passage = re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", read("passage", row, str))
     passage = passage.replace("\n@highlight\n", ". ")
@@ -73,17 +72,12 @@ def superglue(name: str, *declaration: Any, **settings: Any) -> Task:
     return classification(name, *declaration, **(usual | settings))
 
 
+CB: dict[str, Any] = {"classes": (0, 1, 2), "scorers": ("accuracy", "f1_multiclass")}
+
 # Name, columns of the source text, split rule, rows of train, validation and test.
 TASKS = (
     superglue("boolq", ("question", "passage"), "halve-validation", (9427, 3270, 3245)),
-    superglue(
-        "cb",
-        ("premise", "hypothesis"),
-        "halve-validation",
-        (250, 56, 250),
-        classes=(0, 1, 2),
-        scorers=("accuracy", "f1_multiclass"),
-    ),
+    superglue("cb", ("premise", "hypothesis"), "halve-validation", (250, 56, 250), **CB),
     superglue(
         "multirc",
         (),

@@ -91,22 +91,23 @@ def callback_names() -> list[str]:
 
 def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
     """The callbacks of these names, each once; they write to ``folder``."""
-
-    def make(name: str) -> Callback:
+    plugins, made = discover("logger", BUILTIN), list[Callback]()
+    for name in dict.fromkeys(names):
         if name in BUILTIN:
-            return TensorBoard(folder)
-        plugin = discover("logger", BUILTIN).get(name)
-        if plugin is None:
+            made.append(TensorBoard(folder))
+            continue
+        if name not in plugins:
             raise UnknownNameError("logger", name, callback_names())
         try:
-            callback = plugin.load()(folder)
+            callback = plugins[name].load()(folder)
         except Exception as error:
-            raise plugin.fault(f"cannot be made ({one_line(error)}); mend it") from error
+            fault = f"cannot be made ({one_line(error)}); mend it"
+            raise plugins[name].fault(fault) from error
         if not isinstance(callback, Callback):
-            raise plugin.fault("is no bench.training.callbacks.Callback; derive it from that")
-        return callback
-
-    return [make(name) for name in dict.fromkeys(names)]
+            fault = "is no bench.training.callbacks.Callback; derive it from that"
+            raise plugins[name].fault(fault)
+        made.append(callback)
+    return made
 
 
 class TensorBoard(Callback):
@@ -140,12 +141,12 @@ class TensorBoard(Callback):
         self._writer.close()
 
 
-def _flat(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, float | str]]:
+def _flat(value: object, tag: str = "") -> Iterator[tuple[str, float | str]]:
     """Numbers and texts of nested values by tag; items of lists by index."""
-    for name, value in values.items():
-        if isinstance(value, list):
-            value = {str(index): item for index, item in enumerate(value)}
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{place}{name}/")
-        elif isinstance(value, str | int | float):
-            yield f"{place}{name}", value
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _flat(item, f"{tag}/{name}" if tag else name)
+    elif isinstance(value, str | int | float):
+        yield tag, value

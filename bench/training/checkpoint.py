@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -85,17 +85,17 @@ class CheckpointFile:
         """The last checkpoint; None if there is none, CheckpointError if it is damaged."""
         if not self.path.exists():
             return None
+        parts: dict[str, dict[str, Tensor]] = {"current": {}, "best": {}, "optimiser": {}}
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
                 state = json.loads(file.metadata()[STATE])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if state["sha256"] != _digest(state["progress"], tensors):
                 raise ValueError("its SHA-256 differs")
-            progress = TrainingResult(**state["progress"])
+            progress = TrainingResult(**state["progress"])  # Another version has other fields.
         except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             told = f"checkpoint {self.path} is damaged: {one_line(error)}"
             raise CheckpointError(told) from error
-        parts: dict[str, dict[str, Tensor]] = {"current": {}, "best": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             part, _, key = name.partition("/")
             parts[part][key] = tensor
@@ -114,4 +114,4 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
 
 def _digest(progress: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     content = json.dumps(progress, sort_keys=True).encode() + safetensors.torch.save(tensors)
-    return hashlib.sha256(content).hexdigest()
+    return sha256(content).hexdigest()

@@ -58,8 +58,7 @@ def evaluate(
             answers += model.answer(own, part, task.target_length, beams)
         return answers
 
-    predictions = [""] * len(examples)
-    micro_batch_size: int | None = None
+    predictions, micro_batch_size = [""] * len(examples), None
     with model.inference():
         for indices, batch in evaluation_batches(examples, batch_size):
             if stop is not None:

@@ -104,10 +104,10 @@ def train(
                 if due and step != evaluated:
                     loss = float(losses) / max(1, step - (evaluated or 0))
                     require_finite(loss, parameters, step)
-                    scores, valid_label_share = validate()
+                    scores, share = validate()
                     score = mean_score(scores, step)
                     point = {"step": step, "loss": loss, "validation": dict(scores)}
-                    progress.curve.append(point | {"valid_label_share": valid_label_share})
+                    progress.curve.append(point | {"valid_label_share": share})
                     diagnostics = trainable.diagnostics()
                     progress.history.append({"step": step, **diagnostics})
                     progress.stale += 1
@@ -121,7 +121,7 @@ def train(
                         loss=loss,
                         score=score,
                         scores=dict(scores),
-                        valid_label_share=valid_label_share,
+                        valid_label_share=share,
                         learning_rates={g.name: g.learning_rate * factor for g in groups},
                         diagnostics=copy.deepcopy(diagnostics),
                         best_step=progress.best_step,
@@ -169,15 +169,11 @@ def train(
 
 def adamw(groups: Sequence[ParameterGroup]) -> torch.optim.AdamW:
     """AdamW with one optimiser group per parameter group (an empty one if there is none)."""
-    options = [
-        {
-            "params": list(group.parameters),
-            "lr": group.learning_rate,
-            "initial_lr": group.learning_rate,  # Read by the schedule when training resumes.
-            "weight_decay": group.weight_decay,
-        }
-        for group in groups
-    ]
+    options: list[dict[str, Any]] = []
+    for group in groups:
+        rate = group.learning_rate  # As initial_lr it is read when training resumes.
+        rates = {"lr": rate, "initial_lr": rate, "weight_decay": group.weight_decay}
+        options.append({"params": list(group.parameters), **rates})
     return torch.optim.AdamW(options or [{"params": []}], betas=(0.9, 0.999), eps=1e-8)
 
 

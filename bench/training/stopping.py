@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -12,8 +12,6 @@ from bench.errors import StopRequested
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-Handler = Callable[[int, FrameType | None], Any] | int | None
-
 
 class Stop:
     """A request to stop, raised as StopRequested: at once, or if deferred at the next check."""
@@ -21,7 +19,7 @@ class Stop:
     def __init__(self) -> None:
         self._requested: signal.Signals | None = None
         self._deferred = False
-        self._before: dict[signal.Signals, Handler] = {}
+        self._before: dict[signal.Signals, Any] = {}  # Handlers.
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

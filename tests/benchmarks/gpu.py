@@ -2,23 +2,21 @@
 
     PYTHONPATH=. python tests/benchmarks/gpu.py > gpu.md
 
-It needs no data and no network: a T5 of t5-base's shape has random weights. The first table has the
-training steps of each method on random tokens. The second has a few-shot grid on bundled samples,
-which ``bench run`` does with one worker and with several. ``--small`` is for a CPU: does it run?
+A T5 of t5-base's shape has random weights. The first table has the training steps of each method on
+random tokens; the second a few-shot grid on bundled samples, which ``bench run`` does with one
+worker and with several. ``--small`` is for a CPU: does it run?
 """
 
-from __future__ import annotations
-
 import argparse
+import math
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import datasets
 import torch
@@ -41,17 +39,16 @@ METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 
 
-@dataclass(frozen=True)
-class Scale:
-    """What is measured."""
+class Scale(NamedTuple):
+    """What is measured: rows of a batch, tokens of input and prompt, timed steps; the grid."""
 
     shape: dict[str, int]  # Of the T5 model, where it differs from t5-small.
-    rows: int = 16  # Of a batch.
-    tokens: int = 256  # Of each input, without the prompt.
-    prompt: int = 100  # Tokens.
-    steps: int = 25  # That are timed.
-    runs: int = 8  # Of the grid.
-    run_steps: int = 200  # Of each of them.
+    rows: int = 16
+    tokens: int = 256
+    prompt: int = 100
+    steps: int = 25
+    runs: int = 8
+    run_steps: int = 200
     workers: int = 4
 
 
@@ -75,10 +72,8 @@ def make_method(name: str, initial: torch.Tensor) -> PromptMethod:
     draw = torch.Generator().manual_seed(1)
     learned, *apart = 0.1 * torch.randn(7, *initial.shape, generator=draw)
     names, digest = SUITES["sources"], tensor_digest(initial)
-    sources = tuple(
-        SoftPrompt(task, initial + learned + own, digest)
-        for task, own in zip(names, apart, strict=True)
-    )
+    pairs = zip(names, apart, strict=True)
+    sources = tuple(SoftPrompt(task, initial + learned + own, digest) for task, own in pairs)
     spec, shared = parse_method(name, {}), None
     needs = spec.load().needs(spec.settings)
     if needs.shared:
@@ -106,10 +101,8 @@ def time_steps(model: FrozenLM, name: str, scale: Scale, steps: int) -> float:
 
 
 def peak_gib() -> float:
-    """GiB that PyTorch held on the GPU; without one, of the whole process so far."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """GiB that PyTorch held on the GPU; NaN without one."""
+    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else math.nan
 
 
 def time_grid(model: Path, scale: Scale, workers: int, device: str) -> float:

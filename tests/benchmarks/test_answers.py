@@ -1,12 +1,8 @@
-"""Answers to rows of squad, against ``generate`` as a user of transformers would call it.
+"""Answers to rows of squad, against ``generate`` of transformers on rows in the order of the data.
 
-The other side pads the rows in the order of the data, puts the prompt in front as
-``inputs_embeds``, and decodes and scores the answers. Random weights never end an answer, so the
-score of the end token is raised on both sides once an answer has as many tokens as the reference
-of its row. The row is told by its number of input tokens; rows of equal length end as the last.
+Random weights never end an answer, so the score of the end token is raised on both sides once an
+answer is as long as the reference of its row, which its number of input tokens tells.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager

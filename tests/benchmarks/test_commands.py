@@ -1,7 +1,5 @@
 """How long commands take that have nothing to do: whole processes, from start to end."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from functools import partial

@@ -1,7 +1,5 @@
 """How long 10,000 runs take to lay out, and their records to become a table."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,26 +13,21 @@ from bench.store import ResultStore
 from bench.tasks import SUITES
 
 GOLDEN = Path(__file__).parents[1] / "reports/golden/records/mrpc-pt-16-42-116a5c186f16.json"
+METHODS = ["pt", "spot", "attempt", "mpt", "dtvg"]
 SEEDS = 20
 """500 runs each."""
 
 
 def configuration() -> RunConfig:
+    options = {"suites": [], "tasks": SUITES["paper"][:25], "methods": METHODS}
     return load_config(
-        options={
-            "suites": [],
-            "tasks": SUITES["paper"][:25],
-            "methods": ["pt", "spot", "attempt", "mpt", "dtvg"],
-            "shots": [4, 16, 32, "full"],
-            "seeds": list(range(SEEDS)),
-        }
+        options=options | {"shots": [4, 16, 32, "full"], "seeds": list(range(SEEDS))}
     )
 
 
 def store_records(grid: Grid, folder: Path) -> None:
     """Write a finished record for each run of a grid, with made-up scores."""
     golden = read_record(GOLDEN)
-    assert golden.scores is not None
     for run in grid.reported.values():
         score = int(run.id[:8], 16) / 2**32 * 100
         scores = golden.scores.model_copy(update={"test": {"accuracy": score, "f1": score / 2}})
@@ -56,7 +49,7 @@ def test_table(tmp_path: Path, seconds: Any) -> None:
         assert len(results.records) == 500 * SEEDS
         assert not results.warnings
         text = render_tables(results, "markdown")[0]
-        assert all(f"| {method} " in text for method in ("pt", "spot", "attempt", "mpt", "dtvg"))
+        assert all(f"| {method} " in text for method in METHODS)
 
     store_records(make_grid(configuration(), ResultStore(tmp_path)), tmp_path / "records")
     seconds(table, rounds=2, most=10)

@@ -1,7 +1,5 @@
 """Resident memory of a training step of t5-base's shape, which a process of its own tells."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,8 +1,5 @@
 """Training of a T5 of t5-small's shape with random weights, dropout on, on real rows."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,20 +52,11 @@ def peft_trainer(model: Any, rows: EncodedExamples, tokenizer: Any, folder: Path
     config = peft.PromptTuningConfig(
         task_type="SEQ_2_SEQ_LM", num_virtual_tokens=PROMPT, num_transformer_submodules=1
     )
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=BATCH,
-        max_steps=EPOCH,
-        learning_rate=0.3,
-        warmup_steps=2,
-        weight_decay=1e-5,
-        report_to=[],
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        use_cpu=True,
-    )
+    options = {"per_device_train_batch_size": BATCH, "max_steps": EPOCH, "use_cpu": True}
+    options |= {"learning_rate": 0.3, "warmup_steps": 2, "weight_decay": 1e-5}
+    options |= {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+    options |= {"report_to": [], "dataloader_pin_memory": False}
+    arguments = TrainingArguments(output_dir=str(folder), **options)
     return Trainer(
         model=peft.get_peft_model(model, config),
         args=arguments,
@@ -78,11 +66,7 @@ def peft_trainer(model: Any, rows: EncodedExamples, tokenizer: Any, folder: Path
 
 
 def test_prompt_tuning_against_peft(
-    rows: EncodedExamples,
-    t5_small: EncoderDecoderLM,
-    untrained: Callable[[], Any],
-    tmp_path: Path,
-    ratio: Any,
+    rows: EncodedExamples, t5_small: EncoderDecoderLM, untrained: Any, tmp_path: Path, ratio: Any
 ) -> None:
     """An epoch in batches by length, against the Trainer of transformers."""
     peer = peft_trainer(untrained(), rows, t5_small.tokenizer, tmp_path)
@@ -92,18 +76,14 @@ def test_prompt_tuning_against_peft(
     assert peer.state.global_step == EPOCH
 
 
-def test_bf16_against_float32(
-    rows: EncodedExamples, t5_small: EncoderDecoderLM, untrained: Callable[[], Any], ratio: Any
-) -> None:
+def test_bf16_against_float32(rows: Any, t5_small: Any, untrained: Any, ratio: Any) -> None:
     told = Path("/proc/cpuinfo")
     if not told.exists() or "bf16" not in told.read_text():
         pytest.skip("needs a processor with bfloat16 instructions (as Linux tells)")
     half = EncoderDecoderLM(untrained(), t5_small.tokenizer, torch.device("cpu"))
     half.store_weights_in("bf16")
-    actions = [
-        partial(train_steps, model, prompt_tuning(model), rows, EPOCH // 3)
-        for model in (t5_small, half)
-    ]
+    steps = EPOCH // 3
+    actions = [partial(train_steps, m, prompt_tuning(m), rows, steps) for m in (t5_small, half)]
     ratio("times as fast in bf16", *actions, rounds=3, least=2)
     assert {weight.dtype for weight in half.model.parameters()} == {torch.bfloat16}
 

@@ -1,20 +1,15 @@
 """``bench`` in this process, and one finished result folder."""
 
-from __future__ import annotations
-
-import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import datasets
 import pytest
-import torch
 
 from bench.cli import main
-from bench.plugins import use_files
 from bench.provenance import provenance
 
 SHORT = (
@@ -60,22 +55,8 @@ def call(words: tuple[object, ...]) -> int:
     return code
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of its own, no writes to the disk, and the one thread that is fastest here."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Bench]:
+def bench(tmp_path: Path, monkeypatch: Any, capfd: Any) -> Bench:
     """Runs ``bench`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
@@ -84,8 +65,7 @@ def bench(
         code = call(words)
         return Answer(code, *capfd.readouterr())
 
-    yield run
-    use_files(())
+    return run
 
 
 @pytest.fixture(scope="session")

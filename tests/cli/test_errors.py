@@ -1,11 +1,10 @@
 """Faulty command lines: one line that names the fault and the nearest name, and the exit code."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,33 +13,22 @@ from bench.errors import StopRequested
 from tests.cli.conftest import ONE, Bench
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"torch", "transformers", "datasets", "evaluate", "sklearn", "scipy", "pandas"}
+HEAVY = {"torch", "transformers", "datasets", "evaluate", "sklearn", "scipy", "pandas", "numpy"}
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     """Run code in another process, in the root of the project."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    variables, command = {**os.environ, "PYTHONPATH": str(ROOT)}, [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=variables)
 
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("--help",),
-        ("run", "--help"),
-        ("run", "--task", "cbb"),
-        ("run", "--method", "dtvf"),
-        ("data", "check", "--task", "cbb"),
-    ],
+    ["--help", "run --help", "run --task cbb", "run --method dtvf", "data check --task cbb"],
 )
-def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
+def test_nothing_heavy_is_imported(words: str) -> None:
     done = python(
-        f"import sys; sys.argv = ['bench', *{words}]\n"
+        f"import sys; sys.argv = ['bench', *{words.split()}]\n"
         "from bench.cli import main\n"
         "try:\n    main()\n"
         f"finally:\n    print('loaded:', sorted({HEAVY} & set(sys.modules)))"
@@ -63,13 +51,8 @@ def test_ctrl_c_while_modules_are_imported(module: str) -> None:
     assert done.stderr.strip() == "error: interrupted; give the same command again to continue"
 
 
-def test_a_stop_names_the_command_that_continues(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(*arguments: object) -> None:
-        raise StopRequested("SIGTERM", 15)
-
-    monkeypatch.setattr("bench.runner.run_grid", stop)
+def test_a_stop_names_what_continues(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.runner.run_grid", Mock(side_effect=StopRequested("SIGTERM", 15)))
     answer = bench(*ONE, "--out", "a b")
     assert answer.code == 128 + 15
     (line,) = answer.err.splitlines()
@@ -144,11 +127,16 @@ def test_what_is_gone_names_its_replacement(words: str, instead: str, bench: Ben
     assert instead in line
 
 
-@pytest.mark.parametrize("option", ["--out", "--prompts"])
-def test_a_place_that_cannot_be_written(option: str, bench: Bench) -> None:
-    Path("taken").write_text("a file")
+@pytest.mark.parametrize(
+    ("option", "place"),
+    [("--out", "."), ("--prompts", "."), *(("--out", k) for k in ("records", "checkpoints"))],
+)
+def test_a_place_that_cannot_be_written(option: str, place: str, bench: Bench) -> None:
+    path = Path("taken", place)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("a file")
     assert bench(*ONE, option, "taken").error().startswith("cannot write taken/")
-    assert Path("taken").read_text() == "a file"
+    assert path.read_text() == "a file"
 
 
 def test_debug_shows_the_traceback(bench: Bench) -> None:

@@ -1,9 +1,8 @@
 """``bench run`` and ``bench plan``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -28,7 +27,6 @@ def test_a_run_ends_with_its_table_and_continues(bench: Bench) -> None:
     row = next(line for line in first.out.splitlines() if line.startswith("| pt "))
     assert f"{accuracy:.1f}" in row
     assert bench("table", "out").out == first.out
-
     again = bench(*ONE)
     assert "0 runs finished, 1 found finished, 0 failed" in again.err
     assert again.out == first.out
@@ -48,11 +46,8 @@ def test_quiet_and_verbose(bench: Bench) -> None:
 
 
 def test_failed_runs_are_exit_code_1(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object, **options: object) -> None:
-        raise RuntimeError("too\nhot")
-
     with monkeypatch.context() as patch:
-        patch.setattr("bench.worker.train", fail)
+        patch.setattr("bench.worker.train", Mock(side_effect=RuntimeError("too\nhot")))
         failed = bench(*ONE)
     assert failed.code == 1
     assert "0 runs finished, 0 found finished, 1 failed" in failed.err
@@ -68,31 +63,15 @@ def test_failed_runs_are_exit_code_1(bench: Bench, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_dry_run_writes_nothing(bench: Bench) -> None:
-    words = [
-        "run",
-        "--task",
-        "cb",
-        "--method",
-        "pt",
-        "--method",
-        "dtvg",
-        "--seeds",
-        "1,2",
-        "--shots",
-        "16",
-        "--dry-run",
-    ]
+    words = WORDS.split()
     lines = bench(*words).out.splitlines()
     assert "  to train   mnli pt full data seed 1" in lines
     assert "  to run     cb dtvg 16 shots seed 2 (needs 7 prompts)" in lines
     assert lines[-4:] == ["to run: 4", "finished: 0", "failed: 0", "prompts to train: 12"]
-
     values = json.loads(bench(*words, "--json").out)
     assert (values["to_run"], values["finished"], values["prompts_to_train"]) == (4, 0, 12)
-    config = load_config(
-        options={"suites": [], "tasks": ["cb"], "methods": ["pt", "dtvg"], "seeds": [1, 2]}
-    )
-    grid = make_grid(config, ResultStore(Path("out")))
+    options = {"suites": [], "tasks": ["cb"], "methods": ["pt", "dtvg"], "seeds": [1, 2]}
+    grid = make_grid(load_config(options=options), ResultStore(Path("out")))
     assert {line["id"] for line in values["runs"]} == grid.ids
     assert {line["state"] for line in values["runs"]} == {"to run"}
     assert {line["id"] for line in values["prompts"]} == grid.runs.keys() - grid.reported.keys()
@@ -139,7 +118,6 @@ def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
     same = bench(*words)
     assert same.err == ""
     assert "finished: 1" in same.out
-
     (record,) = out.glob("records/*.json")
     values = json.loads(record.read_text())
     values["provenance"]["versions"]["torch"] = "1.0"
@@ -148,7 +126,6 @@ def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
     (line,) = bench(*words).err.splitlines()
     assert line.startswith(f"differs from {config}: torch 1.0 there, ")
     assert bench(*words, "--quiet").err == ""
-
     changed = bench(*words, "--set", "prompt_length=5")
     assert "its records are of other runs: model, data or a version changed" in changed.err
     elsewhere = config.rename("elsewhere.yaml")

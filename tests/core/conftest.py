@@ -1,11 +1,10 @@
 """A grid that was done once in this process, and the command line in this process."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,9 +32,7 @@ def copy(finished: ResultStore, tmp_path: Path) -> ResultStore:
 
 
 @pytest.fixture
-def bench(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., tuple[int, str]]:
+def bench(monkeypatch: Any, capfd: Any, tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Runs ``bench run`` in this process; gives its exit code and what it printed to stderr."""
 
     def run(config: RunConfig, out: Path, *words: str) -> tuple[int, str]:

@@ -1,7 +1,5 @@
 """Grids of short runs on the bundled tiny model, and what of their results can be compared."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,20 @@ from bench.store import ResultStore
 
 METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
 SOURCES = ("sst2", "qnli")
-SHORT = [
-    f"{stage}.{item}"
-    for stage in ("training", "source_training")
-    for item in ("steps=4", "evaluate_every=2", "warmup_steps=1", "batch_size=4")
-]
+SIZES = ("steps=4", "evaluate_every=2", "warmup_steps=1", "batch_size=4")
+SHORT = [f"{stage}.{size}" for stage in ("training", "source_training") for size in SIZES]
+
+
+FAILED: dict[str, Any] = {"error": {"type": "X", "message": "y"}, "status": "failed"}
+FAILED |= dict.fromkeys(("scores", "rows", "training", "predictions", "majority"))
+FAILED["seal"] = "0" * 64
+
+
+def flip(path: Path) -> None:
+    """Change one bit."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
 def configure(*items: str, **options: Any) -> RunConfig:

@@ -1,7 +1,5 @@
 """Methods, tasks and loggers from files and packages: found, checked, and refused in one line."""
 
-from __future__ import annotations
-
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +27,7 @@ class Mine(PromptTuning):
 
 METHODS = {"mine": Mine}
 """
+BARE = "from bench.method import PromptMethod\nclass A(PromptMethod): ...\nMETHODS = {'x': A}"
 
 
 def plugin(folder: Path, text: str, name: str = "mine.py") -> Path:
@@ -61,23 +60,15 @@ def test_a_method_of_a_file(tmp_path: Path) -> None:
         ("METHODS = {'a b': 1}", "a name has letters, digits"),
         ("METHODS = {'pt': 1}", "there is a built-in method of that name; rename the plugin"),
         ("METHODS = {'x': 1}", "is no subclass of bench.method.PromptMethod"),
-        (
-            "from bench.method import PromptMethod\nclass A(PromptMethod): ...\nMETHODS = {'x': A}",
-            "lacks build, forward, parameter_groups; define what bench.method asks for",
-        ),
+        (BARE, "lacks build, forward, parameter_groups; define what bench.method asks for"),
         (METHOD + "Mine.Settings = int\n", "has no dataclass Settings; give it one"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(text: str, fault: str, tmp_path: Path) -> None:
-    path = plugin(tmp_path, text)
-
-    def use() -> None:
-        use_files([path])
+    with pytest.raises(PluginError) as caught:  # noqa: PT012
+        use_files([plugin(tmp_path, text)])
         for entry in methods().values():
             entry.load()
-
-    with pytest.raises(PluginError) as caught:
-        use()
     assert fault in str(caught.value)
     assert "mine.py" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -96,11 +87,8 @@ def test_installed_plugins_are_imported_when_used(monkeypatch: pytest.MonkeyPatc
     entry = SimpleNamespace(name="toy", module="no_such_module", attr="Toy", dist=dist)
     found = {"dtvg_bench.methods": [entry]}
     monkeypatch.setattr(metadata, "entry_points", lambda group: found.get(group, []))
-    plugins._installed.cache_clear()
-    try:
-        toy = discover("method", METHODS)["toy"]
-        assert (toy.origin, discover("task", [])) == ("package toy-plugin 1.2", {})
-        with pytest.raises(PluginError, match=r"method 'toy' of package .* cannot be loaded \(Mod"):
-            toy.load()
-    finally:
-        plugins._installed.cache_clear()
+    monkeypatch.setattr(plugins, "_installed", plugins._installed.__wrapped__)
+    toy = discover("method", METHODS)["toy"]
+    assert (toy.origin, discover("task", [])) == ("package toy-plugin 1.2", {})
+    with pytest.raises(PluginError, match=r"method 'toy' of package .* cannot be loaded \(Mod"):
+        toy.load()

@@ -1,7 +1,5 @@
 """Toy tasks and folders, an encoder of words, and a cache of its own for each test."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path

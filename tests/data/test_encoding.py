@@ -1,7 +1,5 @@
 """Encoded examples: stored columns, joined rows, the cache, and bad rows."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -83,12 +81,8 @@ def test_leading_rows_keep_all_references_of_their_inputs(toy: Toy, folder: Fold
     rows = [{"sentence": text, "label": at} for at, text in enumerate("abacbda")]
     task, joining = toy(texts=plain_texts), toy(texts=plain_texts, group_by_source=True)
     split = folder(train=rows).load(task, "train")
-    for number, joined in {
-        1: [0, 2, 6],
-        2: [0, 1, 2, 4, 6],
-        3: [0, 1, 2, 4, 6],
-        7: range(7),
-    }.items():
+    two = [0, 1, 2, 4, 6]
+    for number, joined in {1: [0, 2, 6], 2: two, 3: two, 7: range(7)}.items():
         assert leading_rows(split, task, number)["label"][:] == list(range(number))
         assert leading_rows(split, joining, number)["label"][:] == list(joined)
 
@@ -148,9 +142,7 @@ def test_other_processes_read_the_cache(cache: Path, encoder: Any) -> None:
     assert (there.stderr, there.stdout.strip()) == ("", str(here.sources))
 
 
-def test_bad_label_and_bad_cache_folder(
-    toy: Toy, folder: Folder, encoder: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_label_and_bad_cache(toy: Toy, folder: Folder, encoder: Any, monkeypatch: Any) -> None:
     bad = [{"sentence": f"row {i}", "label": 9 if i == 14 else 0} for i in range(30)]
     source = folder(train=3, validation=bad)
     rows = load_splits(source, toy())

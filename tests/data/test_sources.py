@@ -1,7 +1,5 @@
 """Sources: rows, ids of their content, messages, and the check against the tasks."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -18,8 +16,8 @@ import pytest
 
 import bench.data
 from bench.data import DataSource, open_source
-from bench.data.check import TaskReport, check, prefetch
 from bench.data.sources import Hub
+from bench.data.splits import TaskReport, check, prefetch
 from bench.errors import DataError
 from bench.tasks import TASKS
 from bench.tasks.base import PARQUET_BRANCH, Task
@@ -139,6 +137,12 @@ def test_hub_as_declared(toy: Toy, hub: Callable[[Splits], None]) -> None:
     assert report.rows == EXPECTED
 
 
+MISSING = (
+    "cannot load someone/toy test at revision abc from the hub or its cache (ValueError: no "
+    "split): run 'bench data prefetch --task toy' where there is network and set HF_HUB_OFFLINE=1"
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
@@ -147,12 +151,7 @@ def test_hub_as_declared(toy: Toy, hub: Callable[[Splits], None]) -> None:
             {"validation": [{"sentence": "x", "gold": 1}]},
             "someone/toy validation lacks the column label: toy needs sentence, label",
         ),
-        (
-            {"test": ValueError("no\nsplit")},
-            "cannot load someone/toy test at revision abc from the hub or its cache (ValueError: "
-            "no split): run 'bench data prefetch --task toy' where there is network and set "
-            "HF_HUB_OFFLINE=1, or name a folder of toy/<split>.parquet files",
-        ),
+        ({"test": ValueError("no\nsplit")}, MISSING),
         (
             {"train": rows(3) + rows(1, label=7)},
             "someone/toy train, one faulty row: row 3: task toy: label 7 is none of 0, 1, 2",
@@ -160,9 +159,7 @@ def test_hub_as_declared(toy: Toy, hub: Callable[[Splits], None]) -> None:
         ({"train": rows(4, label=9)}, "someone/toy train, first of 4 faulty rows: row 0: task toy"),
     ],
 )
-def test_hub_differs(
-    toy: Toy, hub: Callable[[Splits], None], changes: Splits, difference: str
-) -> None:
+def test_hub_differs(toy: Toy, hub: Any, changes: Splits, difference: str) -> None:
     hub({**GOOD, **changes})
     (report,) = check(Hub(), [toy(rows=EXPECTED)])
     (found,) = report.differences
@@ -179,9 +176,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("cached", [COMMIT, "b" * 40])
-def test_offline_reads_the_pinned_revision_only(
-    toy: Toy, cache: Path, offline: Path, cached: str
-) -> None:
+def test_offline_reads_pinned_revision(toy: Toy, cache: Path, offline: Path, cached: str) -> None:
     """From the library's own cache; the library would take another revision without a word."""
     folder = cache / "someone___toy" / "default" / "0.0.0" / cached
     folder.mkdir(parents=True)
@@ -232,11 +227,9 @@ def test_rows_are_those_that_were_generated(task: Task) -> None:
     assert found == GOLDEN[task.name]
 
 
-def test_real_slices_are_as_declared() -> None:
+def test_real_slices_are_as_declared(shared: Path) -> None:
     """All tasks but newsqa, with the row counts of the manifest."""
-    folder = Path(os.environ.get("BENCH_SHARED", Path(__file__).parents[3] / "shared"), "data")
-    if not folder.is_dir():
-        pytest.skip("needs ../shared/data (real data slices), which is not part of the project")
+    folder = shared / "data"
     manifest = json.loads((folder / "manifest.json").read_text())["tasks"]
     reports = {r.task: r for r in check(open_source(str(folder)), TASKS)}
     missing = reports.pop("newsqa")

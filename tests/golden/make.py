@@ -1,11 +1,8 @@
 """Make smoke.json anew: scores and losses of fixed runs of the command line, one thread each.
 
-Run as ``python tests/golden/make.py [FOLDER]``, after RESULTS_VERSION or the version of a method or
-task was raised; FOLDER keeps the result folders of the runs. The numbers hold for one kind of
-processor and one PyTorch, which the file names.
+Run as ``python tests/golden/make.py [FOLDER]`` after a version was raised; FOLDER keeps the result
+folders. The numbers hold for one kind of processor and one PyTorch, which the file names.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -29,11 +26,9 @@ FILE = Path(__file__).with_name("smoke.json")
 METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
 STEPS = 5
 
+ALL = tuple(word for method in METHODS for word in ("--method", method))
 SCORES = {
-    "methods": (
-        *("--task", "mrpc", "--task", "rte", "--shots", "16", "--seeds", "42"),
-        *(word for method in METHODS for word in ("--method", method)),
-    ),
+    "methods": (*["--task", "mrpc", "--task", "rte", "--shots", "16", "--seeds", "42"], *ALL),
     "glue": ("--suite", "glue", "--method", "pt", "--shots", "16", "--seeds", "42,43"),
 }
 
@@ -42,15 +37,13 @@ SHORT = (
     *("--set", "training.evaluate_every=1", "--set", f"source_training.steps={STEPS}"),
     *("--set", f"source_training.evaluate_every={STEPS}"),
 )
+BUCKETS = "training.batching=bucketed"
 RTE = ("--task", "rte", "--shots", "16")
 LOSSES = {
-    "tiny": (*RTE, *(word for method in METHODS for word in ("--method", method))),
+    "tiny": (*RTE, *ALL),
     "tiny-llama": (*RTE, "--model", "tiny-llama", "--method", "pt", "--method", "attempt"),
     "bf16": (*RTE, "--method", "pt", "--precision", "bf16"),
-    "bucketed": (
-        *("--task", "mnli", "--shots", "full", "--method", "pt"),
-        *("--set", "training.batching=bucketed"),
-    ),
+    "bucketed": ("--task", "mnli", "--shots", "full", "--method", "pt", "--set", BUCKETS),
 }
 
 

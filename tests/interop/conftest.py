@@ -1,9 +1,6 @@
 """Finished runs on the bundled models, small random models, and files of tensors."""
 
-from __future__ import annotations
-
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,16 +21,6 @@ Run = Callable[..., dict[str, Record]]
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with prompts that others trained, beside the checkout."""
-    beside = Path(__file__).resolve().parents[3] / "shared"
-    folder = Path(os.environ.get("BENCH_SHARED", beside))
-    if not (folder / "prompts").is_dir():
-        pytest.skip("needs ../shared/prompts, which is not part of the project")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def run() -> Run:
     """Does short runs into a store; gives their records by label."""
     steps = [
@@ -48,11 +35,8 @@ def run() -> Run:
         options |= {"methods": list(methods), "sources": ["sst2", "qnli"]}
         grid = make_grid(load_config(options=options, items=[*steps, *sizes]), store)
         run_grid(grid, store, verbosity="quiet")
-        return {
-            each.method.label: found
-            for each in grid.reported.values()
-            if (found := store.find(each))
-        }
+        found = [(each.method.label, store.find(each)) for each in grid.reported.values()]
+        return {label: record for label, record in found if record}
 
     return run
 
@@ -92,10 +76,8 @@ def adapter(tmp_path: Path) -> Callable[..., Path]:
     def write(rows: int = LENGTH, **changes: Any) -> Path:
         folder = tmp_path / "adapter"
         folder.mkdir(exist_ok=True)
-        config = {
-            **{"peft_type": "PROMPT_TUNING", "task_type": "SEQ_2_SEQ_LM"},
-            **{"num_virtual_tokens": LENGTH, "num_transformer_submodules": 1},
-        }
+        config = {"peft_type": "PROMPT_TUNING", "task_type": "SEQ_2_SEQ_LM"}
+        config |= {"num_virtual_tokens": LENGTH, "num_transformer_submodules": 1}
         (folder / "adapter_config.json").write_text(json.dumps(config | changes))
         tensors = {"prompt_embeddings": torch.randn(rows, WIDTH)}
         safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")

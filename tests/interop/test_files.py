@@ -1,7 +1,5 @@
 """Prompt files of others: which are read, what is said of them, and why others are refused."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import struct
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.errors import ConfigError, PromptError, UnknownNameError
 from bench.interop import import_prompt, read_given
@@ -43,18 +41,13 @@ def info() -> ModelInfo:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_prompt_is_read_but_not_imported_for_a_model_of_another_width(
-    name: str, shared: Path, info: ModelInfo, store: ResultStore
-) -> None:
+def test_published_prompts(name: str, shared: Path, info: ModelInfo, store: ResultStore) -> None:
     path = shared / "prompts" / f"{name}.safetensors"
     length, width, beside = PUBLISHED[name]
-
     stored = read_given(path, info, TASK)
-
     expected = safetensors.torch.load_file(path)["prompt_embeddings"]
     assert stored.matrix.shape == (length, width)
     assert torch.equal(stored.matrix, expected)
-    assert stored.record.rows is not None
     assert stored.record.rows.notes == [f"the file also holds {beside}; left out"] * bool(beside)
     with pytest.raises(PromptError, match=f"tokens x {WIDTH} .* {length}x{width} float32"):
         import_prompt(store, path, TASK, "tiny")
@@ -65,24 +58,20 @@ def test_record_of_an_import(save: Save, store: ResultStore) -> None:
     matrix = torch.randn(LENGTH, WIDTH)
     path = save({"soft": matrix, "scale": torch.ones(LENGTH)})
     start = save(frozen.initial_prompt(LENGTH, 7), "start.pt")
-
     unknown = import_prompt(store, path, TASK, "tiny")
     again = import_prompt(store, path, TASK, "tiny")
     by_seed = import_prompt(store, path, TASK, "tiny", seed=7)
     by_file = import_prompt(store, path, TASK, "tiny", initial=start)
     other = import_prompt(store, path, "cb", "tiny", tensor="soft")
-
     assert unknown.id == again.id == read_given(path, describe("tiny"), TASK).record.id
     assert by_seed.id == by_file.id
     assert len({unknown.id, by_seed.id, other.id}) == 3
     assert {record.id for record in store.list_prompts()[0]} == {unknown.id, by_seed.id, other.id}
     run = unknown.run
-    assert by_seed.training is not None
     assert by_seed.training.initial_digest == tensor_digest(frozen.initial_prompt(LENGTH, 7))
     assert (run.task, run.method, run.label, run.preset) == (TASK, *["imported"] * 3)
     assert run.model.parameters == frozen.parameter_count()
     assert (run.data.kind, run.data.name, run.prompt_length) == ("local", str(path), LENGTH)
-    assert unknown.prompt is not None
     assert unknown.prompt.imported
     assert store.load_prompt(unknown.id).initial_digest is None
 
@@ -90,7 +79,6 @@ def test_record_of_an_import(save: Save, store: ResultStore) -> None:
 def test_faults_of_an_import_are_one_line(save: Save, store: ResultStore) -> None:
     path = save({"a": torch.randn(LENGTH, WIDTH)})
     short = save({"a": torch.randn(LENGTH + 1, WIDTH)}, "short.safetensors")
-
     with pytest.raises(UnknownNameError, match="unknown task 'rt'"):
         import_prompt(store, path, "rt", "tiny")
     with pytest.raises(ConfigError, match="--initial and --seed"):
@@ -104,9 +92,7 @@ def test_faults_of_an_import_are_one_line(save: Save, store: ResultStore) -> Non
 
 def test_given_file_leaves_no_trace(save: Save, info: ModelInfo, tmp_path: Path) -> None:
     path = save({"a": torch.randn(3, 9)})  # The width is checked with the model's weights.
-
     stored = read_given(path, info, "sources")
-
     assert stored.matrix.shape == (3, 9)
     assert (stored.record.run.task, stored.record.run.model.digest) == ("sources", info.digest)
     assert list(tmp_path.iterdir()) == [path]
@@ -134,9 +120,7 @@ def test_choice_of_the_tensor(beside: str, save: Save, info: ModelInfo) -> None:
         ({f"a\n\x1b[31m{k}": torch.ones(3) for k in range(9)}, "3 more"),
     ],
 )
-def test_what_is_no_prompt_is_refused(
-    tensors: dict[str, Tensor], fault: str, save: Save, info: ModelInfo
-) -> None:
+def test_no_prompt(tensors: Any, fault: str, save: Save, info: ModelInfo) -> None:
     with pytest.raises(PromptError, match=fault) as caught:
         read_given(save(tensors), info, TASK)
     assert str(caught.value).isprintable()
@@ -144,23 +128,15 @@ def test_what_is_no_prompt_is_refused(
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
 @pytest.mark.parametrize("legacy", [False, True])
-def test_plain_tensors_of_pytorch_are_read(
-    suffix: str, legacy: bool, save: Save, info: ModelInfo
-) -> None:
+def test_plain_tensors_of_pytorch(suffix: str, legacy: bool, save: Save, info: ModelInfo) -> None:
     matrix = torch.randn(LENGTH, WIDTH).to(torch.bfloat16)
     for content in (matrix, nn.Parameter(matrix), {"prompt_embeddings": matrix, "step": 7}):
         path = save(content, f"prompt{suffix}", _use_new_zipfile_serialization=not legacy)
-
         stored = read_given(path, info, TASK)
-
         assert torch.equal(stored.matrix, matrix.float())
         assert stored.matrix.dtype == torch.float32
         assert not stored.matrix.requires_grad
-        assert stored.record.rows is not None
         assert stored.record.rows.notes == ["converted from bfloat16"]
-
-
-# Hostile and damaged files
 
 
 class Attack:
@@ -174,15 +150,12 @@ class Attack:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_malicious_pickle_is_refused_and_does_nothing(
-    legacy: bool, save: Save, info: ModelInfo, tmp_path: Path
-) -> None:
+def test_malicious_pickle(legacy: bool, save: Save, info: ModelInfo, tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     content = {"prompt_embeddings": torch.randn(LENGTH, WIDTH), "extra": Attack(witness)}
     path = save(content, "prompt.pt", _use_new_zipfile_serialization=not legacy)
     plain = tmp_path / "plain.pt"
     plain.write_bytes(pickle.dumps(Attack(witness)))
-
     for file in (path, plain):
         with pytest.raises(PromptError, match=r"never unpickled .*; save the prompt as \.saf"):
             read_given(file, info, TASK)
@@ -199,7 +172,6 @@ def test_archive_that_unpacks_to_more_than_itself_is_refused(save: Save, info: M
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in parts.items():
             packed.writestr(name, data)
-
     with pytest.raises(PromptError, match="unpacks to more than its size"):
         read_given(path, info, TASK)
 
@@ -214,12 +186,8 @@ def test_what_only_looks_like_a_prompt_is_refused(save: Save, info: ModelInfo) -
 def test_other_files_are_refused_unread(info: ModelInfo, tmp_path: Path) -> None:
     with (tmp_path / "weights.pt").open("wb") as file:
         file.truncate((1 << 28) + 1)  # Sparse: takes no space on disk.
-
-    for name, fault in (
-        ("none.safetensors", "No such file"),
-        ("prompt.npz", r"a name that ends with .*\.pth"),
-        ("weights.pt", "more than 268,435,456 bytes"),
-    ):
+    faults = {"none.safetensors": "No such file", "prompt.npz": r"a name that ends with .*\.pth"}
+    for name, fault in (faults | {"weights.pt": "more than 268,435,456 bytes"}).items():
         with pytest.raises(PromptError, match=fault):
             read_given(tmp_path / name, info, TASK)
 
@@ -255,33 +223,30 @@ def test_adapter_saved_as_pytorch_file_is_read(adapter: Save, info: ModelInfo) -
     tensors = safetensors.torch.load_file(weights)
     torch.save(tensors, weights.with_suffix(".bin"))
     weights.unlink()
-
     stored = read_given(folder, info, TASK)
-
     assert torch.equal(stored.matrix, tensors["prompt_embeddings"])
-    assert stored.record.rows is not None
+    assert stored.record.rows
     assert stored.record.rows.notes == ["trained on google-t5/t5-small@main, but used with tiny"]
 
 
-@pytest.mark.parametrize(
-    ("header", "length"),
-    [
-        ({"a": {"dtype": "F32", "shape": [2**63, 2**63], "data_offsets": [0, 64]}}, None),
-        ({"a": {"dtype": "F32", "shape": [2, -8], "data_offsets": [0, 64]}}, None),
-        ({"a": {"dtype": "F32", "shape": [2, 8], "data_offsets": [64, 0]}}, None),
-        ({"a": {"dtype": "F32", "shape": [2, 8], "data_offsets": [0, 2**40]}}, None),
-        ({"a": {"dtype": "F4", "shape": [2, 64], "data_offsets": [0, 64]}}, None),
-        ({"a": {"dtype": "\n\x1b", "shape": [], "data_offsets": []}}, None),
-        ([[[]]], None),
-        ({}, 2**64 - 1),
-    ],
-)
-def test_hostile_header_is_refused_in_one_line(
-    header: Any, length: int | None, info: ModelInfo, tmp_path: Path
-) -> None:
+HEADERS: list[tuple[str, list[int], list[int]]] = [
+    ("F32", [2**63, 2**63], [0, 64]),
+    ("F32", [2, -8], [0, 64]),
+    ("F32", [2, 8], [64, 0]),
+    ("F32", [2, 8], [0, 2**40]),
+    ("F4", [2, 64], [0, 64]),
+    ("\n\x1b", [], []),
+]
+NAMES = ("dtype", "shape", "data_offsets")
+
+
+CASES: list[Any] = [({"a": dict(zip(NAMES, own, strict=True))}, None) for own in HEADERS]
+
+
+@pytest.mark.parametrize(("header", "length"), [*CASES, ([[[]]], None), ({}, 2**64 - 1)])
+def test_hostile_header(header: Any, length: int | None, info: ModelInfo, tmp_path: Path) -> None:
     text, path = json.dumps(header).encode(), tmp_path / "hostile.safetensors"
     path.write_bytes(struct.pack("<Q", length or len(text)) + text + b"\0" * 64)
-
     with pytest.raises(PromptError, match="damaged, or holds more") as caught:
         read_given(path, info, TASK)
     assert str(caught.value).isprintable()

@@ -1,7 +1,5 @@
 """Exported adapters in PEFT, and adapters that PEFT trained in runs of this program."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -56,57 +54,41 @@ def test_exported_prompt_gives_equal_logits_in_peft_and_equal_scores_when_import
     folder = tmp_path / "adapter"
     frozen = load(model)
     batch = test_row(frozen)
-    assert record.training is not None
     matrix = origin.load_prompt(record.training.prompt).matrix
     with frozen.inference():
         ours = frozen.run(matrix.unsqueeze(0), batch).logits
         bare = frozen.run(matrix[:0].unsqueeze(0), batch).logits
-
     assert export_peft(origin, record.id[:12], folder) == record
     adapted = peft.PeftModel.from_pretrained(frozen.model, folder)
-
     theirs = logits_of_peft(adapted, frozen, batch)
     torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
     assert (bare - ours).abs().max() > 1e-2  # The prompt matters.
     config = peft.PeftConfig.from_pretrained(folder)
     assert isinstance(config, peft.PromptTuningConfig)
     assert config.num_transformer_submodules == 1
-
     back = import_prompt(store, folder, TASK, model, seed=42)
     assert torch.equal(store.load_prompt(back.id).matrix, matrix)
-    assert back.training is not None
     assert back.training.initial_digest == record.training.initial_digest
     texts = (back.id[:12], str(folder))  # From the store, and from the folder.
     scored = run(store, *(f"fixed:prompt={text}" for text in texts), model=model)
-    assert record.scores is not None
     assert len(scored) == 2
-    assert {
-        found.scores and found.scores.test[record.scores.table_metric] for found in scored.values()
-    } == {record.scores.test[record.scores.table_metric]}
+    assert all(own.scores and own.scores.test == record.scores.test for own in scored.values())
 
 
 @pytest.mark.parametrize("submodules", [1, None])
-def test_prompt_of_peft_gives_equal_logits(
-    submodules: int | None, store: ResultStore, tmp_path: Path
-) -> None:
+def test_prompt_of_peft(submodules: int | None, store: ResultStore, tmp_path: Path) -> None:
     frozen = load("tiny")
     batch = test_row(frozen)
-    config = peft.PromptTuningConfig(
-        task_type="SEQ_2_SEQ_LM",
-        num_virtual_tokens=LENGTH,
-        num_transformer_submodules=submodules,  # PEFT's default allocates the prompt twice.
-    )
+    # PEFT's default allocates the prompt twice.
+    options = {"num_virtual_tokens": LENGTH, "num_transformer_submodules": submodules}
+    config = peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", **options)
     adapted = peft.get_peft_model(frozen.model, config)
     adapted.save_pretrained(tmp_path / "adapter")
-
     record = import_prompt(store, tmp_path / "adapter", TASK, "tiny")
-
     matrix = store.load_prompt(record.id).matrix
     assert matrix.shape == (LENGTH, WIDTH)
-    assert record.rows is not None
-    assert ["two allocated prompts" in note for note in record.rows.notes] == [True] * (
-        submodules is None
-    )
+    noted = ["two allocated prompts" in note for note in record.rows.notes]
+    assert noted == [True] * (submodules is None)
     with frozen.inference():
         ours = frozen.run(matrix.unsqueeze(0), batch).logits
     torch.testing.assert_close(ours, logits_of_peft(adapted, frozen, batch), atol=1e-4, rtol=0)
@@ -121,9 +103,7 @@ def test_prompt_of_peft_gives_equal_logits(
         ("rte-", "4 records begin with 'rte-'"),
     ],
 )
-def test_what_cannot_be_exported_is_refused_in_one_line(
-    name: str, fault: str, finished: ResultStore, tmp_path: Path
-) -> None:
+def test_refused_exports(name: str, fault: str, finished: ResultStore, tmp_path: Path) -> None:
     with pytest.raises((PromptError, RecordError), match=fault) as caught:
         export_peft(finished, name, tmp_path / "adapter")
     assert "\n" not in str(caught.value)
@@ -133,26 +113,20 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
 def test_other_files_are_never_touched(finished: ResultStore, tmp_path: Path) -> None:
     export_peft(finished, "rte-pt", tmp_path)
     export_peft(finished, "rte-dtvg", tmp_path)
-    assert (
-        json.loads((tmp_path / "adapter_config.json").read_text())["num_virtual_tokens"] == LENGTH
-    )
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["num_virtual_tokens"] == LENGTH
     (tmp_path / "thesis.tex").write_text("mine")
-
     with pytest.raises(OutputError, match=r"holds thesis.tex"):
         export_peft(finished, "rte-pt", tmp_path)
     with pytest.raises(OutputError, match=r"cannot write .*thesis\.tex"):
         export_peft(finished, "rte-pt", tmp_path / "thesis.tex")
 
 
-def test_card_of_a_bundled_model_is_no_benchmark_result(
-    finished: ResultStore, tmp_path: Path
-) -> None:
+def test_card_of_a_bundled_model(finished: ResultStore, tmp_path: Path) -> None:
     record = export_peft(finished, "rte-dtvg", tmp_path)
-
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     head = yaml.safe_load(card.split("---\n")[1])
     assert head == {"library_name": "peft", "tags": ["prompt-tuning", "dtvg-bench", "dtvg"]}
-    assert record.scores is not None
     assert f"| accuracy | {record.scores.test['accuracy']:.2f} |" in card
     assert "test (200 rows)" in card
     assert "bundled model and sample rows: not a benchmark result" in card
@@ -166,14 +140,10 @@ def test_card_of_a_bundled_model_is_no_benchmark_result(
         ("./models/t5@x", None, "'./models/t5@x'"),
     ],
 )
-def test_card_names_hub_models_but_claims_no_repository_for_a_folder(
-    name: str, base: str | None, place: str, finished: ResultStore
-) -> None:
+def test_base_model_in_card(name: str, base: str | None, place: str, finished: ResultStore) -> None:
     record = finished.record("rte-pt")
     model = record.run.model.model_copy(update={"name": name, "bundled": False})
     block = record.run.model_copy(update={"model": model})
-
     card = model_card(record.model_copy(update={"run": block}), LENGTH)
-
     assert yaml.safe_load(card.split("---\n")[1]).get("base_model") == base
     assert f"AutoModelForSeq2SeqLM.from_pretrained({place})\n" in card

@@ -1,7 +1,5 @@
 """Reference cases, a small language model, and ingredients of all kinds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

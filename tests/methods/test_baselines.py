@@ -1,7 +1,5 @@
 """PT, SPoT, ATTEMPT and the methods without training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,7 +20,6 @@ Make = Callable[..., Ingredients]
 def test_no_prompt_is_the_model_alone(make: Make, model: Any, batch: Batch) -> None:
     parts = make()
     method = NoPrompt.build(NoPromptSettings(), Ingredients(parts.initial))
-
     assert method.merged_prompt().shape == (0, parts.initial.shape[1])  # type: ignore[union-attr]
     assert NoPrompt.needs(NoPromptSettings()) == Needs()
     embedded = torch.tanh(model.mix(model.embed(batch.input_ids)))
@@ -31,10 +28,7 @@ def test_no_prompt_is_the_model_alone(make: Make, model: Any, batch: Batch) -> N
 
 def test_fixed_prompt_is_used_as_it_is(make: Make) -> None:
     parts, chosen = make(), FixedSettings(prompt="one")
-
     method = FixedPrompt.build(chosen, parts)
-
-    assert parts.stored is not None
     assert torch.equal(method(), parts.stored.matrix.unsqueeze(0))  # length 2, the run's is 4
     assert FixedPrompt.needs(chosen) == Needs(stored="one")
     with pytest.raises(ValueError, match="prompt: name a stored prompt"):
@@ -46,7 +40,6 @@ def test_fixed_prompt_is_used_as_it_is(make: Make) -> None:
 
 def test_spot_similarity_equals_the_published_one(dtvg_case: dict[str, Tensor]) -> None:
     values = similarity(dtvg_case["target"], dtvg_case["sources"])
-
     torch.testing.assert_close(values, dtvg_case["spot_similarity"], atol=1e-5, rtol=1e-5)
 
 
@@ -62,7 +55,6 @@ def parts(make: Make) -> Ingredients:
 
 def test_spot_starts_from_the_most_similar_source(parts: Ingredients) -> None:
     method = SPoT.build(SPoTSettings(), parts)
-
     assert torch.equal(method()[0], parts.sources[1].matrix)
     told = method.diagnostics()
     assert told["source"] == "qnli"
@@ -72,9 +64,7 @@ def test_spot_starts_from_the_most_similar_source(parts: Ingredients) -> None:
 
 def test_spot_starts_from_the_named_source_without_a_target(parts: Ingredients) -> None:
     named = SPoTSettings(source="sst2")
-
     method = SPoT.build(named, Ingredients(parts.initial, sources=parts.sources))
-
     assert torch.equal(method()[0], parts.sources[2].matrix)
     assert method.diagnostics() == {"source": "sst2"}
     assert SPoT.needs(named) == Needs(sources=True, named_sources=("sst2",))
@@ -85,11 +75,8 @@ def test_spot_starts_from_the_named_source_without_a_target(parts: Ingredients) 
 
 
 @pytest.mark.parametrize("method", [SPoT, AttemptPrompt])
-def test_source_may_have_started_anywhere_but_must_fit(
-    method: Any, make: Make, stray: SoftPrompt
-) -> None:
+def test_source_may_start_anywhere_but_must_fit(method: Any, make: Make, stray: SoftPrompt) -> None:
     built = method.build(method.Settings(), make(sources=(stray,)))
-
     assert torch.equal(next(built.parameters()), stray.matrix)
     with pytest.raises(PromptError, match=r"prompt of stray has shape \(4, 6\)"):
         method.build(method.Settings(), make(length=5, sources=(stray,)))
@@ -107,10 +94,8 @@ def test_attempt_equals_the_published_computation(attempt_case: dict[str, Tensor
     module.norm.bias.data.copy_(case["ln_bias"])
     inputs = case["inputs_embeds"]
     mask = torch.ones(inputs.shape[:2], dtype=torch.long)
-
     prompt = module(inputs, mask)
     (prompt * case["probe"]).sum().backward()
-
     assert_values = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
     assert_values(module.attention(inputs, mask), case["attention"])
     assert_values(module.attention(inputs), case["attention"])
@@ -132,18 +117,14 @@ def random_attempt(**options: Any) -> AttemptPrompt:
 
 @pytest.mark.parametrize("filler", [0.0, 50.0, float("inf"), float("nan")])
 @pytest.mark.parametrize("lengths", [(5, 3, 1), (0, 8), (4,)])
-def test_attempt_depends_neither_on_padding_nor_on_other_rows(
-    lengths: tuple[int, ...], filler: float
-) -> None:
+def test_attempt_depends_on_its_own_row_alone(lengths: tuple[int, ...], filler: float) -> None:
     module = random_attempt()
     inputs = torch.full((len(lengths), 8, 8), filler)
     mask = torch.zeros(len(lengths), 8, dtype=torch.long)
     for row, length in enumerate(lengths):
         inputs[row, :length] = torch.randn(length, 8)
         mask[row, :length] = 1
-
     together = module(inputs, mask)
-
     assert torch.isfinite(together).all()
     for row, length in enumerate(lengths):
         if length:
@@ -156,12 +137,10 @@ def test_mean_attention_of_evaluated_rows_since_the_last_reading() -> None:
     inputs = torch.randn(5, 6, 8)
     module(inputs)  # a training step does not count
     assert module.diagnostics() == {}
-
     with torch.no_grad():
         module(inputs[:2])
         module(inputs[2:])
     told = module.diagnostics()["attention"]
-
     expected = module.attention(inputs).mean(dim=0).tolist()
     assert list(told["sources"]) == list("abcd")
     assert [*told["sources"].values(), told["target"]] == pytest.approx(expected)

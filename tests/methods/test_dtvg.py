@@ -1,7 +1,5 @@
 """The mixed prompt of DTVG: what is merged, what is trained, what is kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
@@ -42,10 +40,10 @@ def random_module(seed: int = 0, **options: Any) -> DTVGPrompt:
 
 def mixed(module: DTVGPrompt, members: list[int]) -> Tensor:
     """``P_init + diag(alpha_t) T_t + sum diag(alpha_s) T_s``, with the matrices it names."""
-    initial = module.vectors.initial
+    initial = module.initial
     prompt = initial + module.target_scale.diag() @ (module.target - initial)
     for source in members:
-        prompt = prompt + module.source_scales[source].diag() @ module.vectors.sources[source]
+        prompt = prompt + module.source_scales[source].diag() @ module.source_vectors[source]
     return prompt
 
 
@@ -55,10 +53,8 @@ def test_published_prompt_and_gradients(dtvg_case: dict[str, Tensor]) -> None:
     module.target_scale.data.copy_(case["alpha_t"])
     module.source_scales.data.copy_(case["alpha_s"])
     group = module.group()
-
     prompt = module()
     (prompt * case["probe"]).sum().backward()
-
     assert group.members == case["selected"].tolist()
     similarities = group.similarities / case["init"].shape[1]
     torch.testing.assert_close(similarities, case["sims"], atol=1e-5, rtol=1e-5)
@@ -72,9 +68,7 @@ def test_published_prompt_and_gradients(dtvg_case: dict[str, Tensor]) -> None:
 def test_prompt_merges_target_and_group(seed: int, grouping: str) -> None:
     module = random_module(seed, grouping=grouping)
     group = module.group()
-
     prompt = module()
-
     assert prompt.shape == (1, LENGTH, WIDTH)
     assert torch.equal(prompt[0], mixed(module, group.members))
     assert group.members == sorted(group.members, key=lambda i: -group.similarities[i].item())
@@ -84,16 +78,14 @@ def test_fixed_group_is_that_of_the_first_step_and_survives_a_checkpoint() -> No
     module = random_module(5, grouping="fixed-first-step")
     module.diagnostics()
     module.merged_prompt()  # neither is a step
-    turned = 2 * module.vectors.initial - module.target.detach()
+    turned = 2 * module.initial - module.target.detach()
     start = module.target.detach().clone()
     module.target.data.copy_(turned)  # T_t becomes -T_t
     first = sorted(module.group().members)
     module()
-
     module.target.data.copy_(start)
     resumed = random_module(5, grouping="fixed-first-step")
     resumed.load_state_dict(module.state_dict())
-
     assert sorted(random_module(5).group().members) != first
     for fixed in (module, resumed):
         assert sorted(fixed.group().members) == first
@@ -103,15 +95,13 @@ def test_fixed_group_is_that_of_the_first_step_and_survives_a_checkpoint() -> No
 def test_diagnostics_name_the_sources() -> None:
     module = random_module(3, grouping="similarity")
     group = module.group()
-
     told = module.diagnostics()
-
     assert told["group"] == [NAMES[i] for i in group.members]
     assert told["group_size"] == len(group.members) == len(told["consistencies"])
     scales = told["scales"]
     assert scales["target"] == pytest.approx(sum(module.target_scale.tolist()) / LENGTH)
     assert scales["sources"]["sst2"] == pytest.approx(sum(module.source_scales[3].tolist()) / 4)
-    initial, source = module.vectors.initial, module.vectors.sources[2]
+    initial, source = module.initial, module.source_vectors[2]
     pair = (module.target.detach().mean(dim=0), (initial + source).mean(dim=0))
     cosine = torch.cosine_similarity(*pair, dim=0).item()
     assert told["cosines"]["prompts"]["qqp"] == pytest.approx(cosine, abs=1e-6)
@@ -124,9 +114,7 @@ def test_diagnostics_name_the_sources() -> None:
 def test_training_step_reads_no_value_back(options: dict[str, Any]) -> None:
     """Tensors on the meta device have no values: what runs there cannot wait for one."""
     module = random_module(0, **options).to("meta")
-
     module().sum().backward()
-
     assert module.target.grad is not None
     with pytest.raises((RuntimeError, NotImplementedError)):
         _ = module.group().members  # the check itself: this does read
@@ -134,12 +122,9 @@ def test_training_step_reads_no_value_back(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("what", ["sources", "target"])
 @pytest.mark.parametrize("known", [True, False])
-def test_prompt_of_another_initial_prompt_is_refused(
-    what: str, known: bool, make: Make, stray: SoftPrompt
-) -> None:
+def test_another_initial_prompt(what: str, known: bool, make: Make, stray: SoftPrompt) -> None:
     prompt = stray if known else replace(stray, initial_digest=None)
     parts = make(**{what: (prompt,) if what == "sources" else prompt})
-
     with pytest.raises(InitialPromptMismatchError, match=r"prompt of stray .* same model and seed"):
         DTVGPrompt.build(DTVGSettings(), parts)
 

@@ -1,7 +1,5 @@
 """Properties of every method and its variants."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -54,10 +52,8 @@ def build(variant: str, parts: Ingredients) -> PromptMethod[Any]:
 
 def train(method: PromptMethod[Any], model: Any, batch: Batch) -> None:
     groups = method.parameter_groups()
-    optimiser = torch.optim.AdamW(
-        [{"params": list(group.parameters), "lr": group.learning_rate} for group in groups],
-        weight_decay=0.0,
-    )
+    settings = [{"params": [*own.parameters], "lr": own.learning_rate} for own in groups]
+    optimiser = torch.optim.AdamW(settings, weight_decay=0.0)
     for _ in range(2):
         optimiser.zero_grad()
         method.loss(model, batch).backward()  # type: ignore[no-untyped-call]
@@ -71,17 +67,13 @@ def tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("variant", TRAINED)
-def test_a_step_moves_exactly_the_tensors_of_the_groups(
-    variant: str, make: Make, model: Any, batch: Batch
-) -> None:
+def test_a_step_moves_the_groups_alone(variant: str, make: Make, model: Any, batch: Batch) -> None:
     parts, untouched = make(), make()
     method, fresh = build(variant, parts), build(variant, parts)
     trained = {id(p) for group in method.parameter_groups() for p in group.parameters}
     names = {name for name, p in method.named_parameters() if id(p) in trained}
     before, frozen = tensors(method), tensors(model)
-
     train(method, model, batch)
-
     assert len(names) == len(trained)
     moved = {name for name, now in tensors(method).items() if not torch.equal(now, before[name])}
     assert moved - {"first_group", "has_first_group"} == names
@@ -104,16 +96,13 @@ def test_merged_prompt_equals_forward(variant: str, make: Make, model: Any, batc
     assert method.trained == (variant in TRAINED)
     if method.trained:
         train(method, model, batch)
-
     with model.inference():
         prompt, merged = method.prompt_for(model, batch), method.merged_prompt()
         assert torch.isfinite(method.loss(model, batch))
-
     if method.instance_dependent:
         assert merged is None
         assert prompt.shape[0] == len(batch)
     else:
-        assert merged is not None
         assert not merged.requires_grad
         assert torch.equal(merged.unsqueeze(0), prompt)
         merged.zero_()  # a copy
@@ -123,7 +112,6 @@ def test_merged_prompt_equals_forward(variant: str, make: Make, model: Any, batc
 @pytest.mark.parametrize(("variant", "count"), COUNTS.items())
 def test_trainable_parameters(variant: str, count: int, make: Make) -> None:
     parts = make(length=100, width=768, names="abcdef")
-
     assert build(variant, parts).trainable_parameters() == count
 
 

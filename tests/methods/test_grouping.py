@@ -1,7 +1,5 @@
 """Choice of the group; vectors of small whole numbers keep sums exact, so equal values tie."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
@@ -54,9 +52,7 @@ def test_published_group(dtvg_case: dict[str, Tensor]) -> None:
     width = case["init"].shape[1]
     target = case["alpha_t"].unsqueeze(1) * (case["target"] - case["init"])
     sources = case["alpha_s"].unsqueeze(2) * (case["sources"] - case["init"])
-
     group = select_group(target, sources)
-
     # The published similarity is the paper's formula divided by the width.
     torch.testing.assert_close(group.similarities / width, case["sims"], atol=1e-5, rtol=1e-5)
     consistencies = group.consistencies.double() / width
@@ -75,9 +71,7 @@ def test_greedy_takes_the_most_consistent_prefix(vectors: Vectors) -> None:
     kept = sorted((i for i in range(len(values)) if values[i] >= 0), key=lambda i: -values[i])
     prefixes = [kept[:m] for m in range(1, len(kept) + 1)]
     best = max(prefixes, key=lambda prefix: consistency(sources, prefix), default=[])
-
     group = select_group(target, sources)
-
     assert group.members == best
     expected = [float(consistency(sources, prefix)) for prefix in prefixes] or [0.0]
     torch.testing.assert_close(group.consistencies, torch.tensor(expected))
@@ -98,7 +92,6 @@ def test_exact_is_brute_force(seed: int, weight: float) -> None:
         return sum(gains[i].item() for i in members) + weight * sum(pairs) / max(1, len(pairs))
 
     members = select_group(target, sources, "exact", consistency_weight=weight).members
-
     assert sorted(members) == list(max(subsets(kept), key=value))
 
 
@@ -106,37 +99,27 @@ def test_exact_can_be_better_than_greedy() -> None:
     # Greedy stops at the consistent pair; the third source adds more similarity than it costs.
     target = torch.tensor([[2.0, 1.0]])
     sources = torch.tensor([[[2.0, 0.0]], [[2.0, 0.0]], [[0.0, 3.0]]])
-
     assert select_group(target, sources).members == [0, 1]
     assert select_group(target, sources, "exact").members == [0, 1, 2]
     # Similarities 4, 4, 3; consistency 4 of the pair, 4/3 of all three: 12 against 12 1/3.
 
 
-@pytest.mark.parametrize(
-    ("grouping", "members"),
-    [
-        ("full", [1]),
-        ("similarity", [1, 2]),
-        ("consistency", [3, 0]),
-        ("all", [1, 2, 3, 0]),
-        ("target-only", []),
-        ("fixed-first-step", [1]),
-    ],
-)
-def test_groupings(grouping: str, members: list[int]) -> None:
+MEMBERS: dict[Any, list[int]] = {"full": [1], "similarity": [1, 2], "consistency": [3, 0]}
+MEMBERS |= {"all": [1, 2, 3, 0], "target-only": [], "fixed-first-step": [1]}
+
+
+@pytest.mark.parametrize(("grouping", "members"), MEMBERS.items())
+def test_groupings(grouping: Any, members: list[int]) -> None:
     # Similarities -2, 2, 0, -1; the kept pair (1, 2) disagrees, the opposed pair (0, 3) agrees.
     target = torch.tensor([[1.0, 0.0]])
     sources = torch.tensor([[[-2.0, 1.0]], [[2.0, 1.0]], [[0.0, -1.0]], [[-1.0, 1.0]]])
-
     assert select_group(target, sources, grouping=grouping).members == members
 
 
 def test_equal_similarities_keep_their_order_and_equal_consistencies_the_shorter_prefix() -> None:
     target = torch.tensor([[1.0, 0.0, 0.0]], requires_grad=True)
     first, second = [[1.0, 1.0, 0.0]], [[1.0, -1.0, 0.0]]  # similarity 1 each, consistency 0
-
     group = select_group(target, torch.tensor([first, second]))
-
     assert group.order.tolist() == [0, 1]
     assert group.consistencies.tolist() == [0.0, 0.0]
     assert group.members == [0]
@@ -147,7 +130,6 @@ def test_equal_similarities_keep_their_order_and_equal_consistencies_the_shorter
 def test_all_subsets_of_sixteen_sources_but_not_of_more(choice: dict[str, Any]) -> None:
     target = torch.ones(1, 2)
     assert len(select_group(target, torch.ones(MOST_SOURCES, 1, 2), **choice).members) > 1
-
     with pytest.raises(ConfigError, match=r"all subsets of 17 sources .* use solver=greedy"):
         select_group(target, torch.ones(MOST_SOURCES + 1, 1, 2), **choice)
 

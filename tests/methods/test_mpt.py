@@ -1,7 +1,5 @@
 """Multitask prompt tuning: decomposition, source stage, target stage."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,13 +21,10 @@ Make = Callable[..., Ingredients]
 
 def test_published_prompts_and_gradients(mpt_case: dict[str, Tensor]) -> None:
     case = mpt_case
-    shared, columns, rows = (
-        case[name].clone().requires_grad_() for name in ("shared", "cols", "rows")
-    )
-
+    parts = [case[name].clone().requires_grad_() for name in ("shared", "cols", "rows")]
+    shared, columns, rows = parts
     prompts = compose(shared, columns, rows)[case["task_ids"]]
     (prompts * case["probe"]).sum().backward()  # type: ignore[no-untyped-call]
-
     torch.testing.assert_close(prompts, case["prompt"], atol=1e-5, rtol=1e-5)
     for tensor, name in ((shared, "shared"), (columns, "cols"), (rows, "rows")):
         torch.testing.assert_close(tensor.grad, case[f"grad_{name}"], atol=1e-4, rtol=1e-4)
@@ -43,10 +38,7 @@ def stage(parts: Ingredients, **options: Any) -> MPTSourceStage:
 def test_target_stage_starts_from_the_means_over_sources(make: Make) -> None:
     parts = make()
     stored = parts.shared
-    assert stored is not None
-
     method = MPT.build(MPTSettings(), parts)
-
     columns = (stored["columns"][0] + stored["columns"][1] + stored["columns"][2]) / 3
     rows = (stored["rows"][0] + stored["rows"][1] + stored["rows"][2]) / 3
     torch.testing.assert_close(method()[0], stored["shared"] * (columns @ rows))
@@ -60,16 +52,13 @@ def test_target_stage_starts_from_the_means_over_sources(make: Make) -> None:
 def test_stage_starts_near_the_initial_prompt_and_hands_on_its_result(make: Make) -> None:
     parts = make(length=50, width=40)
     made = stage(parts, rank=2)
-
     for index in range(len(parts.sources)):
         factors = made.task_prompt(index) / parts.initial
         assert factors.mean().item() == pytest.approx(1, abs=0.02)
         assert 0.001 < factors.std().item() < 0.1
     told = {"shared": "P_init", "factor_mean": pytest.approx(2**-0.5), "factor_std": 0.02}
     assert made.diagnostics() == {"source_stage_initialisation": told}
-
     method = MPT.build(MPTSettings(rank=2), replace(parts, shared=made.shared_state()))
-
     assert torch.equal(method.shared, made.shared)
     torch.testing.assert_close(method.columns, made.columns.mean(dim=0))
     torch.testing.assert_close(method.rows, made.rows.mean(dim=0))
@@ -93,14 +82,11 @@ def distillation_by_hand(student: ModelOutput, teacher: ModelOutput, batch: Batc
 def test_loss_adds_the_teachers(weight: float, make: Make, model: Any, batch: Batch) -> None:
     parts = make()
     made = stage(parts, distillation=weight)
-    assert batch.task_ids is not None
     students = torch.stack([made.task_prompt(k) for k in batch.task_ids.tolist()])
     teachers = torch.stack([parts.sources[k].matrix for k in batch.task_ids.tolist()])
     student, teacher = model.run(students, batch), model.run(teachers, batch)
     model.runs.clear()
-
     loss = made.loss(model, batch)
-
     distilled = distillation_by_hand(student, teacher, batch)
     assert distilled > 0.01
     assert loss.item() == pytest.approx(student.loss.item() + weight * distilled, rel=1e-5)
@@ -123,13 +109,11 @@ def draws(counts: list[int], batch_size: int, number: int) -> list[list[int]]:
 def test_tasks_are_drawn_in_proportion_to_their_examples_up_to_the_cap() -> None:
     # With two rows for two tasks every row is a draw of its own.
     rows = Counter(task for tasks in draws([10**9, 2**17], 2, 3000) for task in tasks)
-
     assert rows[0] / rows.total() == pytest.approx(2 / 3, abs=0.03)
 
 
 def test_number_of_tasks_in_a_batch_is_uniform_from_two() -> None:
     shapes = Counter(tuple(sorted(Counter(t).values())) for t in draws([1000] * 3, 6, 3000))
-
     # Two tasks of three, with replacement: 3 + 3 rows in 2/3 of their batches, else all equal.
     # Three tasks: all different in 2/9, two of them equal in 6/9, all equal in 1/9.
     expected = {(3, 3): 2 / 6, (2, 2, 2): 2 / 18, (2, 4): 6 / 18, (6,): 1 / 6 + 1 / 18}
@@ -139,9 +123,7 @@ def test_number_of_tasks_in_a_batch_is_uniform_from_two() -> None:
 
 
 @pytest.mark.parametrize(("number", "batch_size"), [(2, 7), (1, 4), (3, 1), (5, 2)])
-def test_batch_is_split_evenly_with_the_remainder_for_one_task(
-    number: int, batch_size: int
-) -> None:
+def test_batch_is_split_evenly(number: int, batch_size: int) -> None:
     for tasks in draws([10] * number, batch_size, 50):
         assert len(tasks) == batch_size
         assert set(tasks) <= set(range(number))

@@ -1,7 +1,5 @@
 """Small models with random weights, and batches of texts."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias

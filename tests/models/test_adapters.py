@@ -1,7 +1,5 @@
 """Forward passes and answers against plain transformers runs, row by row and without padding."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -56,9 +54,7 @@ def check_rows(lm: FrozenLM, rows: Rows, batch: Batch, prompt: list[int]) -> Non
 
 
 @pytest.mark.parametrize("prompt", [PROMPT, []], ids=["prompt", "no_prompt"])
-def test_rows_equal_a_plain_run_from_ids(
-    lm: FrozenLM, rows: Rows, batch: Batch, prompt: list[int]
-) -> None:
+def test_rows_equal_a_plain_run(lm: FrozenLM, rows: Rows, batch: Batch, prompt: list[int]) -> None:
     check_rows(lm, rows, batch, prompt)
 
 
@@ -71,10 +67,7 @@ def test_rows_of_bundled_models_equal_a_plain_run(name: str, rows: Rows, batch: 
 
 
 def wandering(lm: FrozenLM, seed: int = 0) -> FrozenLM:
-    """Copy whose answers vary from token to token, with an end behind every eighth token.
-
-    Random weights alone repeat themselves. Here the token before has its say too.
-    """
+    """Copy whose next token depends on the one before, with an end behind every eighth token."""
     lm = copy.deepcopy(lm)
     draw = torch.Generator().manual_seed(seed)
     left = torch.randn(len(lm.tokenizer), 8, generator=draw)
@@ -123,9 +116,7 @@ def theirs(lm: FrozenLM, batch: Batch, most: int = MOST, **options: Any) -> list
     return found
 
 
-def test_greedy_answers_are_those_of_generate(
-    lm: FrozenLM, batch: Batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_greedy_answers(lm: FrozenLM, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     """With rows of other lengths that end at other steps."""
     lm = wandering(lm)
     monkeypatch.setitem(ENCODED_AT_ONCE, "cpu", 60)  # So that an encoder reads in parts.
@@ -143,9 +134,7 @@ def test_greedy_answers_are_those_of_generate(
 
 
 @pytest.mark.parametrize("kind", ["t5", "llama"])
-def test_answers_that_never_end_or_end_at_once(
-    kind: str, random_lm: Make, batch: Batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_without_end(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
     lm = wandering(random_lm(kind))
     lm.encoder.end_id = 4095
     for most in (1, 5):
@@ -157,9 +146,7 @@ def test_answers_that_never_end_or_end_at_once(
 
 
 @pytest.mark.parametrize("kind", ["bart", "llama"])
-def test_of_the_settings_of_a_model_only_its_first_token_counts(
-    kind: str, random_lm: Make, batch: Batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_of_a_model(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
     module = random_lm(kind).model
     given = {"decoder_start_token_id": 0, "forced_bos_token_id": 7}
     rules = {"repetition_penalty": 50.0, "min_length": 9, "no_repeat_ngram_size": 1}
@@ -175,9 +162,7 @@ def test_of_the_settings_of_a_model_only_its_first_token_counts(
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart", "llama"])
-def test_beams_are_those_of_transformers(
-    kind: str, random_lm: Make, batch: Batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_beams_equal_peer(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
     lm = wandering(random_lm(kind))
     found, _ = answers(lm, batch, monkeypatch, beams=4)
     assert found == theirs(lm, batch, num_beams=4)
@@ -196,9 +181,7 @@ def test_one_prompt_serves_every_row_and_none_is_needed(name: str, batch: Batch)
             assert lm.answer(prompt, batch, 4, beams) == lm.answer(spread, batch, 4, beams)
 
 
-def test_answers_are_shown_as_they_were_written(
-    random_lm: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_are_shown_as_written(random_lm: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Llama's own tokenizer_config.json asks for the spaces before punctuation to be removed."""
     lm = random_lm("llama")
     monkeypatch.setattr(lm.tokenizer, "clean_up_tokenization_spaces", True)
@@ -261,8 +244,6 @@ def test_bf16_rounds_the_weights_alone(name: str, batch: Batch) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert not any(p.requires_grad or p.grad is not None for p in half.model.parameters())
     exact, rounded = (start.grad for start in starts)
-    assert exact is not None
-    assert rounded is not None
     assert float(torch.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0)) > 0.9
     with half.inference():
         scores = half.run(starts[1].unsqueeze(0), batch).logits.double().log_softmax(-1)
@@ -279,6 +260,4 @@ def test_gradients_of_rows_are_added_up_in_float32(batch: Batch) -> None:
     apart = prompt.expand(len(batch), -1, -1).detach().clone().requires_grad_()
     for start in (prompt.unsqueeze(0), apart):
         lm.run(start, batch).loss.backward()
-    assert prompt.grad is not None
-    assert apart.grad is not None
     assert torch.allclose(prompt.grad, apart.grad.sum(dim=0), rtol=1e-6, atol=1e-9)

@@ -1,7 +1,5 @@
 """Dropout that keeps less for the backward pass: the numbers of PyTorch, and less memory."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable
@@ -29,7 +27,6 @@ def test_in_float32_it_is_the_dropout_of_torch_to_the_bit(rate: float, transpose
         torch.manual_seed(5)
         dropped = dropout(start)
         dropped.backward(values)
-        assert start.grad is not None
         results.append((dropped.detach(), start.grad))
     for ours, theirs in zip(*results, strict=True):
         assert torch.equal(ours, theirs)
@@ -98,9 +95,7 @@ def test_attention_has_the_gradients_of_autograd(frugal: FrozenLM, padded: bool)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_step_is_that_with_the_dropout_of_torch(
-    frugal: FrozenLM, usual: FrozenLM, batch: Batch
-) -> None:
+def test_a_step_is_that_with_usual_dropout(frugal: FrozenLM, usual: FrozenLM, batch: Batch) -> None:
     """Up to the order of floating-point operations; without equal masks it would be far off."""
     results = []
     for lm in (frugal, usual):
@@ -135,9 +130,7 @@ def kept_bytes(lm: FrozenLM, batch: Batch) -> int:
     return sum(storages.values())
 
 
-def test_less_is_kept_for_the_backward_pass(
-    frugal: FrozenLM, usual: FrozenLM, batch: Batch
-) -> None:
+def test_less_is_kept_for_backward(frugal: FrozenLM, usual: FrozenLM, batch: Batch) -> None:
     if frugal.model.get_correct_attn_implementation(None) != "sdpa":
         pytest.skip("the T5 of this transformers has its own attention, which is left as it is")
     assert kept_bytes(frugal, batch) < 0.75 * kept_bytes(usual, batch)

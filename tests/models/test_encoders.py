@@ -1,7 +1,5 @@
 """What a decoder-only model reads and writes, for tokenizers of the usual kinds."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -27,9 +25,8 @@ def trained(split: Any, decode: Any, begin: bool = False) -> Any:
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer, raw.decoder = split, decode
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=[BEGIN, END], initial_alphabet=alphabet
-    )
+    options = {"special_tokens": [BEGIN, END], "initial_alphabet": alphabet}
+    trainer = trainers.BpeTrainer(vocab_size=400, **options)
     raw.train_from_iterator(CORPUS, trainer)
     if begin:
         raw.post_processor = TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 0)])

@@ -1,7 +1,5 @@
 """Models and data from the hub, over a stand-in for it on loopback, and from what was cached."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -72,7 +70,6 @@ def hub(shared: Path, repositories: Path) -> Iterator[Hub]:
         pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
     command = [sys.executable, str(tool), str(repositories), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
         yield Hub(server.stdout.readline().strip(), server)
         server.kill()
 
@@ -87,9 +84,8 @@ def bench(hub: Hub, tmp_path: Path) -> Bench:
 
     def call(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", program, "run", *RUN, *words]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=kept | variables, capture_output=True, text=True
-        )
+        options = {"cwd": tmp_path, "env": kept | variables, "capture_output": True}
+        done = subprocess.run(command, text=True, **options)
         assert done.returncode == 0, done.stderr
         return done
 

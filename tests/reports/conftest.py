@@ -1,7 +1,5 @@
 """Result folders made to order."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -31,7 +29,8 @@ def make_results(tmp_path: Path) -> MakeResults:
     """Store variations of one record and load them.
 
     ``{"seed": 1, "score": 60.0, "model.name": "small"}`` changes parts of the run, and names in
-    ``SHORT``. ``right`` stores predictions: whether each of the test rows is answered right.
+    ``SHORT``; ``{".rows.notes": []}`` any part of a record. ``right`` stores predictions: whether
+    each of the test rows is answered right.
     """
 
     def make(*variations: dict[str, Any], load: bool = True) -> Results:
@@ -44,24 +43,25 @@ def make_results(tmp_path: Path) -> MakeResults:
                 score = 100 * sum(right) / len(right)
                 variation = {"rows": len(right), "score": score} | variation
             for name, value in variation.items():
-                place = values
-                *path, last = SHORT.get(name, f"run.{name}").split(".")
+                text = name[1:] if name[0] == "." else SHORT.get(name, f"run.{name}")
+                *path, last = text.split(".")
+                place: Any = values
                 if name == "status":
                     values |= dict.fromkeys(("rows", "scores", "majority", "training"))
                     values |= {"status": value, "error": {"type": "Error", "message": "memory"}}
                 elif name != "right":
                     for step in path:
-                        place = place[step]
-                    place[last] = value
+                        place = place and place[step]
+                    if place is not None:
+                        place[last] = value
             values["seal"] = "0" * 64
             values["id"] = hashlib.sha256(json.dumps([number, values["run"]]).encode()).hexdigest()
             file = folder / f"{number:05d}.json"
             if right:
-                answers = ["1" if own else "0" for own in right]
+                answers = [str(int(each)) for each in right]
                 texts = [["1"]] * len(right)
-                answered = judge(
-                    ["accuracy"], range(len(right)), answers, texts, [None] * len(right)
-                )
+                own: list[None] = [None] * len(right)
+                answered = judge(["accuracy"], range(len(right)), answers, texts, own)
                 values["predictions"] = write_predictions(answered, file).model_dump()
             file.write_text(json.dumps(values))
         results = load_results(tmp_path)

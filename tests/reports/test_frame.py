@@ -1,7 +1,5 @@
 """Which records share a table, and which a row."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -20,30 +18,16 @@ def rows(results: Results) -> list[list[str]]:
     return [sorted(section.frame["row"].unique()) for section in sections]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"preset": "paper"},
-        {"model.name": "small"},
-        {"model.digest": "f" * 64},
-        {"data.kind": "hub"},
-        {"data.name": "elsewhere"},
-        {"data.fingerprint": "other rows"},
-        {"data.revision": "v2"},
-        {"data_seed": 7},
-        {"shots": 32},
-        {"shots": None},
-        {"prompt_length": 100},
-        {"input_length": 128},
-        {"validation_rows": 10},
-        {"precision": "bf16"},
-        {"results": "2"},
-        {"versions.task": "2"},
-    ],
-    ids=str,
-)
-def test_settings_never_mix(make_results: MakeResults, other: dict[str, Any]) -> None:
-    assert len(rows(make_results({}, {"seed": 43} | other))) == 2
+OTHERS: dict[str, Any] = {"preset": "paper", "model.name": "small", "model.digest": "f" * 64}
+OTHERS |= {"data.kind": "hub", "data.name": "elsewhere", "data.fingerprint": "other rows"}
+OTHERS |= {"data.revision": "v2", "data_seed": 7, "shots": 32, "prompt_length": 100}
+OTHERS |= {"input_length": 128, "validation_rows": 10, "precision": "bf16", "results": "2"}
+OTHERS |= {"versions.task": "2"}
+
+
+@pytest.mark.parametrize(("name", "value"), [*OTHERS.items(), ("shots", None)])
+def test_settings_never_mix(make_results: MakeResults, name: str, value: Any) -> None:
+    assert len(rows(make_results({}, {"seed": 43, name: value}))) == 2
     assert len(rows(make_results({}, {"seed": 43}))) == 1
 
 
@@ -61,16 +45,14 @@ def test_a_failed_run_joins_the_table_of_its_data(make_results: MakeResults) -> 
 
 def test_rows_by_settings_and_version(make_results: MakeResults) -> None:
     dtvg = {"method": "dtvg", "label": "dtvg"}
-    assert rows(
-        make_results(
-            dtvg | {"settings": {"grouping": "all", "rate": 0.3}},
-            dtvg | {"settings": {"grouping": "similarity", "rate": 0.3}},
-            {"versions.method": "2"},
-            {"versions.method": "10"},
-        )
-    ) == [
-        ["dtvg [grouping=all]", "dtvg [grouping=similarity]", "pt [version=10]", "pt [version=2]"]
-    ]
+    results = make_results(
+        dtvg | {"settings": {"grouping": "all", "rate": 0.3}},
+        dtvg | {"settings": {"grouping": "similarity", "rate": 0.3}},
+        {"versions.method": "2"},
+        {"versions.method": "10"},
+    )
+    names = ("dtvg [grouping=all]", "dtvg [grouping=similarity]")
+    assert rows(results) == [[*names, "pt [version=10]", "pt [version=2]"]]
 
 
 def test_options_of_the_loop_may_follow_the_task(make_results: MakeResults) -> None:
@@ -81,9 +63,8 @@ def test_options_of_the_loop_may_follow_the_task(make_results: MakeResults) -> N
 
 def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeResults) -> None:
     frozen = {"method": "no_prompt", "label": "no_prompt", "parameters": 0, "shots": None}
-    results = make_results(
-        {}, {"seed": 43}, {"shots": 32}, frozen | {"seed": 1, "prompt_length": 1}
-    )
+    other = frozen | {"seed": 1, "prompt_length": 1}
+    results = make_results({}, {"seed": 43}, {"shots": 32}, other)
     for section, seeds in zip(make_sections(results, results.frame), ([42, 43], [42]), strict=True):
         own = section.frame[(section.frame["row"] == "no_prompt") & section.frame["shown"]]
         assert sorted(own["seed"]) == seeds

@@ -1,7 +1,5 @@
 """One run as text."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from bench.predictions import judge
@@ -17,7 +15,6 @@ def test_a_finished_record() -> None:
     assert record.id in text
     assert "mrpc dtvg 16 shots seed 42: finished" in text
     assert "bundled model or data: not a benchmark result" in text
-    assert record.scores is not None
     (line,) = (line for line in text.splitlines() if line.startswith("accuracy *"))
     assert line.split()[2] == f"{record.scores.test['accuracy']:.1f}"
     assert all(line == line.rstrip() for line in text.splitlines())
@@ -25,17 +22,13 @@ def test_a_finished_record() -> None:
 
 def test_a_failed_record_shows_its_error() -> None:
     record = read_record(GOLDEN / "records" / "mrpc-dtvg-16-44-281f9db047a1.json")
-    assert record.error is not None
     assert f"{record.error.type}: {record.error.message}" in show_record(record)
 
 
 def test_curves_and_changes_of_the_group() -> None:
     record = read_record(GOLDEN / "records" / "mrpc-pt-16-42-116a5c186f16.json")
-    history = [
-        {"step": 0, "group": ["mnli"]},
-        {"step": 5, "group": ["mnli"]},
-        {"step": 9, "group": []},
-    ]
+    groups = {0: ["mnli"], 5: ["mnli"], 9: []}
+    history = [{"step": step, "group": group} for step, group in groups.items()]
     told = {"best": {"step": 5, "cosine": 0.123456}, "changes": {"group": 1}, "history": history}
     text = show_record(record.model_copy(update={"diagnostics": told}))
     assert "1.5 to 1.25 (from 1.25 to 1.5)" in text

@@ -1,7 +1,5 @@
 """The statistics against scipy, against the metrics themselves, and by hand."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
@@ -33,13 +31,8 @@ def draws(values: Sequence[float], seed: int = 0) -> np.ndarray:
 
 
 def test_resamples_are_those_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = scipy.stats.bootstrap(
-        (VALUES,),
-        np.mean,
-        n_resamples=DRAWS,
-        method="percentile",
-        random_state=np.random.default_rng(0),
-    )
+    options = {"n_resamples": DRAWS, "random_state": np.random.default_rng(0)}
+    expected = scipy.stats.bootstrap((VALUES,), np.mean, method="percentile", **options)
     found = draws(VALUES)
     assert found == pytest.approx(expected.bootstrap_distribution, abs=1e-12)
     assert percentile_interval(found) == pytest.approx(expected.confidence_interval, abs=1e-12)
@@ -129,7 +122,6 @@ def test_resamples_have_the_scores_of_the_metric(scorer: str, metric: str) -> No
     """The metric module's own score of each resample; a group drawn twice is two groups."""
     examples = made_up(scorer, CASES[scorer, metric])
     found = resampled_metric(examples, [scorer], metric)
-    assert found is not None
     units, statistic = found
     size, generator = len(units), np.random.default_rng(0)
     counts = generator.multinomial(size, np.full(size, 1 / size), size=8).astype(float)

@@ -1,9 +1,8 @@
 """Tables: their numbers from the JSON anew, small cases by hand, and all formats."""
 
-from __future__ import annotations
-
 import csv
 import io
+import itertools
 import json
 import re
 import statistics
@@ -56,12 +55,11 @@ def known_scores() -> dict[tuple[Any, ...], dict[int, float]]:
     known: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
     for path in sorted((ROOT / "results" / "smoke" / "records").glob("*.json")):
         record = json.loads(path.read_text())
-        cell = record["cell"]
-        label = cell["method"]["label"]
-        for metric, score in record["scores"]["test"].items():
-            known[label, cell["task"], cell["shots"], metric][cell["seed"]] = score
-        for metric, score in (record["majority"] or {"test": {}})["test"].items():
-            known["majority class", cell["task"], cell["shots"], metric][cell["seed"]] = score
+        cell, majority = record["cell"], record["majority"] or {"test": {}}
+        blocks = {cell["method"]["label"]: record["scores"], "majority class": majority}
+        for row, block in blocks.items():
+            for metric, score in block["test"].items():
+                known[row, cell["task"], cell["shots"], metric][cell["seed"]] = score
     return known
 
 
@@ -79,17 +77,14 @@ def test_all_means_and_deviations_of_the_stored_smoke_run(smoke: Results) -> Non
                 names = list(tasks[one["group"]]) if layout else list(metrics)
             elif one["group"] in metrics:
                 names = [one["group"]]
-            keys = [
-                (one["row"], n, shots, metrics[n] if len(names) > 1 else one["metric"])
-                for n in names
-            ]
+            several = len(names) > 1
+            keys = [(one["row"], n, shots, metrics[n] if several else one["metric"]) for n in names]
             found = [known[key] for key in keys if key in known]
             if len(found) < len(keys):
                 assert "mean" not in one
                 continue
-            assert one["mean"] == pytest.approx(
-                statistics.fmean(score for own in found for score in own.values()), abs=1e-9
-            )
+            mean = statistics.fmean(score for own in found for score in own.values())
+            assert one["mean"] == pytest.approx(mean, abs=1e-9)
             by_seed = [statistics.fmean(own[seed] for own in found) for seed in (42, 43, 44)]
             assert one["std"] == pytest.approx(statistics.stdev(by_seed), abs=1e-9)
             compared += 1
@@ -120,9 +115,8 @@ def test_rows_and_columns_in_order(make_results: MakeResults) -> None:
     runs = [{"method": n, "label": n, "task": t} for n in names for t in ("rte", "cola", "own")]
     text, _ = render_tables(make_results(*runs), "csv")
     found = list(csv.reader(io.StringIO(text)))
-    assert [row[0] for row in found] == [
-        *("method", "pt", "attempt", "dtvg", "no_prompt", "zebra", "majority class")
-    ]
+    expected = ["method", "pt", "attempt", "dtvg", "no_prompt", "zebra", "majority class"]
+    assert [row[0] for row in found] == expected
     heads = [head for head in found[0] if not head.endswith(" std")]
     assert heads[1:5] == ["cola", "rte", "own", "average"]
 
@@ -142,10 +136,7 @@ def test_csv_is_the_table_and_reads_back(smoke: Results) -> None:
 
 @pytest.mark.parametrize("layout", [None, "few-shot", "transfer"])
 def test_latex_is_well_formed(make_results: MakeResults, layout: str | None) -> None:
-    odd: dict[str, Any] = {
-        "label": r"pt:a_b=50%&{x}\~^$#[1]",
-        "model.note": "seeded & random_weights, 5%",
-    }
+    odd: dict[str, Any] = {"label": r"pt:a_b=50%&{x}\~^$#[1]", "model.note": "a & random_b, 5%"}
     runs = [{"task": "boolq", "seed": seed} | own for seed in (1, 2) for own in (odd, {})]
     text, _ = render_tables(make_results(*runs), "latex", layout)
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{table}")
@@ -166,16 +157,9 @@ def test_latex_is_well_formed(make_results: MakeResults, layout: str | None) -> 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layout", [None, *LAYOUTS])
-def test_every_layout_in_every_format(
-    make_results: MakeResults, layout: str | None, form: Any
-) -> None:
-    tasks = ("boolq", "cb", "e2e", "nq", "paws")
-    runs = [
-        {"task": task, "method": name, "label": name, "seed": seed}
-        for task in tasks
-        for name in ("pt", "dtvg", "spot")
-        for seed in (1, 2)
-    ]
+def test_layouts_in_every_format(make_results: MakeResults, layout: str | None, form: Any) -> None:
+    names = itertools.product(("boolq", "cb", "e2e", "nq", "paws"), ("pt", "dtvg", "spot"), (1, 2))
+    runs = [{"task": task, "method": n, "label": n, "seed": seed} for task, n, seed in names]
     text, warnings = render_tables(make_results(*runs), form, layout, spread="ci")
     assert warnings == []
     assert "dtvg" in text
@@ -225,9 +209,7 @@ def test_several_commits_are_named(make_results: MakeResults) -> None:
     assert "Runs of 2 commits: abc, def." in render_tables(results, "markdown")[0]
 
 
-def test_methods_without_training_have_neither_deviation_nor_gaps(
-    make_results: MakeResults,
-) -> None:
+def test_methods_without_training_have_no_gaps(make_results: MakeResults) -> None:
     frozen = {"method": "no_prompt", "label": "no_prompt", "parameters": 0, "shots": None}
     results = make_results({}, {"seed": 43}, {"shots": 32}, frozen | {"score": 12.5})
     text, _ = render_tables(results, "markdown")
@@ -277,9 +259,8 @@ def test_predictions_that_do_not_give_the_score_are_not_used(make_results: MakeR
 
 def test_published_numbers_stand_beside_ours(make_results: MakeResults) -> None:
     with (ROOT / "bench" / "reports" / "published.csv").open() as file:
-        known = {
-            (r["method"], r["task"], r["suite"]): float(r["value"]) for r in csv.DictReader(file)
-        }
+        read = list(csv.DictReader(file))
+    known = {(r["method"], r["task"], r["suite"]): float(r["value"]) for r in read}
     run = {"task": "mnli", "shots": None, "data.kind": "hub", "score": 80.0}
     rate = "pt:learning_rate=0.1,weight_decay=0"
     results = make_results(run, run | {"label": rate})

@@ -1,7 +1,5 @@
 """From rows to texts: equal to the published preprocessing, with clear errors for bad rows."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -47,7 +45,6 @@ def test_texts_equal_the_published_ones(shared: Path) -> None:
 
 def test_real_wsc_rows_without_marks(shared: Path) -> None:
     defect_of = get_task("wsc.fixed").defect_of
-    assert defect_of is not None
     files = sorted((shared / "data" / "wsc.fixed").glob("*.parquet"))
     rows = [row for path in files for row in read_rows(path)]
     # In one row the pronoun's index is off, in the other both spans begin at one word.
@@ -72,14 +69,11 @@ WSC_INDEX = {"span1_index": None, "span2_index": 0}
         (("(test", 9), ("This", 0), "# This # is a test sentence .", True),
     ],
 )
-def test_wsc_marks(
-    noun: tuple[str, int], pronoun: tuple[str, int], text: str, defect: bool
-) -> None:
+def test_wsc_marks(noun: Any, pronoun: Any, text: str, defect: bool) -> None:
     spans = {"span1_text": noun[0], "span1_index": noun[1]}
     row = {**WSC, **spans, "span2_text": pronoun[0], "span2_index": pronoun[1]}
     assert one("wsc.fixed", row).source == f"superglue-wsc.fixed text: {text}"
     defect_of = get_task("wsc.fixed").defect_of
-    assert defect_of is not None
     assert (defect_of(row) is not None) == defect
 
 
@@ -155,7 +149,6 @@ def test_stsb_rounds_as_the_published_code(score: float) -> None:
     assert pair.source == "stsb sentence1: a sentence2: b"
     assert pair.target == str(np.round((score * 5) / 5, decimals=1))
     label_of = get_task("stsb").label_of
-    assert label_of is not None
     assert label_of(row) == (1 if score > 2.5 else 0)
 
 

@@ -1,7 +1,5 @@
 """A module that trains in microseconds, and the loop around it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,10 +36,8 @@ class Pull(Trainable[Any]):
         self.scale = nn.Parameter(torch.ones(1))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        return [
-            ParameterGroup("vector", [self.vector], 0.1, 0.01),
-            ParameterGroup("scale", [self.scale], 0.02),
-        ]
+        vector = ParameterGroup("vector", [self.vector], 0.1, 0.01)
+        return [vector, ParameterGroup("scale", [self.scale], 0.02)]
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         target = batch.input_ids.float().mean() + self.noise * torch.randn(4)

@@ -1,7 +1,5 @@
 """Events of the loop, TensorBoard files, plugins, and the progress display."""
 
-from __future__ import annotations
-
 import io
 import sys
 from pathlib import Path
@@ -42,8 +40,6 @@ class Counts(Pull):
 
 
 class Keeps(Callback):
-    """Keeps all events."""
-
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         for name in ("on_start", "on_step", "on_evaluation", "on_finish"):
@@ -51,8 +47,6 @@ class Keeps(Callback):
 
 
 class Fails(Callback):
-    """Fails at one event."""
-
     def __init__(self, event: str) -> None:
         setattr(self, event, self.fail)
 
@@ -150,14 +144,11 @@ def test_callbacks_of_plugins(name: str, error: Any, message: str, tmp_path: Pat
         "from bench.training.callbacks import TensorBoard\n"
         "LOGGERS = {'own': TensorBoard, 'broken': lambda folder: 1 / 0, 'no-callback': str}\n"
     )
-    try:
-        use_files([file])
-        assert {"tensorboard", "own", "broken", "no-callback"} <= set(callback_names())
-        assert len(make_callbacks(["own", "tensorboard", "own"], tmp_path)) == 2
-        with pytest.raises(error, match=message):
-            make_callbacks(["own", name], tmp_path)
-    finally:
-        use_files([])
+    use_files([file])
+    assert {"tensorboard", "own", "broken", "no-callback"} <= set(callback_names())
+    assert len(make_callbacks(["own", "tensorboard", "own"], tmp_path)) == 2
+    with pytest.raises(error, match=message):
+        make_callbacks(["own", name], tmp_path)
 
 
 WARNING = "warning: [red]as it is[/red]"

@@ -1,7 +1,5 @@
 """Evaluation where memory runs out: the same answers, in parts that fit."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,9 +76,7 @@ def answered(
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 25), st.booleans())
-def test_each_row_is_answered_with_its_prompt(
-    number: int, batch_size: int, fits: int, per_row: bool
-) -> None:
+def test_each_row_has_its_prompt(number: int, batch_size: int, fits: int, per_row: bool) -> None:
     model = Echo(fits, torch.OutOfMemoryError("CUDA out of memory"))
     done = answered(model, number, batch_size, per_row)
     assert done.predictions == [f"{i} {2 * i if per_row else 7}" for i in range(number)]

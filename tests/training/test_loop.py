@@ -1,7 +1,5 @@
 """The loop: optimiser and schedule against torch and transformers, best state, patience, faults."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,6 @@ from tests.training.conftest import Pull, Stream, StubModel
 
 
 class Rates(Callback):
-    """Keeps the learning rates of evaluations."""
-
     def __init__(self) -> None:
         self.rates: list[list[float]] = []
 
@@ -33,14 +29,11 @@ class Rates(Callback):
 
 @pytest.mark.parametrize("clip", [None, 0.5, 1e6])
 @pytest.mark.parametrize(("total", "warmup"), [(7, 0), (10, 3), (7, 7), (60, 20), (3, 10)])
-def test_steps_are_those_of_a_plain_loop(
-    total: int, warmup: int, clip: float | None, run: Any
-) -> None:
+def test_steps_equal_a_plain_loop(total: int, warmup: int, clip: float | None, run: Any) -> None:
     module, plain, rates = Pull(), Pull(), Rates()
     rising = range(total)  # So that the last state is the best.
     changes = {"steps": total, "warmup_steps": warmup, "evaluate_every": 1, "gradient_clip": clip}
     run(module, *rising, callbacks=[rates], **changes)
-
     optimiser = torch.optim.AdamW([plain.vector], lr=0.1, weight_decay=0.01, eps=1e-8)
     optimiser.add_param_group({"params": [plain.scale], "lr": 0.02, "weight_decay": 0.0})
     schedule = get_linear_schedule_with_warmup(optimiser, warmup, total)
@@ -109,8 +102,6 @@ def test_module_without_parameters_is_validated_once(run: Any, tmp_path: Path) -
 
 
 class BreaksAt(Callback):
-    """Breaks the module after a step."""
-
     def __init__(self, module: Pull, step: int) -> None:
         self.module, self.step = module, step
 
@@ -130,14 +121,13 @@ class BreaksAt(Callback):
     ],
 )
 def test_not_finite_is_an_error_and_never_the_best(
-    step: int, scores: Any, error: type[Exception], message: str, run: Any, tmp_path: Path
+    step: int, scores: Any, error: Any, message: str, run: Any, tmp_path: Path
 ) -> None:
     module, file = Pull(), CheckpointFile(tmp_path / "checkpoint")
     with pytest.raises(error, match=message) as caught:
         run(module, *scores, checkpoint=file, callbacks=[BreaksAt(module, step)])
     assert "\n" not in str(caught.value)
     saved = file.load()
-    assert saved is not None
     assert (saved.progress.best_step, saved.progress.best_score) == (3, 1)
     assert saved.best["vector"].isfinite().all()
 

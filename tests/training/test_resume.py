@@ -1,7 +1,5 @@
 """Training that is killed or stopped at any step, or finds a damaged checkpoint."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -24,8 +22,6 @@ class KilledError(BaseException):
 
 
 class At(Callback):
-    """Does something after a step."""
-
     def __init__(self, step: int, act: Any) -> None:
         self.step, self.act = step, act
 
@@ -57,9 +53,7 @@ def same(one: Any, two: Any, first: Pull, second: Pull) -> None:
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
 @pytest.mark.parametrize("step", range(1, 8))
-def test_ended_training_continues_with_equal_bits(
-    step: int, way: str, run: Any, file: CheckpointFile
-) -> None:
+def test_training_continues(step: int, way: str, run: Any, file: CheckpointFile) -> None:
     """A kill leaves the checkpoint of the last evaluation, a stop one of the last step."""
     whole, first, second, stop = Pull(), Pull(), Pull(), Stop()
     expected = run(whole)
@@ -85,7 +79,6 @@ def test_a_stop_within_an_evaluation_repeats_it(run: Any, file: CheckpointFile) 
     with pytest.raises(StopRequested):
         run(first, validate=stopped, checkpoint=file, stop=stop)
     saved = file.load()
-    assert saved is not None
     assert (saved.progress.steps, saved.progress.curve) == (3, [])
     assert saved.progress.seconds > 0
     same(run(whole, 1, 2, 3), run(second, 1, 2, 3, checkpoint=file), whole, second)
@@ -118,9 +111,7 @@ def test_a_changed_byte_is_noticed(mask: int, run: Any, file: CheckpointFile) ->
 
 
 @pytest.mark.parametrize("kept", [0, 1, 8, 200, -1])
-def test_a_damaged_checkpoint_is_reported_and_training_begins_anew(
-    kept: int, run: Any, file: CheckpointFile
-) -> None:
+def test_a_damaged_checkpoint_is_reported(kept: int, run: Any, file: CheckpointFile) -> None:
     whole, again = Pull(), Pull()
     expected = run(whole, 1, 2, 3, checkpoint=file)
     file.path.write_bytes(file.path.read_bytes()[:kept])
@@ -133,9 +124,7 @@ def test_a_damaged_checkpoint_is_reported_and_training_begins_anew(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("deferred", [False, True])
-def test_a_signal_stops_at_once_or_at_the_next_check(
-    deferred: bool, number: signal.Signals, code: int
-) -> None:
+def test_a_signal_stops_training(deferred: bool, number: signal.Signals, code: int) -> None:
     stop, reached = Stop(), []
 
     def work() -> None:

@@ -1,7 +1,5 @@
 """The numbers in figures are those of the records, and files are equal for equal records."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +17,14 @@ from bench.reports.figures import FIGURES, draw, image, make_figures
 from bench.reports.frame import Results
 
 MakeResults = Callable[..., Results]
-HISTORY = [
-    {
-        "step": 0,
-        "group": ["mnli"],
-        "cosines": {"prompts": {"mnli": 0.9}, "task_vectors": {"mnli": -0.25}},
-    }
-]
+COSINES = {"prompts": {"mnli": 0.9}, "task_vectors": {"mnli": -0.25}}
 
 
 def told(history: Any) -> dict[str, Any]:
     return {".diagnostics": {"history": history}}
 
 
-TELLING = told(HISTORY)
+TELLING = told([{"step": 0, "group": ["mnli"], "cosines": COSINES}])
 """Diagnostics that every figure can draw."""
 
 
@@ -174,9 +166,7 @@ def test_similarity(make_results: MakeResults) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_equal_records_give_equal_files_and_foreign_names_are_text(
-    name: str, make_results: MakeResults, tmp_path: Path
-) -> None:
+def test_equal_records_equal_files(name: str, make_results: MakeResults, tmp_path: Path) -> None:
     hostile = "_$\\frac$ <script>"
     foreign = {"label": hostile, "task": "$x_$"} | TELLING
     results = make_results(foreign, foreign | {"shots": 4}, foreign | {"seed": 7})
@@ -193,19 +183,12 @@ def test_equal_records_give_equal_files_and_foreign_names_are_text(
         assert "not a benchmark result" in footer(figure)
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("few-shot", "--shots"),
-        ("groups", "--method dtvg"),
-        ("learning-curves", "bench status"),
-        ("parameters", "--overwrite failed"),
-        ("similarity", "--method dtvg"),
-    ],
-)
-def test_without_records_the_only_figure_is_an_error(
-    name: str, hint: str, make_results: MakeResults, tmp_path: Path
-) -> None:
+HINTS = {"few-shot": "--shots", "groups": "--method dtvg", "learning-curves": "bench status"}
+HINTS |= {"parameters": "--overwrite failed", "similarity": "--method dtvg"}
+
+
+@pytest.mark.parametrize(("name", "hint"), HINTS.items())
+def test_no_records(name: str, hint: str, make_results: MakeResults, tmp_path: Path) -> None:
     for results in (make_results({"status": "failed"}), make_results({}).only([])):
         with pytest.raises(RecordError, match=hint) as error:
             draw(results, [name], tmp_path)
