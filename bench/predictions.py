@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.errors import DataError, RecordError
+from bench.errors import DataError, RecordError, one_line
 from bench.files import atomic_write
 from bench.record import PredictionsBlock, Record
 from bench.tasks.metrics import METRICS, MetricUnavailableError
@@ -123,6 +123,9 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
         raise RecordError(f"{path} differs from the digest in {record.file_name}; run again")
     for scorer in set(block.scorers) - METRICS.keys():
         raise RecordError(f"{path} is scored by {scorer!r}, which this version lacks")
-    lines = [json.loads(line) for line in data.splitlines()]
-    examples = [Prediction(**line | {"references": tuple(line["references"])}) for line in lines]
-    return Predictions(tuple(examples), tuple(block.scorers))
+    try:
+        lines = [json.loads(line) for line in data.splitlines()]
+        found = [Prediction(**line | {"references": tuple(line["references"])}) for line in lines]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"{path} is not valid ({one_line(error)}); run again") from error
+    return Predictions(tuple(found), tuple(block.scorers))

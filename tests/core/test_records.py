@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -31,6 +32,18 @@ def only(folder: Path, pattern: str) -> Path:
 @pytest.fixture
 def record(finished: ResultStore) -> Record:
     return read_record(only(finished.records, "cb-pt-*.json"))
+
+
+@pytest.mark.parametrize("line", [b"{}", b"no JSON", b"[1]", b'{"references": 1}'])
+def test_answers_that_are_none_are_refused_in_one_line(
+    record: Record, tmp_path: Path, line: bytes
+) -> None:
+    """The digest of the record holds, as whoever made both files may have wished."""
+    assert record.predictions is not None
+    block = record.predictions.model_copy(update={"digest": hashlib.sha256(line).hexdigest()})
+    (tmp_path / block.file).write_bytes(gzip.compress(line))
+    with pytest.raises(RecordError, match="is not valid"):
+        load_predictions(tmp_path, record.model_copy(update={"predictions": block}))
 
 
 def test_records_are_read_as_they_were_written(record: Record, tmp_path: Path) -> None:
