@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -35,6 +35,7 @@ from bench.method import Ingredients, Needs, ParameterGroup, PromptMethod, requi
 class AttemptSettings(PTSettings):
     """Settings of ATTEMPT: those of PT, and the attention's."""
 
+    weight_decay: NonNegativeFloat = 0.0  # as in the published code
     hidden: PositiveInt = 100  # width of the bottleneck in the attention network
     temperature: PositiveFloat | None = None  # T of the softmax; None: e * d
     train_norm: bool = True  # as in the paper (232 K parameters); not in the published code
@@ -49,6 +50,7 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
     """
 
     Settings: ClassVar[type[Any]] = AttemptSettings
+    version: ClassVar[int] = 2
     instance_dependent: ClassVar[bool] = True
 
     sources: Tensor
@@ -89,9 +91,8 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P_t``, ``W_down``, ``W_up`` and the norm: ``r*d + 2*hidden*d + 2*d`` scalars."""
         # The published code names another rate for the attention, but never applies it.
-        rate, decay = self.settings.learning_rate, self.settings.weight_decay
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [ParameterGroup("target prompt and attention", trained, rate, decay)]
+        return [self.settings.group("target prompt and attention", trained)]
 
     def attention(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weights ``(B, S+1)`` of the prompts for inputs ``(B, L, d)``, the target's last."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -44,10 +44,13 @@ from bench.method import (
 class MPTSettings(PTSettings):
     """Settings of both stages: those of PT (the rate is that of ``P*``), and MPT's own."""
 
-    factor_learning_rate: PositiveFloat = 0.4  # peak rate of u and v
+    factor_learning_rate: PositiveFloat = 0.4  # peak rate of u and v in the target stage
+    source_stage_learning_rate: PositiveFloat = 0.3  # peak rate of all in the source stage
     rank: PositiveInt = 1  # rho
     factor_std: NonNegativeFloat = 0.02  # spread of u_k and v_k at the start of the source stage
     distillation: NonNegativeFloat = 0.9  # lambda, the weight of the teachers in the source stage
+    distillation_temperature: PositiveFloat = 1.0  # divides both sides' scores of tokens
+    distilled_hidden: Literal["encoder", "both"] = "encoder"  # both: those of the answer as well
     sampling_cap: PositiveInt = 2**18  # most examples of a source task that count when it is drawn
 
     @property
@@ -69,14 +72,6 @@ class _Decomposition(nn.Module):
         self.settings = settings
         self.shared, self.columns, self.rows = (nn.Parameter(t.detach().clone()) for t in start)
 
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """``P*``, and ``u`` with ``v``: ``r*d + rho*(r + d)`` scalars for one task."""
-        own, factors = self.settings, [self.columns, self.rows]
-        return [
-            ParameterGroup("shared prompt", [self.shared], own.learning_rate, own.weight_decay),
-            ParameterGroup("task factors", factors, own.factor_learning_rate, own.weight_decay),
-        ]
-
     def diagnostics(self) -> dict[str, Any]:
         """Initialisation of the source stage."""
         mean, std = self.settings.factor_mean, self.settings.factor_std
@@ -88,6 +83,8 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
     """Target stage: ``P* o (u v^T)`` of one task."""
 
     Settings: ClassVar[type[Any]] = MPTSettings
+    version: ClassVar[int] = 2
+    target_settings: ClassVar[tuple[str, ...]] = ("learning_rate", "factor_learning_rate")
 
     @classmethod
     def needs(cls, settings: MPTSettings) -> Needs:
@@ -114,6 +111,12 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
             raise PromptError(f"MPT's source stage needs both for each source task: {given}")
         matrices = torch.stack([teacher.matrix for teacher in teachers])
         return MPTSourceStage(ingredients.initial, matrices, examples, settings)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """``P*``, and ``u`` with ``v``: ``r*d + rho*(r + d)`` scalars."""
+        own, factors = self.settings, [self.columns, self.rows]
+        shared = own.group("shared prompt", [self.shared])
+        return [shared, own.group("task factors", factors, own.factor_learning_rate)]
 
     def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         return compose(self.shared, self.columns, self.rows).unsqueeze(0)
@@ -142,6 +145,11 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
         self.task_weights = counts.clamp(max=settings.sampling_cap)
         self.register_buffer("teachers", teachers.detach().clone(), persistent=False)
 
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """``P*`` and all factors at one rate [published code of a descendant of MPT]."""
+        own, trained = self.settings, list(self.parameters())
+        return [own.group("source stage", trained, own.source_stage_learning_rate)]
+
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
         """Source task of each row of the next batch [published code].
 
@@ -161,12 +169,10 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
         if batch.task_ids is None:
             raise ValueError("a source stage needs batches with task_ids")
         prompts = compose(self.shared, self.columns, self.rows)  # (S, r, d)
-        # A product instead of an index: the gradient of an index adds up in no fixed order.
-        chosen = F.one_hot(batch.task_ids, len(prompts)).to(prompts.dtype)  # (B, S)
-        student = model.run(torch.einsum("bs,srd->brd", chosen, prompts), batch)
+        student = model.run(prompts, batch, batch.task_ids)
         with model.inference():
-            teacher = model.run(self.teachers[batch.task_ids], batch)
-        distance = distillation_loss(student, teacher, batch.labels)
+            teacher = model.run(self.teachers, batch, batch.task_ids)
+        distance = distillation_loss(student, teacher, batch.labels, self.settings)
         return student.loss + self.settings.distillation * distance
 
     @torch.no_grad()
@@ -179,16 +185,27 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
         return {name: value.detach().clone() for name, value in self.named_parameters()}
 
 
-def distillation_loss(student: ModelOutput, teacher: ModelOutput, labels: Tensor) -> Tensor:
+def distillation_loss(
+    student: ModelOutput, teacher: ModelOutput, labels: Tensor, settings: MPTSettings
+) -> Tensor:
     """``L_logits + L_hidden``, padding left out.
 
-    KL(teacher || student) per target token, and mean squared difference of last hidden states.
+    KL(teacher || student) per target token, times the squared temperature (Hinton et al. 2015), and
+    mean squared difference of last hidden states.
     """
-    ours, theirs = (F.log_softmax(out.logits.float(), dim=-1) for out in (student, teacher))
+    heat, answered = settings.distillation_temperature, labels != IGNORED_LABEL
+    ours, theirs = (F.log_softmax(out.logits.float() / heat, dim=-1) for out in (student, teacher))
     divergence = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)  # (B, T)
-    logits = _masked_mean(divergence, labels != IGNORED_LABEL)
-    squares = (student.hidden.float() - teacher.hidden.float()).square().mean(dim=-1)  # (B, r+L)
-    return logits + _masked_mean(squares, student.hidden_mask.bool())
+    loss = heat**2 * _masked_mean(divergence, answered)
+    loss = loss + _distance(student.hidden, teacher.hidden, student.hidden_mask.bool())
+    if settings.distilled_hidden == "both":
+        loss = loss + _distance(student.answer_hidden, teacher.answer_hidden, answered)
+    return loss
+
+
+def _distance(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared difference of hidden states ``(B, L, d)`` where ``mask`` is true."""
+    return _masked_mean((ours.float() - theirs.float()).square().mean(dim=-1), mask)
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -8,13 +8,15 @@ of ``r`` random tokens, which all tasks of one model and seed share.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from bench.method import Ingredients, ParameterGroup, PromptMethod
+from bench.method import Ingredients, ParameterGroup, PromptMethod, SourceStage
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,15 @@ class PTSettings:
 
     learning_rate: PositiveFloat = 0.3  # peak rate
     weight_decay: NonNegativeFloat = 1e-5  # decoupled (AdamW)
+    eps: PositiveFloat = 1e-8  # of AdamW
+
+    def group(
+        self, name: str, parameters: Sequence[nn.Parameter], rate: float | None = None
+    ) -> ParameterGroup:
+        """Tensors to train at ``rate``, or else at ``learning_rate``."""
+        return ParameterGroup(
+            name, parameters, rate or self.learning_rate, self.weight_decay, self.eps
+        )
 
 
 class PromptTuning(PromptMethod[Any]):
@@ -40,11 +51,39 @@ class PromptTuning(PromptMethod[Any]):
         """Method that starts from ``P_init``."""
         return cls(ingredients.initial, settings)
 
+    @classmethod
+    def source_stage(
+        cls, settings: Any, ingredients: Ingredients, examples: Mapping[str, int]
+    ) -> MixtureStage:
+        """Stage that trains one prompt on several tasks, from ``P_init`` and without teachers."""
+        stage = MixtureStage(ingredients.initial, settings)
+        stage.task_weights = torch.tensor(list(examples.values()), dtype=torch.float64)
+        return stage
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """The prompt: ``r * d`` scalars."""
-        rate, decay = self.settings.learning_rate, self.settings.weight_decay
-        return [ParameterGroup("prompt", [self.prompt], rate, decay)]
+        return [self.settings.group("prompt", [self.prompt])]
 
     def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The prompt as ``(1, r, d)``."""
         return self.prompt.unsqueeze(0)
+
+
+class MixtureStage(PromptTuning, SourceStage[Any]):
+    """One prompt for all source tasks, as in the generic form of SPoT."""
+
+    task_weights: Tensor  # Examples of each task.
+
+    def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
+        """Source task of each row, drawn in proportion to its examples."""
+        drawn = torch.multinomial(self.task_weights, batch_size, True, generator=generator)
+        tasks: list[int] = drawn.tolist()
+        return tasks
+
+    def task_prompt(self, index: int) -> Tensor:
+        """The prompt ``(r, d)``, detached."""
+        return self.prompt.detach()
+
+    def shared_state(self) -> dict[str, Tensor]:
+        """The prompt alone, which is stored as those of single tasks are."""
+        return {"prompt": self.prompt.detach().clone()}

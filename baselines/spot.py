@@ -6,6 +6,8 @@ trained as in PT. The user names the source, or it is the one whose prompt (not 
 ``P_init``) is most similar to the prompt that PT trained on the target itself:
 
     sim(t, s) = cos(1/r sum_i P_t[i], 1/r sum_i P_s[i])
+
+Or the prompt is one that PT trained on a mixture of source tasks, in proportion to their examples.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -26,7 +29,9 @@ from bench.method import Ingredients, Needs, require_same_shape
 class SPoTSettings(PTSettings):
     """Settings of SPoT: those of PT, and the source."""
 
-    source: str | None = None  # source task to start from; None: the most similar one
+    weight_decay: NonNegativeFloat = 0.0  # as in the published code
+    eps: PositiveFloat = 1e-6  # of AdamW, likewise
+    source: str | None = None  # source task; ``a+b``, ``all``: a mixture; None: the most similar
 
 
 def similarity(target: Tensor, sources: Tensor) -> Tensor:
@@ -38,6 +43,7 @@ class SPoT(PromptTuning):
     """PT from the prompt of a source task; ``choice`` says which, and how similar all are."""
 
     Settings: ClassVar[type[Any]] = SPoTSettings
+    version: ClassVar[int] = 2
 
     def __init__(self, start: Tensor, choice: dict[str, Any], settings: SPoTSettings) -> None:
         super().__init__(start, settings)
@@ -45,14 +51,21 @@ class SPoT(PromptTuning):
 
     @classmethod
     def needs(cls, settings: SPoTSettings) -> Needs:
-        named = () if settings.source is None else (settings.source,)
-        return Needs(sources=True, target=not named, named_sources=named)
+        if settings.source is None:
+            return Needs(sources=True, target=True)
+        named = () if settings.source == "all" else tuple(settings.source.split("+"))
+        mixture = len(named) != 1
+        return Needs(sources=not mixture, named_sources=named, mixture=mixture)
 
     @classmethod
     def build(cls, settings: SPoTSettings, ingredients: Ingredients) -> SPoT:
         require_same_shape(ingredients.initial, ingredients.sources)
         sources = {prompt.task: prompt.matrix for prompt in ingredients.sources}
-        target, named = ingredients.target, settings.source
+        target, named, shared = ingredients.target, settings.source, ingredients.shared
+        if cls.needs(settings).mixture:
+            if shared is None:
+                raise PromptError(f"SPoT starts from the prompt of {named}: missing")
+            return cls(shared["prompt"], {"source": named}, settings)
         if named is not None:
             if named not in sources:
                 raise UnknownNameError("source task", named, sources)

@@ -1,1 +1,114 @@
-"""The benchmark harness for multi-task prompt tuning: everything that is not a method."""
+"""Benchmark of multi-task prompt tuning: the Python interface to runs, results and prompts.
+
+Importing it loads neither PyTorch nor pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+__version__ = version("dtvg-bench")
+
+_FOLDER = "bench results folder"
+"""Attribute of a frame that names the folder it was read from."""
+
+
+def run(
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    *,
+    suites: Sequence[str] = (),
+    shots: Sequence[int | Literal["full"]] = (),
+    seeds: Sequence[int] = (),
+    preset: str | None = None,
+    out: str | Path = "out",
+    workers: int = 1,
+    settings: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Train and score a grid as ``bench run`` does; finished runs are not repeated.
+
+    Args:
+        tasks: tasks of the grid; without tasks and suites, those of the preset.
+        methods: ``name`` or ``name:key=value,...``.
+        suites: suites of the grid.
+        shots: training examples in total per task, or ``full``.
+        seeds: one run each.
+        preset: ``smoke`` (the default) or ``paper``.
+        out: result folder.
+        workers: local processes; a script that sets it needs ``if __name__ == "__main__"``.
+        settings: other keys of the configuration, such as ``{"training.steps": 100}``.
+
+    Returns:
+        Results of these runs, as :func:`load_results` gives them.
+
+    Raises:
+        BenchError: the configuration has faults, or input or output cannot be used.
+    """
+    import json
+
+    from bench.config import load_config
+    from bench.grid import make_grid
+    from bench.runner import Resources, run_grid
+    from bench.store import ResultStore
+
+    given = {"methods": methods, "shots": shots, "seeds": seeds}
+    values: dict[str, Any] = {key: list(value) for key, value in given.items() if value}
+    if tasks or suites:
+        values |= {"tasks": list(tasks), "suites": list(suites)}
+    items = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
+    store = ResultStore(Path(out))
+    grid = make_grid(load_config(preset, None, values, items), store)
+    run_grid(grid, store, Resources(workers=workers))
+    frame = load_results(out)
+    return frame[frame["id"].isin(grid.ids)]
+
+
+def load_results(folder: str | Path) -> pd.DataFrame:
+    """Results of a folder, one row per run and test metric; ``shown`` marks the one of tables.
+
+    Raises:
+        RecordError: there is no such folder.
+    """
+    from bench.reports.frame import load_results
+
+    frame = load_results(Path(folder)).frame
+    frame.attrs[_FOLDER] = str(folder)
+    return frame
+
+
+def table(
+    results: pd.DataFrame,
+    layout: str | None = None,
+    form: Literal["markdown", "latex", "csv", "json", "tidy-csv"] = "markdown",
+) -> str:
+    """Table of the runs in a frame of :func:`load_results`, of which rows may be left out.
+
+    Raises:
+        RecordError: the frame is none of :func:`load_results`, or holds no run.
+    """
+    from bench.errors import RecordError
+    from bench.reports.frame import load_results
+    from bench.reports.tables import render_tables
+
+    if _FOLDER not in results.attrs:
+        raise RecordError("the frame does not say which folder it is of: use bench.load_results")
+    found = load_results(Path(results.attrs[_FOLDER]))
+    return render_tables(found.only(set(results["id"])), form, layout)[0]
+
+
+def load_prompt(folder: str | Path, prompt: str) -> Tensor:
+    """Stored soft prompt ``(r, d)`` by its id, or the beginning of it.
+
+    Raises:
+        PromptError: there is no such prompt, or it is damaged or depends on the input.
+    """
+    from bench.store import ResultStore
+
+    return ResultStore(Path(folder)).load_prompt(prompt).matrix

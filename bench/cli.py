@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shlex
 import sys
 
@@ -12,6 +14,8 @@ def main() -> None:
     Exit codes: 1 if runs failed or a check found faults, 2 for an error that the user can mend,
     128 + n after signal n.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # What its encoding lacks becomes "?".
+        sys.stdout.reconfigure(errors="replace")
     try:
         sys.exit(_run(sys.argv[1:] or ["--help"]))
     except KeyboardInterrupt:
@@ -31,7 +35,8 @@ def _run(words: list[str]) -> int:
     except click.NoSuchOption as error:
         options = error.ctx.command.get_params(error.ctx) if error.ctx else []
         known = [name for option in options for name in option.opts if name.startswith("--")]
-        return _fail(str(no_such("option", error.option_name, known)))
+        command = str(error.ctx.info_name) if error.ctx else ""
+        return _fail(str(no_such("option", error.option_name, known, command)))
     except click.ClickException as error:
         return _fail(" ".join(error.format_message().split()))
     except BenchError as error:
@@ -44,7 +49,8 @@ def _run(words: list[str]) -> int:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # The terminal is closed.
+        print(f"error: {message}", file=sys.stderr)
     return code
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,27 +24,34 @@ from pydantic import (
 )
 
 from bench.errors import ConfigError, UnknownNameError
-from bench.registry import MethodSpec, method_entry, parse_method, plain_fault
+from bench.files import read_yaml
+from bench.registry import MethodSpec, method_entry, parse_method, plain_fault, where_set
 from bench.tasks import SUITES, get_suite, get_task
 
 PRESETS = ("smoke", "paper")
 GRID_KEYS = frozenset(
-    {"model", "data", "device", "suites", "tasks", "methods", "shots", "seeds", "source_prompts"}
+    {"model", "bin_weights", "data", "device", "suites", "tasks", "methods", "shots", "seeds"}
+    | {"source_prompts"}
 )
 """What spans the grid; all else is the protocol by which each run is trained and scored."""
 
-Precision = Literal["float32", "bf16"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-
-def _shots(value: object) -> object:
-    if value == "full" or (type(value) is int and value >= 1):
-        return value
-    raise ValueError("expected a whole number of at least 1, or 'full'")
+EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))
+"""Keys of a training of which exactly one is set."""
 
 
-Shots = Annotated[int | Literal["full"], PlainValidator(_shots)]
+def _count_or(word: str) -> PlainValidator:
+    def check(value: object) -> object:
+        if value == word or (type(value) is int and value >= 1):
+            return value
+        raise ValueError(f"expected a whole number of at least 1, or {word!r}")
+
+    return PlainValidator(check)
+
+
+Shots = Annotated[int | Literal["full"], _count_or("full")]
 """Size of a few-shot sample, or the full training data."""
 
 
@@ -67,14 +75,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _precision(value: object) -> object:
+    if value in ("float32", "bf16"):
+        return value
+    raise ValueError("expected 'float32' or 'bf16'; in float16 the states of T5 overflow")
+
+
 class TrainingSettings(_Strict):
     """How long and with what batches a prompt trains; learning rates belong to the methods."""
 
     steps: Count | None  # Of the optimiser; exactly one of steps and epochs is set.
     epochs: Annotated[float, Field(gt=0)] | None  # Passes over the training examples.
     batch_size: Count
-    warmup_steps: Annotated[int, Field(ge=0)]  # Of linear warm-up before the linear decay to 0.
-    evaluate_every: Count  # Steps between evaluations on validation, each with a checkpoint.
+    warmup_steps: Annotated[int, Field(ge=0)] | None  # Linear, before the linear decay to 0; or
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] | None = None  # a part of all steps.
+    evaluate_every: Annotated[int | Literal["epoch"], _count_or("epoch")]  # Steps, or an epoch.
     gradient_clip: Annotated[float, Field(gt=0)] | None  # Largest norm of all gradients together.
     patience: Count | None  # Stop after so many evaluations without a better score.
     evaluation_batch_size: Count  # Examples per batch when answers are decoded.
@@ -82,17 +97,26 @@ class TrainingSettings(_Strict):
     batching: Literal["random", "bucketed"] = "random"  # Bucketed by input length: less padding.
 
     @model_validator(mode="after")
-    def _one_length(self) -> TrainingSettings:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("set exactly one of steps and epochs, the other to null")
+    def _one_of_each(self) -> TrainingSettings:
+        for one, other in EITHER:
+            if (getattr(self, one) is None) == (getattr(self, other) is None):
+                raise ValueError(f"set exactly one of {one} and {other}, the other to null")
         return self
 
     def total_steps(self, examples: int) -> int:
         """Optimiser steps on so many training examples."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return max(1, math.ceil(self.epochs * math.ceil(examples / self.batch_size)))
+        return self.steps or math.ceil((self.epochs or 1) * -(-examples // self.batch_size))
+
+    def evaluation_interval(self, examples: int) -> int:
+        """Optimiser steps between two evaluations."""
+        every = self.evaluate_every
+        return -(-examples // self.batch_size) if every == "epoch" else every
+
+    def warmup(self, examples: int) -> int:
+        """Optimiser steps of warm-up."""
+        if self.warmup_share is None:
+            return self.warmup_steps or 0
+        return round(self.warmup_share * self.total_steps(examples))
 
 
 class MethodOptions(_Strict):
@@ -110,11 +134,9 @@ class RunConfig(_Strict):
     preset: str  # Name with the changes to its protocol; equal only for equal protocols.
     model: str  # Bundled name, local folder, or hub id (``id`` or ``id@revision``).
     data: str  # ``bundled``, ``hub``, or a folder of parquet files.
-    # ``name`` or ``name:key=value,...``.
-    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]  # Maybe with ``:key=value``.
     shots: Annotated[tuple[Shots, ...], Field(min_length=1)]  # Training examples in total per task.
-    # Each decides an initial prompt, a few-shot sample, an order of rows, and dropout.
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]  # Of prompt, sample, order, dropout.
     data_seed: Seed  # Shuffles rows into validation and test; one for all seeds.
     prompt_length: Count  # ``r``, tokens of the soft prompt.
     input_length: Annotated[int, Field(ge=8)] | None  # Cap on the tasks' own, in tokens.
@@ -127,14 +149,28 @@ class RunConfig(_Strict):
     sources: Annotated[tuple[TaskName, ...], Field(min_length=1)] = SUITES["sources"]
     # Stored prompts by source task, used instead of training one: id or file.
     source_prompts: dict[str, str] = {}
-    precision: Precision = "float32"  # Of the frozen weights; prompts are float32.
+    # Of the frozen weights; prompts are float32.
+    precision: Annotated[Literal["float32", "bf16"], PlainValidator(_precision)] = "float32"
     device: str = "auto"  # As torch names it; ``auto`` takes a GPU if there is one.
+    bin_weights: bool = False  # Read pytorch_model.bin where a model has no safetensors.
     method_options: dict[MethodName, MethodOptions] = {}
+    # Changes to both for the tasks of a suite; where suites share a task, the last one wins.
+    suite_options: dict[SuiteName, dict[Literal["training", "method_options"], Any]] = {}
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks of the suites and then the single ones, each once."""
         named = [task for suite in self.suites for task in get_suite(suite)]
         return tuple(dict.fromkeys([*named, *self.tasks]))
+
+    def for_task(self, task: str) -> RunConfig:
+        """The configuration with the options of the suites that hold a task."""
+        suites = [name for name in self.suite_options if task in get_suite(name)]
+        return self.for_suites(*suites) if suites else self
+
+    def for_suites(self, *names: str) -> RunConfig:
+        """The configuration with the options of suites."""
+        values = self.model_dump(exclude={"suite_options"})
+        return _checked(reduce(_merged, (self.suite_options[name] for name in names), values), [])
 
     def method_spec(self, method: str) -> MethodSpec:
         """A method, given as ``name`` or ``name:key=value,...``, with the settings of this run."""
@@ -152,7 +188,7 @@ class RunConfig(_Strict):
         if settings.batching != "random":
             raise ConfigError(
                 f"method_options.{method}.source_training.batching: a source stage draws its rows "
-                "with replacement, so it cannot put an epoch into buckets; leave it out"
+                "with replacement; leave it out"
             )
         return settings
 
@@ -184,7 +220,7 @@ def load_config(
         ModelError: the model's configuration is needed, but cannot be read.
     """
     faults: list[str] = []
-    given = {} if file is None else _read_yaml(file)
+    given = {} if file is None else read_yaml(file)
     named = given.pop("preset", None)
     given = _merged(given, options or {})
     for item in items:
@@ -202,8 +238,7 @@ def load_config(
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML that ``--config`` takes; its preset is named without changes."""
-    values = config.model_dump(mode="json")
-    values["preset"] = config.preset.split()[0]
+    values = {**config.model_dump(mode="json"), "preset": config.preset.split()[0]}
     return str(yaml.safe_dump(values, sort_keys=False))
 
 
@@ -243,6 +278,11 @@ def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
                 check(method)
             except ConfigError as error:
                 faults.extend(error.faults)
+    for suite in config.suite_options:
+        try:
+            config.for_suites(suite)
+        except ConfigError as error:
+            faults += [f"suite_options.{suite}: {f}" for f in error.faults if f not in faults]
     if faults:
         raise ConfigError(dict.fromkeys(faults))
     return config
@@ -252,9 +292,9 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
     """The model of merged values; ``source_training`` inherits from ``training``."""
     base, stage = values.get("training"), values.get("source_training")
     if isinstance(base, Mapping) and isinstance(stage, Mapping):
-        # Naming one of steps and epochs drops the other.
-        length = {"steps": None, "epochs": None} if stage.keys() & {"steps", "epochs"} else {}
-        values = {**values, "source_training": {**base, **length, **stage}}
+        # Naming one of two keys drops the other.
+        named = [key for pair in EITHER if stage.keys() & set(pair) for key in pair]
+        values = {**values, "source_training": {**base, **dict.fromkeys(named), **stage}}
     return RunConfig.model_validate(values)
 
 
@@ -282,16 +322,12 @@ def _changes(config: RunConfig, usual: RunConfig) -> str:
         # What follows ``training`` in the preset is a change where it no longer does.
         if expected[f"source_training.{name}"] == expected[f"training.{name}"]:
             expected[f"source_training.{name}"] = actual[f"training.{name}"]
-    return ", ".join(
-        f"{key}={value}"
-        for key, value in actual.items()
-        if key not in expected or value != expected[key]
-    )
+    return ", ".join(f"{k}={v}" for k, v in actual.items() if (k, v) not in expected.items())
 
 
 def _protocol(config: RunConfig) -> dict[str, Any]:
     """What decides how runs are trained and scored, by dotted key."""
-    values = config.model_dump(mode="json", exclude={"preset", *GRID_KEYS})
+    values = config.model_dump(mode="json", exclude={"preset", "suite_options", *GRID_KEYS})
     for name, options in values["method_options"].items():
         checked = {
             "settings": config.method_spec(name).values(),
@@ -301,7 +337,11 @@ def _protocol(config: RunConfig) -> dict[str, Any]:
         }
         for part, given in options.items():
             options[part] = {key: checked[part][key] for key in given}
-    return dict(_flat("", values))
+    protocol = dict(_flat("", values))
+    for suite, own in config.suite_options.items():
+        changed = _protocol(config.for_suites(suite))
+        protocol |= {f"suite_options.{suite}.{key}": changed[key] for key, _ in _flat("", own)}
+    return protocol
 
 
 def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -326,11 +366,12 @@ def _described(error: ValidationError, place: tuple[str, ...] = ()) -> Iterator[
         where = ".".join([*above, key])
         cause = fault.get("ctx", {}).get("error")
         if fault["type"] == "extra_forbidden":
-            model: type[BaseModel] = TrainingSettings
-            if not above or (above[0] == "method_options" and not place):
-                model = MethodOptions if above else RunConfig
-            known = [".".join([*above, field]) for field in model.model_fields]
-            yield str(UnknownNameError("key", where, known))
+            models: dict[int, type[BaseModel]] = {0: RunConfig, 2: MethodOptions}
+            fields = models.get(len(above), TrainingSettings).model_fields
+            known = {".".join([*above, field]) for field in fields}
+            known |= {f"training.{field}" for field in TrainingSettings.model_fields}
+            hint = f"unknown key {where!r}: {where_set(key)}"
+            yield hint if where_set(key) else str(UnknownNameError("key", where, known))
         elif cause and isinstance(cause.args[0], UnknownNameError):
             yield str(cause)
         else:
@@ -339,26 +380,11 @@ def _described(error: ValidationError, place: tuple[str, ...] = ()) -> Iterator[
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``changes`` over ``base``, nested mappings key by key."""
-    both = {key: (base.get(key), value) for key, value in changes.items()}
-    nested = {
-        key: _merged(old, new)
-        for key, (old, new) in both.items()
-        if isinstance(old, Mapping) and isinstance(new, Mapping)
-    }
-    return {**base, **changes, **nested}
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"configuration {file}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"configuration {file}: no valid YAML ({reason})") from error
-    if not isinstance(values, dict | None):
-        raise ConfigError(f"configuration {file}: expected 'key: value' lines")
-    return values or {}
+    merged = {**base, **changes}
+    for key, new in changes.items():
+        if isinstance(new, Mapping) and isinstance(base.get(key), Mapping):
+            merged[key] = _merged(base[key], new)
+    return merged
 
 
 def _parse_item(item: str) -> dict[str, Any]:
@@ -367,9 +393,7 @@ def _parse_item(item: str) -> dict[str, Any]:
     if not equals or not all(path.split(".")):
         raise ConfigError(f"--set {item}: expected key=value, such as training.steps=100")
     try:
-        value: Any = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {item}: the value is no valid YAML") from error
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    return dict(value)
+    return reduce(lambda inner, key: {key: inner}, reversed(path.split(".")), value)

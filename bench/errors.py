@@ -15,6 +15,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class BenchError(Exception):
     """Base of all errors that a change of input, configuration or environment can mend."""
 
@@ -33,8 +38,9 @@ class UnknownNameError(ConfigError):
     """A task, suite, method, model, layout or key that does not exist; offers the nearest names."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
-        known = sorted(choices)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        known, key = sorted(choices), name.rpartition(".")[2]
+        near = [choice for choice in known if choice.rpartition(".")[2] == key]  # Elsewhere.
+        near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 

@@ -7,7 +7,7 @@ for each answer token) and positions (rows x padded tokens, prompt included).
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,29 +16,31 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from joblib import cpu_count
 
 from bench.config import TrainingSettings
 from bench.data import Examples, open_source
 from bench.data.splits import TaskRows
 from bench.errors import RecordError
-from bench.executors import usable_cores
 from bench.grid import SOURCE_STAGE, GivenPrompt, Grid, Run
 from bench.method import SourceStage, tensor_digest
 from bench.models.base import FrozenLM
 from bench.models.loading import load, usable_device
 from bench.provenance import provenance
-from bench.record import HardwareBlock, Record, RunBlock, TrainingBlock, read_records
+from bench.record import Record, RunBlock, TrainingBlock, read_records
 from bench.registry import method_entry
 from bench.stages import Stages
 from bench.store import MERGED, ResultStore, StoredPrompt
-from bench.training.loop import adamw, backward
+from bench.training.callbacks import TrainingInfo
+from bench.training.loop import Validation, train
 from bench.training.stopping import Stop
 
 SAMPLE = 256  # Rows of a split that are read for their lengths.
-STEPS = 5  # Timed steps of a calibration, after one that is not timed.
+STEPS = 8  # Timed steps of a calibration, after one that is not timed.
 RECORD_BYTES = 12_000  # About the size of a record.
 COLUMNS = ("runs", "prompts", "steps", "training_tokens", "evaluation_tokens", "seconds")
 ANSWERS = "answers"  # Kind of work besides the steps of each method.
+SAME = {"precision", "prompt_length", "input_length", "validation_rows"}  # In comparable runs.
 
 Amounts: TypeAlias = Any  # Array of passes, positions, and tokens of the texts.
 Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # With seconds, by kind of work.
@@ -69,36 +71,28 @@ def fit(timings: Timings) -> Callable[[str], Amounts]:
     return lambda kind: rates.get(kind, mean)
 
 
-def makespan(seconds: Mapping[str, float], needs: Mapping[str, list[str]], workers: int) -> float:
-    """Seconds of the longest chain, or of all runs divided evenly; runs come after their needs."""
-    ends = dict[str, float]()
-    for key, own in seconds.items():
-        ends[key] = own + max((ends.get(need, 0.0) for need in needs[key]), default=0.0)
-    return max([sum(seconds.values()) / workers, *ends.values()])
-
-
 class Rows:
     """Amounts of runs, from the first rows of each split."""
 
     def __init__(self, grid: Grid, model: FrozenLM) -> None:
         self._config = config = grid.config
-        limits = config.input_length, config.validation_rows
-        source = open_source(config.data)
-        self.examples = Examples(source, model.encoder, config.data_seed, *limits)
-        self._all = self.examples.rows
-        self.examples.rows = cache(self._first)
+        limits = config.data_seed, config.input_length, config.validation_rows
+        self.examples = Examples(open_source(config.data), model.encoder, *limits)
+        self._all, self.examples.rows = self.examples.rows, cache(self._first)
         self._lengths = cache(self._read_lengths)
 
     def amounts(self, run: RunBlock) -> tuple[Amounts, Amounts, Amounts]:
         """Amounts of all steps of a run, all evaluations on validation, and that on test."""
         settings = TrainingSettings.model_validate(run.training)
-        tasks = self._config.sources if run.task == SOURCE_STAGE else (run.task,)
+        tasks = self._config.sources if run.task == SOURCE_STAGE else run.task.split("+")
         parts = [self._lengths(task, "train") for task in tasks]
-        examples = run.shots or round(sum(len(pairs) * share for pairs, share in parts))
-        mixed = [pair for row in zip(*(pairs for pairs, _ in parts), strict=False) for pair in row]
-        size, steps = min(settings.batch_size, examples), settings.total_steps(examples)
-        training = amounts(mixed, size, run.prompt_length, answers=False)
-        evaluations = -(-steps // settings.evaluate_every)
+        counts = np.array([len(pairs) * share for pairs, share in parts])
+        examples, draw = run.shots or round(counts.sum()), np.random.default_rng(0)
+        drawn = draw.choice(len(parts), 4 * SAMPLE, p=counts / counts.sum())
+        pairs = [parts[task][0][draw.integers(len(parts[task][0]))] for task in drawn]
+        training = amounts(pairs, min(settings.batch_size, examples), run.prompt_length, False)
+        steps = settings.total_steps(examples)
+        evaluations = -(-steps // settings.evaluation_interval(examples))
         if not method_entry(run.method).load().trained:
             steps, evaluations = 0, 1
 
@@ -108,8 +102,7 @@ class Rows:
             return share * amounts(sorted(pairs), size, run.prompt_length, answers=True)
 
         validation = evaluations * sum(answered(task, "validation") for task in tasks)
-        test = np.zeros(3) if run.task == SOURCE_STAGE else answered(run.task, "test")
-        return training * (steps / training[0]), validation, test
+        return training * (steps / training[0]), validation, answered(tasks[0], "test")
 
     def _first(self, task: str) -> TaskRows:
         rows = self._all(task)
@@ -118,43 +111,37 @@ class Rows:
 
     def _read_lengths(self, task: str, split: str) -> tuple[list[tuple[int, int]], float]:
         """Lengths of the first examples, and how many examples each of them stands for."""
-        rows, examples = len(getattr(self._all(task), split)), self.examples
+        rows, training = len(getattr(self._all(task), split)), split == "train"
         if split == "validation":
             rows = min(rows, self._config.validation_rows or rows)
-        train = split == "train"
-        encoded = (
-            examples.training(task, None, 0).encoded if train else examples.evaluation(task, split)
-        )
-        found = encoded.examples(range(len(encoded)))
-        pairs = [(len(example["input_ids"]), len(example["labels"])) for example in found]
+        read = self.examples
+        found = read.training(task, None, 0).encoded if training else read.evaluation(task, split)
+        pairs = [(len(e["input_ids"]), len(e["labels"])) for e in found.examples(range(len(found)))]
         return pairs, rows / min(rows, SAMPLE)
 
 
 def kind_of(run: RunBlock) -> str:
-    """Runs of one kind differ in data, seed and size alone."""
-    return f"{run.label} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else run.label
+    """Kind of work of a run's steps: those of a method, or of its source stage."""
+    return f"{run.method} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else run.method
 
 
-def observed(grid: Grid, store: ResultStore, rows: Rows, hardware: HardwareBlock | None) -> Timings:
-    """Timings of finished runs of the grid's model and data, on this hardware if it is given."""
-
-    def alike(run: RunBlock) -> tuple[object, ...]:
-        lengths = run.prompt_length, run.input_length, run.validation_rows
-        return run.model.digest, run.precision, run.data.fingerprint, *lengths, kind_of(run)
-
-    wanted = {alike(run.protocol) for run in grid.runs.values()}
+def observed(grid: Grid, store: ResultStore, rows: Rows, anywhere: bool) -> Timings:
+    """Timings of finished runs of the grid's model and data, on this hardware or on any."""
+    same: Any = {"model": {"digest"}, "data": {"fingerprint"}, **dict.fromkeys(SAME, True)}
+    wanted = {run.protocol.model_dump_json(include=same) for run in grid.runs.values()}
+    here = provenance().hardware.model_copy(update={"threads": torch.get_num_threads()})
     timings: Timings = defaultdict(list)
     prompts: dict[str, Record] = {}  # A prompt has one record here, and maybe more of its runs.
     for record in (*read_records(store.records)[0], *store.list_prompts()[0]):
-        known = hardware in (None, record.provenance.hardware)
-        if record.training and known and alike(record.run) in wanted:
+        known = anywhere or record.provenance.hardware == here
+        if record.training and known and record.run.model_dump_json(include=same) in wanted:
             prompts[record.training.prompt] = record
             if seconds := record.timing.evaluation_seconds:
                 timings[ANSWERS].append((rows.amounts(record.run)[2], seconds))
     answer = fit(timings)(ANSWERS)
     for record in prompts.values():
-        steps, validation, _ = rows.amounts(record.run)
-        if record.training and (seconds := record.timing.training_seconds) and steps[0]:
+        (steps, validation, _), seconds = rows.amounts(record.run), record.timing.training_seconds
+        if record.training and seconds and steps[0]:
             share = record.training.steps / steps[0]  # Less than 1 where it stopped early.
             rest = max(seconds - share * answer @ validation, 0.1 * seconds)
             timings[kind_of(record.run)].append((share * steps, rest))
@@ -163,54 +150,46 @@ def observed(grid: Grid, store: ResultStore, rows: Rows, hardware: HardwareBlock
 
 def calibrated(grid: Grid, rows: Rows, model: FrozenLM, say: Callable[[str], object]) -> Timings:
     """Timings of a few steps and answers of each method, on short and on long inputs."""
-    length = grid.config.prompt_length
     timings: Timings = defaultdict(list)
 
     def supply(need: Run | GivenPrompt) -> StoredPrompt:
         """A prompt that takes as long as the one that is not there yet."""
         if isinstance(need, GivenPrompt):
             return need.stored
-        start = model.initial_prompt(length, need.seed)
+        start = model.initial_prompt(grid.config.prompt_length, need.seed)
         training = TrainingBlock.model_construct(initial_digest=tensor_digest(start))
         tensors = {MERGED: start + 0.01 * torch.randn_like(start)}
-        if need.is_source_stage:
+        if need.task == SOURCE_STAGE:
             tensors = stages.make(need).tensors()
         return StoredPrompt(Record.model_construct(training=training), tensors)
 
-    stages = Stages(model, rows.examples, supply, Stop())
-    by_length = sorted(grid.todo, key=lambda run: rows.amounts(run.protocol)[0][1])
+    stages, nothing = Stages(model, rows.examples, supply, Stop()), Validation({"": 0.0}, 0.0, None)
+    found = {run: rows.amounts(run.protocol)[0] for run in grid.todo if not run.start.tries}
+    by_length = sorted(found, key=lambda run: found[run][1] / max(1, found[run][0]))
     ends = [{kind_of(run.protocol): run for run in part} for part in (by_length[::-1], by_length)]
     for run in dict.fromkeys([*ends[0].values(), *ends[1].values()]):
         say(f"calibrating: {run.describe()}")
-        stage = stages.make(replace(run, protocol=run.protocol.model_copy(update={"shots": None})))
-        module, total, began = stage.module, np.zeros(3), 0.0
-        optimiser = adamw(module.parameter_groups())
-        with model.training():
-            for step in range(STEPS + 1) if module.trainable_parameters() else ():
-                began = began if step > 1 else now()
-                batch = stage.batches.batch(step + 1)
-                backward(model, module, batch, step, len(batch))
-                optimiser.step()
-                tokens = length + batch.mask.shape[1] + batch.labels.shape[1]
-                total += np.array([1, len(batch) * tokens, 0]) * (step > 0)
-        if began:
-            timings[kind_of(run.protocol)].append((total, now() - began))
-        if not isinstance(module, SourceStage):
-            began = now()
-            done = stages.evaluate(run, run.task, "validation", stages.prompt_source(module))
-            seconds, size = now() - began, run.training.evaluation_batch_size
+        run = replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
+        stage, names = stages.make(run), (run.method.name, run.method.label)
+        for steps in (1, STEPS):
+            changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
+            settings = run.training.model_copy(update=changes)
+            info = TrainingInfo("", run.task, *names, None, run.seed)
+            loop = model, stage.module, stage.batches, settings, run.seed, lambda: nothing
+            done = train(*loop, info=info)
+        protocol = run.protocol.model_copy(update={"training": settings.model_dump(mode="json")})
+        if done.steps:
+            timings[kind_of(protocol)].append((rows.amounts(protocol)[0], done.seconds))
+        if not isinstance(stage.module, SourceStage):
+            began, prompt = time.perf_counter(), stages.prompt_source(stage.module)
+            texts = stages.evaluate(run, run.task, "validation", prompt).predictions
+            seconds = time.perf_counter() - began
+            written = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
             inputs = rows.examples.evaluation(run.task, "validation").lengths
-            answers = [len(ids) for ids in model.tokenizer(done.predictions)["input_ids"]]
-            pairs = sorted(zip(inputs, answers, strict=True))
-            timings[ANSWERS].append((amounts(pairs, size, length, answers=True), seconds))
+            sizes = settings.evaluation_batch_size, protocol.prompt_length
+            pairs = sorted(zip(inputs, written, strict=True))
+            timings[ANSWERS].append((amounts(pairs, *sizes, answers=True), seconds))
     return timings
-
-
-def now() -> float:
-    """Seconds of a clock, once the GPU has done what it was asked for."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def estimate(
@@ -226,49 +205,44 @@ def estimate(
     ``workers`` share the runs and the cores of this machine. ``say`` gets lines on progress.
     Timings are those of the store, of another result folder (``records``), or made now.
     """
-    config, start, origin = grid.config, 0.0, "nothing to run"
-    parts: dict[str, Counter[str]] = defaultdict(Counter)
-    seconds, disk = dict[str, float](), 0
+    config, start, longest, prompt, origin = grid.config, 0.0, 0.0, 0, "nothing to run"
+    parts: dict[str, Amounts] = defaultdict(lambda: np.zeros(len(COLUMNS)))
     if grid.todo:
-        began, threads = now(), torch.get_num_threads()
-        torch.set_num_threads(max(1, min(threads, usable_cores() // workers)))
-        try:
-            model = load(config.model, usable_device(config.device), config.precision)
-            rows, start = Rows(grid, model), now() - began
-            here = provenance().hardware.model_copy(update={"threads": torch.get_num_threads()})
-            place = ResultStore(records) if records else store
-            timings = {} if calibrate else observed(grid, place, rows, None if records else here)
-            wanted = {kind_of(run.protocol) for run in grid.todo if run.method.load().trained}
-            origin = f"finished runs in {place.folder}"
-            if records and ANSWERS not in timings:
-                raise RecordError(f"{records} has no finished runs of this model, data and lengths")
-            if not records and {ANSWERS, *wanted} - timings.keys():
-                timings, origin = calibrated(grid, rows, model, say), "short calibrations"
-        finally:
-            torch.set_num_threads(threads)
+        began, threads = time.perf_counter(), torch.get_num_threads()
+        torch.set_num_threads(max(1, min(threads, cpu_count() // workers)))
+        device = usable_device(config.device)
+        model = load(config.model, device, config.precision, config.bin_weights)
+        rows, start = Rows(grid, model), time.perf_counter() - began
+        prompt = RECORD_BYTES + 4 * config.prompt_length * model.width  # Its bytes.
+        place = ResultStore(records) if records else store
+        timings = {} if calibrate else observed(grid, place, rows, anywhere=bool(records))
+        wanted = {kind_of(run.protocol) for run in grid.todo if run.method.load().trained}
+        origin = f"finished runs in {place.folder}"
+        if records and ANSWERS not in timings:
+            raise RecordError(f"{records} has no finished runs of this model, data and lengths")
+        if not records and {ANSWERS, *wanted} - timings.keys():
+            timings, origin = calibrated(grid, rows, model, say), "short calibrations"
+        torch.set_num_threads(threads)
         rate = fit(timings)
     for run in grid.todo:
-        kind = kind_of(run.protocol)
-        reported, train = run.prompt_id in grid.reported, store.seal(run) in {None, *grid.renewed}
+        kind, reported = kind_of(run.protocol), run.prompt_id in grid.reported
+        trains = not run.start.tries and store.seal(run) in {None, *grid.renewed}
         steps, validation, test = rows.amounts(run.protocol)
-        steps, answers = steps * train, validation * train + test * reported
-        seconds[run.prompt_id] = float(rate(kind) @ steps + rate(ANSWERS) @ answers)
-        counts = (reported, train, steps[0], steps[2], answers[2], seconds[run.prompt_id])
-        parts[run.protocol.label if reported else f"prompts by {kind}"].update(
-            dict(zip(COLUMNS, map(round, counts), strict=True))
-        )
-        matrices = 1 + len(run.start.sources) * run.method.load().instance_dependent
-        prompt = RECORD_BYTES + 4 * matrices * config.prompt_length * model.width
-        disk += prompt * train + RECORD_BYTES * reported
-    total = sum(parts.values(), Counter[str]())
-    needs = {run.prompt_id: [need.prompt_id for need in run.start] for run in grid.todo}
+        steps, answers = steps * trains, validation * trains + test * reported
+        seconds = float(rate(kind) @ steps + rate(ANSWERS) @ answers)
+        part = parts[run.protocol.label if reported else f"prompts by {kind}"]
+        part += (reported, trains, steps[0], steps[2], answers[2], seconds)
+        longest = max(longest, seconds)
+    total = sum(parts.values(), np.zeros(len(COLUMNS)))
+    counts = [dict(zip(COLUMNS, map(round, v), strict=True)) for v in (total, *parts.values())]
     return {
         **{"preset": config.preset, "model": config.model, "data": config.data},
         **{"runs_to_run": grid.to_run, "runs_done": len(grid.records), "workers": workers},
-        "hours": (start + makespan(seconds, needs, workers)) / 3600,
-        **{"disk_bytes": disk, "costs_from": origin},
-        "total": {name: total[name] for name in COLUMNS},
-        "parts": {key: dict(part) for key, part in parts.items()},
+        "hours": (start + max(total[-1] / workers, longest)) / 3600,
+        "disk_bytes": round(RECORD_BYTES * total[0] + prompt * total[1]),
+        "costs_from": origin,
+        "total": counts[0],
+        "parts": dict(zip(parts, counts[1:], strict=True)),
     }
 
 

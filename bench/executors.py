@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -22,23 +23,21 @@ from concurrent.futures import wait as wait_for
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
-from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 
 from bench.config import RunConfig
-from bench.errors import BenchError, ConfigError, StopRequested, one_line
+from bench.errors import BenchError, ConfigError, StopRequested, counted, one_line
 from bench.grid import Grid, make_grid
 from bench.plugins import files_in_use, use_files
-from bench.progress import Display, Verbosity
+from bench.progress import Display, Report, Reporter, Verbosity
 from bench.store import ResultStore
 from bench.training.callbacks import make_callbacks
-from bench.training.stopping import SIGNALS, Stop
+from bench.training.stopping import SIGNALS, Stop, handled
 from bench.worker import Outcome, Worker
 
 if TYPE_CHECKING:
@@ -60,12 +59,10 @@ class ExecutorError(BenchError):
 class Pool(ExitStack):
     """What does the runs of a grid."""
 
+    room: float = math.inf  # Runs that it takes at a time.
+
     def prepare(self) -> None:
         """Encode all rows, so that bad ones fail before any training."""
-
-    def has_room(self) -> bool:
-        """Whether another run can start now."""
-        return True
 
     def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
         """Start a run; see :meth:`bench.worker.Worker.do`."""
@@ -73,31 +70,25 @@ class Pool(ExitStack):
 
     def result(self, future: Future[Outcome]) -> Outcome | None:
         """The outcome of a run that ended; None: its process or machine is gone."""
-        raise NotImplementedError
+        return future.result()
 
 
 class LocalPool(Pool):
     """Does each run in this process, before :meth:`submit` returns."""
 
+    room = 1
+
     def __init__(self, worker: Worker) -> None:
         super().__init__()
-        self._worker, self._busy = worker, False
+        self._worker = worker
 
     def prepare(self) -> None:
         self._worker.prepare()
 
-    def has_room(self) -> bool:
-        return not self._busy
-
     def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
-        self._busy = True
         future: Future[Outcome] = Future()
         future.set_result(self._worker.do(self._worker.grid.runs[prompt_id], not_run))
         return future
-
-    def result(self, future: Future[Outcome]) -> Outcome | None:
-        self._busy = False
-        return future.result()
 
 
 class ProcessPool(Pool):
@@ -106,16 +97,19 @@ class ProcessPool(Pool):
     The death of a process then concerns one run; in one pool of several it breaks all futures.
     """
 
-    def __init__(self, order: str, workers: int, device: str, stop: Stop) -> None:
+    room: int
+
+    def __init__(self, order: str, workers: int, device: str, stop: Stop, display: Display) -> None:
         super().__init__()
-        self._order, self._workers, self._device, self._stop = order, workers, device, stop
+        self._order, self.room, self._device = order, workers, device
+        self._stop, self._display = stop, display
         self._executors: dict[int, ProcessPoolExecutor] = {}
         self._processes: dict[int, list[BaseProcess]] = {}
         self._running: dict[Future[Outcome], int] = {}
 
     def __enter__(self) -> Self:
         self.enter_context(self._stop.deferred())
-        for index in range(self._workers):
+        for index in range(self.room):
             self._start(index)
         return self
 
@@ -148,9 +142,6 @@ class ProcessPool(Pool):
             f"{TRIES} workers ended before any run; see whether memory ran out, or use fewer"
         )
 
-    def has_room(self) -> bool:
-        return len(self._running) < self._workers
-
     def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
         index = min(self._executors.keys() - self._running.values())
         run = partial(_do, self._order, prompt_id, not_run)
@@ -164,6 +155,7 @@ class ProcessPool(Pool):
 
     def result(self, future: Future[Outcome]) -> Outcome | None:
         index, outcome = self._running.pop(future), None
+        self._display.receive(index, ("", "waiting for other runs", 0, 0))
         with contextlib.suppress(BrokenExecutor):
             outcome = future.result()
         if outcome is None or outcome.state == "stopped":
@@ -175,21 +167,25 @@ class ProcessPool(Pool):
         if index in self._executors:
             self._executors[index].shutdown(wait=False)
         context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(1, context, initializer=_initialise)
+        reports, channel = context.Pipe(duplex=False)
+        given = channel, _share(index, self.room, self._device)
+        executor = ProcessPoolExecutor(1, context, initializer=_initialise, initargs=given)
         before = set(multiprocessing.active_children())
-        resource_tracker.ensure_running()  # Started later, it would unblock the signals.
-        inherited = dict(os.environ)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            os.environ.update(_share(index, self._workers, self._device))
             executor.submit(os.getpid)
         finally:
-            for name in os.environ.keys() - inherited.keys():
-                del os.environ[name]
-            os.environ.update(inherited)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._processes[index] = list(set(multiprocessing.active_children()) - before)
         self._executors[index] = executor
+        channel.close()
+        self._display.receive(index, ("", "starting", 0, 0))
+        threading.Thread(target=self._listen, args=(index, reports), daemon=True).start()
+
+    def _listen(self, index: int, reports: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):  # Its process ended.
+            while True:
+                self._display.receive(index, reports.recv())
 
 
 class RayPool(Pool):
@@ -236,8 +232,8 @@ class RayPool(Pool):
         if self._gpus is None:
             self._gpus = 1.0 if gpus and self._device != "cpu" else 0.0
         self._display.say(
-            f"Ray cluster: {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs; each run has "
-            f"{self._cpus} CPUs and {self._gpus:g} GPUs"
+            f"Ray cluster: {counted(len(nodes), 'node')}, CPUs: {cpus:g}, GPUs: {gpus:g}; for each "
+            f"run, CPUs: {self._cpus}, GPUs: {self._gpus:g}"
         )
         resources = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": RETRIES}
         self._do = ray.remote(**resources)(_do_on_ray)
@@ -301,12 +297,16 @@ def make_order(
 STOP = Stop()
 _life = ExitStack()
 _busy = threading.Lock()
+_channels: list[Connection] = []  # To the driver's display.
 
 
-def _initialise() -> None:
-    """Handle signals by a checkpoint, and end with the driver."""
+def _initialise(channel: Connection, share: dict[str, str]) -> None:
+    """Handle signals by a checkpoint, and end with the driver; ``share`` is of the machine."""
+    os.environ.update(share)
+    torch.set_num_threads(int(share[THREADS]))
+    _channels.append(channel)
     _life.enter_context(STOP.deferred())
-    for number in SIGNALS:
+    for number in handled():
         signal.signal(number, lambda number, _: STOP.request(signal.Signals(number)))
     threading.Thread(target=_end_with_driver, daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -343,6 +343,15 @@ def _do(order: str, prompt_id: str, not_run: str | None) -> Outcome:
         return Outcome("stopped", request.signal)
 
 
+def _report(report: Report) -> None:
+    """Pass a report on to the driver; on a node of Ray, which has no channel, print its lines."""
+    with contextlib.suppress(OSError):  # The driver is gone.
+        if _channels:
+            _channels[0].send(report)
+        elif isinstance(report, str):
+            print(report, file=sys.stderr)
+
+
 def _do_on_ray(order: str, prompt_id: str, not_run: str | None) -> Outcome:
     """Do a run on a node; after SIGTERM, Ray starts it again on another one."""
     with STOP.on_signals():
@@ -368,27 +377,16 @@ def _worker(order: str) -> Worker:
     grid = make_grid(RunConfig.model_validate(values["config"]), store)
     todo = tuple(grid.runs[key] for key in values["todo"] if key in grid.runs)
     grid = replace(grid, todo=todo, renewed=frozenset(values["renewed"]))
-    display = Display(Console(stderr=True), len(todo), values["verbosity"])
+    reporter = Reporter(_report, values["verbosity"] == "verbose")
     callbacks = make_callbacks(values["loggers"], store.logs)
-    return Worker(grid, store, display, callbacks, STOP, values["debug"])
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, or has the time of; containers limit either."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    try:  # Such as "150000 100000", in microseconds; "max 100000" where there is no limit.
-        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
-    except (OSError, ValueError):
-        return cores
-    return min(cores, max(1, -(-quota // period)))
+    return Worker(grid, store, reporter, callbacks, STOP, values["debug"])
 
 
 def _share(index: int, workers: int, device: str) -> dict[str, str]:
     """Environment variables that give a worker its share of the machine."""
-    threads, wanted = max(1, usable_cores() // workers), os.environ.get(THREADS, "")
+    from joblib import cpu_count  # As affinity and containers allow; starts a process on import.
+
+    threads, wanted = max(1, cpu_count() // workers), os.environ.get(THREADS, "")
     values = {THREADS: str(min(threads, int(wanted)) if wanted.isdigit() else threads)}
     every = ",".join(map(str, range(torch.cuda.device_count())))
     gpus = os.environ.get(GPUS, every).split(",")

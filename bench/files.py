@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there in full or not at all."""
+"""Files: atomic writes (there in full or not at all), digests, YAML."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
-from bench.errors import OutputError
+from bench.errors import ConfigError, OutputError
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -42,3 +43,19 @@ def file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             total.update(block)
     return total.hexdigest()
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The keys and values of a configuration."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {file}: {error.strerror}; check the path") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"configuration {file}: no valid YAML ({reason})") from error
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"configuration {file}: expected 'key: value' lines")
+    return values or {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.method import Needs
 
 SOURCE_STAGE = "sources"
-"""Stands in for the task of a multi-task source stage."""
+"""Stands in for the task of a method's own multi-task source stage; a mixture is ``a+b``."""
 
 Overwrite = Literal["never", "failed", "always"]
 
@@ -49,9 +49,10 @@ class Start:
     target: Run | None = None
     shared: Run | None = None
     stored: GivenPrompt | None = None
+    tries: tuple[Run, ...] = ()  # The run is that of them which is best on validation.
 
     def __iter__(self) -> Iterator[Run | GivenPrompt]:
-        yield from self.sources
+        yield from (*self.sources, *self.tries)
         yield from (need for need in (self.target, self.shared, self.stored) if need is not None)
 
 
@@ -79,8 +80,14 @@ class Run:
 
     @property
     def task(self) -> str:
-        """Target task, or :data:`SOURCE_STAGE`."""
+        """Target task, or what stands in for it in a source stage."""
         return self.protocol.task
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks whose rows it trains on."""
+        taught = [need.task for need in self.start.sources]
+        return taught if self.task == SOURCE_STAGE else self.task.split("+")
 
     @property
     def shots(self) -> int | None:
@@ -94,8 +101,8 @@ class Run:
 
     @property
     def is_source_stage(self) -> bool:
-        """Whether the run trains on all source tasks together."""
-        return self.task == SOURCE_STAGE
+        """Whether the run trains on several source tasks together."""
+        return self.task == SOURCE_STAGE or "+" in self.task
 
     @property
     def name(self) -> str:
@@ -112,12 +119,15 @@ class Run:
         return self.protocol.describe()
 
     def sources(self) -> list[SourceBlock]:
-        """The source prompts behind the run, those of its source stage included."""
-        direct = [
+        """The source prompts behind the run, those of its source stage or tries included."""
+        start, shared = self.start, self.start.shared
+        mixture = () if shared is None or shared.start.sources else (shared,)
+        found = [
             SourceBlock(task=need.task, prompt=need.prompt_id, given=isinstance(need, GivenPrompt))
-            for need in self.start.sources
+            for need in (*start.sources, *mixture)
         ]
-        return direct + (self.start.shared.sources() if self.start.shared else [])
+        behind = [run.sources() for run in (*start.tries, *((shared,) if shared else ()))]
+        return [*dict.fromkeys([*found, *chain.from_iterable(behind)])]
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,7 @@ def make_grid(config: RunConfig, store: ResultStore, overwrite: Overwrite = "nev
     Raises:
         BenchError: model or data cannot be found, or a given prompt cannot be used.
     """
-    maker, seal_of = _GridMaker(config, store), cache(store.seal)
+    maker, seal_of = _GridMaker(config, store), cache(store.seal)  # A run of tries has no seal.
     reported = maker.reported()
     records: dict[str, Record] = {}
     renewed: set[str] = set()
@@ -165,16 +175,18 @@ def make_grid(config: RunConfig, store: ResultStore, overwrite: Overwrite = "nev
             renewed.add(record.seal)
         elif record:
             records[prompt_id] = record
-        seal = seal_of(run) if overwrite == "always" else None
-        renewed |= {seal} if seal else set()
-    wanted = reported.keys() - records.keys()
+        if overwrite == "always":
+            renewed |= {seal for each in (run, *run.start.tries) if (seal := seal_of(each))}
+    wanted, missing = reported.keys() - records.keys(), {None, *renewed}
     for run in reversed(maker.runs.values()):
         if run.prompt_id not in wanted:
             continue
         # A prompt that depends on the input is put together from what it starts from.
-        if run.method.load().instance_dependent or seal_of(run) in {None, *renewed}:
-            needed = (need for need in run.start if isinstance(need, Run))
-            wanted |= {need.prompt_id for need in needed if seal_of(need) is None}
+        built = run.method.load().instance_dependent
+        for each in (run, *run.start.tries):
+            if built or seal_of(each) in missing:
+                needed = (need for need in each.start if isinstance(need, Run))
+                wanted |= {need.prompt_id for need in needed if seal_of(need) in missing}
     return Grid(
         config=config,
         runs=maker.runs,
@@ -205,7 +217,10 @@ class _GridMaker:
         self._pt = config.method_spec("pt")
         self._add = cache(self._make_run)
         self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
-        self._training = cache(config.target_training)
+        # A suite may have values of its own.
+        self._special = cache(config.for_task)
+        self._spec = cache(lambda task, method: self._special(task).method_spec(method))
+        self._training = cache(lambda task, *name: self._special(task).target_training(*name))
         self._needs = cache(self._checked_needs)
         self._versions = cache(self._version_block)
         self._data = cache(self._data_block)
@@ -221,24 +236,37 @@ class _GridMaker:
     def reported(self) -> dict[str, Run]:
         """Make the runs of all tasks, methods, shots and seeds, with all that they need."""
         config = self.config
-        specs = [config.method_spec(method) for method in dict.fromkeys(config.methods)]
         shots = [None if each == "full" else each for each in dict.fromkeys(config.shots)]
-        grid = product(dict.fromkeys(config.seeds), config.task_names(), shots, specs)
-        runs = [self._target(spec, task, few, seed) for seed, task, few, spec in grid]
+        seeds, methods = dict.fromkeys(config.seeds), dict.fromkeys(config.methods)
+        grid = product(seeds, config.task_names(), shots, methods)
+        runs = [self._target(self._spec(task, m), task, few, seed) for seed, task, few, m in grid]
         return {run.prompt_id: run for run in runs}
 
     def _target(self, spec: MethodSpec, task: str, shots: int | None, seed: int) -> Run:
-        needs, config = self._needs(spec), self.config
+        config, few = self._special(task), shots is not None
+        if spec.tries:
+            tries = tuple(self._target(each, task, shots, seed) for each in spec.tries)
+            training = self._training(task, spec.name, few)
+            return self._add(spec, task, shots, seed, training, Start(tries=tries))
+        needs = self._needs(spec)
         if not spec.load().trained:  # One run for all shots and seeds.
-            shots, seed = None, 0
-        few = shots is not None
+            shots, seed, few = None, 0, False
         sources = self._sources(seed) if needs.sources or needs.shared else ()
         target = shared = None
         if needs.target:
-            target = self._add(self._pt, task, shots, seed, self._training("pt", few))
+            training = self._training(task, "pt", few)
+            target = self._add(self._spec(task, "pt"), task, shots, seed, training)
         if needs.shared:
-            settings = config.stage_training(spec.name)
-            shared = self._add(spec, SOURCE_STAGE, None, seed, settings, Start(sources))
+            settings, method = config.stage_training(spec.name), spec.load()
+            usual = method.Settings()
+            unread = {key: getattr(usual, key) for key in method.target_settings}
+            own = replace(spec.settings, **unread)
+            stage = spec if own == spec.settings else replace(spec, settings=own, label=spec.name)
+            shared = self._add(stage, SOURCE_STAGE, None, seed, settings, Start(sources))
+        if needs.mixture:
+            named = set(needs.named_sources or config.sources)
+            mixture = "+".join(source for source in config.sources if source in named)
+            shared = self._add(self._pt, mixture, None, seed, self.config.stage_training("pt"))
         stored = None if needs.stored is None else self._find(needs.stored)
         start = Start(sources if needs.sources else (), target, shared, stored)
         unknown = [task for task, p in self._given.items() if p.stored.initial_digest is None]
@@ -247,7 +275,7 @@ class _GridMaker:
                 f"source_prompts.{unknown[0]} was trained from an unknown initial prompt, but "
                 f"{spec.label} needs the difference to it: import it again with --initial or --seed"
             )
-        return self._add(spec, task, shots, seed, self._training(spec.name, few), start)
+        return self._add(spec, task, shots, seed, self._training(task, spec.name, few), start)
 
     def _checked_needs(self, spec: MethodSpec) -> Needs:
         needs, sources = spec.load().needs(spec.settings), self.config.sources
@@ -257,7 +285,7 @@ class _GridMaker:
         return needs
 
     def _tasks(self, task: str) -> tuple[str, ...]:
-        return self.config.sources if task == SOURCE_STAGE else (task,)
+        return self.config.sources if task == SOURCE_STAGE else tuple(task.split("+"))
 
     def _version_block(self, spec: MethodSpec, task: str) -> VersionsBlock:
         from bench.provenance import RESULTS_VERSION
@@ -311,7 +339,7 @@ class _GridMaker:
             kind=source.kind,
             name=source.name,
             fingerprint="+".join(map(self._fingerprint, names)),
-            revision=None if task == SOURCE_STAGE else source.revision(get_task(task)),
+            revision=source.revision(get_task(names[0])) if len(names) == 1 else None,
         )
 
     def _find_given(self, text: str, task: str | None = None) -> GivenPrompt:

@@ -57,6 +57,7 @@ class ModelOutput:
     logits: Tensor  # (B, T, V) float32, scores of the target tokens
     hidden: Tensor  # (B, r+L, d) last hidden states of prompt and input, in the model's precision
     hidden_mask: Tensor  # (B, r+L) 1 where `hidden` is not padding
+    answer_hidden: Tensor  # (B, T, d) last hidden states behind `logits`
 
 
 class LanguageModel(Protocol):
@@ -65,8 +66,11 @@ class LanguageModel(Protocol):
     def embed(self, ids: Tensor) -> Tensor:
         """Embed token ids ``(B, L)`` as ``(B, L, d)``."""
 
-    def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
-        """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input."""
+    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+        """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input.
+
+        ``chosen`` ``(B,)`` takes the prompt of each row from several, ``(S, r, d)``.
+        """
 
     def inference(self) -> AbstractContextManager[None]:
         """Context without gradients and dropout; restores the former mode afterwards."""
@@ -91,6 +95,7 @@ class Needs:
     stored: str | None = None  # id or file of a stored prompt, which is used as it is
     same_initial: bool = False  # whether all of them must have started from this run's P_init
     named_sources: tuple[str, ...] = ()  # tasks that must be among the sources
+    mixture: bool = False  # as ``shared``: PT's stage on the named sources together (none: on all)
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class ParameterGroup:
     parameters: Sequence[nn.Parameter]
     learning_rate: float  # peak of the linear schedule
     weight_decay: float = 0.0  # decoupled (AdamW)
+    eps: float = 1e-8  # of AdamW
 
 
 SettingsT = TypeVar("SettingsT")
@@ -119,6 +125,8 @@ SettingsT = TypeVar("SettingsT")
 
 class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
     """Anything the training loop can train: a method on one target, or a source stage."""
+
+    instance_dependent: ClassVar[bool] = False  # if not, its prompts do not depend on the inputs
 
     @abc.abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -132,6 +140,10 @@ class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
         """JSON-ready state of the method, read before the first step and at each evaluation."""
         return {}
 
+    def trace(self) -> list[dict[str, Any]]:
+        """Rows about the step that comes next, JSON-ready; read where each step is logged."""
+        return []
+
     def trainable_parameters(self) -> int:
         """Number of scalars the optimiser moves."""
         return sum(p.numel() for group in self.parameter_groups() for p in group.parameters)
@@ -143,7 +155,7 @@ class PromptMethod(Trainable[SettingsT]):
     Settings: ClassVar[type[Any]]  # a frozen dataclass of plain values: --method name:key=value
     version: ClassVar[int] = 1  # raised by hand when results change; part of the id of each run
     trained: ClassVar[bool] = True  # if not, one run serves all shots and seeds of a task
-    instance_dependent: ClassVar[bool] = False  # if not, ``forward`` ignores its inputs
+    target_settings: ClassVar[tuple[str, ...]] = ()  # settings that its source stage does not read
 
     @classmethod
     def needs(cls, settings: SettingsT) -> Needs:

@@ -18,7 +18,8 @@ from pathlib import Path
 from bench.errors import DataError, RecordError, one_line
 from bench.files import atomic_write
 from bench.record import PredictionsBlock, Record
-from bench.tasks.metrics import METRICS, MetricUnavailableError
+from bench.tasks.generation import MetricUnavailableError
+from bench.tasks.metrics import METRICS
 
 MOST_BYTES = 2**30
 """Longest content of a file of answers."""
@@ -43,16 +44,6 @@ class Predictions:
     scorers: tuple[str, ...]  # Names of the metrics that score them.
 
     @property
-    def answers(self) -> list[str]:
-        """The predictions as metrics take them, without white space around them."""
-        return [example.prediction.strip() for example in self.examples]
-
-    @property
-    def references(self) -> list[tuple[str, ...]]:
-        """The right answers of each example."""
-        return [example.references for example in self.examples]
-
-    @property
     def groups(self) -> list[str] | None:
         """The group of each example; None if the task has none."""
         groups = [example.group for example in self.examples if example.group is not None]
@@ -61,9 +52,11 @@ class Predictions:
     def metrics(self) -> dict[str, float]:
         """All scores in percent, without those that cannot be computed here."""
         scores: dict[str, float] = {}
+        answers = [example.prediction.strip() for example in self.examples]
+        references = [example.references for example in self.examples]
         for scorer in self.scorers:
             with suppress(MetricUnavailableError):
-                scores |= METRICS[scorer].compute(self.answers, self.references, self.groups)
+                scores |= METRICS[scorer].compute(answers, references, self.groups)
         return scores
 
     def to_lines(self) -> bytes:

@@ -1,36 +1,129 @@
-"""Progress of ``bench run`` on stderr: a live display in a terminal, plain lines elsewhere."""
+"""Progress of ``bench run`` on stderr: a live display in a terminal, plain lines elsewhere.
+
+The driver has one display; whatever does runs, in this process or another, reports to it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Literal
 
 from rich import progress
 from rich.console import Console
+from rich.table import Column
 
+from bench.errors import counted
 from bench.training.callbacks import Callback, EvaluationEvent, TrainingInfo
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 
+Report = str | tuple[str, str, int, int]
+"""A line; or what is done, its phase, and how much of that."""
 
-class Display(Callback):
-    """Plain lines: failures only (quiet), one per run, or also one per evaluation (verbose)."""
+INTERVAL = 0.2
+"""Least seconds between two reports of the steps of a phase."""
+
+
+class Reporter(Callback):
+    """Reports what one worker does; a callback of the training loop."""
+
+    def __init__(self, send: Callable[[Report], object], verbose: bool) -> None:
+        self.say, self._send, self._verbose = send, send, verbose
+        self._what = self._training = ""
+        self._last = 0.0
+
+    def phase(self, phase: str, done: int = 0, total: int = 0, what: str | None = None) -> None:
+        """Say what is being done and how much of it; ``what`` names the run from here on."""
+        self._what = self._what if what is None else what
+        if done == 0 or time.monotonic() > self._last + INTERVAL:
+            self._last = time.monotonic()
+            self._send((self._what, phase, done, total))
+
+    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
+        self._training = "training"
+        self.phase(self._training, step, total, info.describe())
+
+    def on_step(self, step: int, total: int) -> None:
+        self.phase(self._training, step, total)
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self._training = f"training ({event.score:.1f})"
+        if self._verbose:
+            self.say(
+                f"{self._what}: step {event.step}/{event.total}, loss {event.loss:.4f}, "
+                f"validation {event.score:.1f} (best {event.best_score:.1f} at {event.best_step})"
+            )
+
+
+class Display:
+    """Lines: failures only (quiet), one per run, or also one per evaluation (verbose).
+
+    In a terminal also a bar over all runs with the time left, and a row per worker.
+    """
 
     def __init__(self, console: Console, total_runs: int, verbosity: Verbosity) -> None:
-        self.console = console
-        self.total_runs = total_runs
-        self.verbosity = verbosity
-        self.done, self.began = 0, time.monotonic()
+        self.console, self.total_runs, self.verbosity = console, total_runs, verbosity
+        self.done, self.locked, self.began = 0, 0, time.monotonic()
+        self.bars = progress.Progress(
+            progress.TextColumn(
+                "{task.description}",
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+            ),
+            progress.BarColumn(16),
+            "{task.fields[count]}",
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.fields[text]}", table_column=Column(min_width=22)),
+            console=console,
+            expand=True,
+            disable=verbosity == "quiet" or not console.is_terminal,
+        )
+        self.all = self.bars.add_task("all runs", total=total_runs, count="", text="")
+        self.rows: dict[int, tuple[progress.TaskID, str, str]] = {}  # With run and phase.
+        self.parts: dict[int, float] = {}  # Of the runs that train, as far as they are done.
 
-    def skip(self) -> None:
-        """Count a run that another process finished."""
-        self.done += 1
+    def reporter(self) -> Reporter:
+        """For the only worker, in this process."""
+        return Reporter(lambda report: self.receive(0, report), self.verbosity == "verbose")
+
+    def receive(self, worker: int, report: Report) -> None:
+        """Show what a worker reports."""
+        if isinstance(report, str):
+            self.say(report)
+            return
+        what, phase, done, total = report
+        row, *before = self.rows.get(worker) or (self.bars.add_task("", count="", text=""),)
+        self.rows[worker] = row, what, phase
+        if before != [what, phase]:
+            self.bars.reset(row, total=total or None)
+        count, name = f"{done}/{total}" if total else "", what or f"worker {worker + 1}"
+        self.bars.update(row, completed=done, description=name, count=count, text=phase)
+        if not total or phase.startswith("training"):
+            self.parts[worker] = done / total if total else 0
+        self._show_all()
+
+    def _show_all(self) -> None:
+        done, total = self.done + sum(self.parts.values()), self.total_runs
+        left = (time.monotonic() - self.began) * (total / done - 1) if done else 0
+        self.bars.update(
+            self.all,
+            completed=self.done if self.done == total else min(done, total - 0.01),
+            count=f"{self.done}/{total}",
+            text=f"{timedelta(seconds=round(left))} left" if left > 0 else "",
+        )
+
+    def wait(self, locked: int) -> None:
+        """Say that all runs that are left are being done by other commands."""
+        if locked > self.locked:
+            self.say(f"waiting for {counted(locked, 'run')} of other commands on this folder")
+        self.locked = locked
 
     def finish(self, what: str, outcome: str, failed: bool = False) -> None:
         """Count a run and show its outcome."""
-        self.skip()
+        self.done += 1
+        self._show_all()
         if self.verbosity != "quiet":
             seconds = time.monotonic() - self.began
             self.say(f"[{self.done}/{self.total_runs}, {seconds:.0f} s] {what}: {outcome}")
@@ -42,58 +135,22 @@ class Display(Callback):
         if self.verbosity != "quiet":
             self._print(line)
 
-    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
-        self.what = info.describe()  # Of the current run.
-
-    def on_evaluation(self, event: EvaluationEvent) -> None:
-        if self.verbosity == "verbose":
-            self.say(
-                f"{self.what}: step {event.step}/{event.total}, loss {event.loss:.4f}, "
-                f"validation {event.score:.1f} (best {event.best_score:.1f} at {event.best_step})"
-            )
-
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class LiveDisplay(Display):
-    """A bar over all runs with the time left, and one over the steps of the current run."""
-
-    def __init__(self, console: Console, total_runs: int, verbosity: Verbosity) -> None:
-        super().__init__(console, total_runs, verbosity)
-        bar, count = progress.BarColumn(24), progress.MofNCompleteColumn()
-        times = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
-        columns = ("{task.description}", bar, count, *times, "{task.fields[score]}")
-        self.bars = progress.Progress(*columns, console=console)
-        self.all = self.bars.add_task("all runs", total=total_runs, score="")
-        self.one = self.bars.add_task("", total=1, score="", visible=False)
-
-    def skip(self) -> None:
-        super().skip()
-        self.bars.update(self.all, completed=self.done)
-
-    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
-        super().on_start(info, step, total)
-        self.bars.reset(self.one, total=total, completed=step, description=self.what, visible=True)
-        self.bars.update(self.one, score="")
-
-    def on_step(self, step: int, total: int) -> None:
-        self.bars.update(self.one, completed=step)
-
-    def on_evaluation(self, event: EvaluationEvent) -> None:
-        super().on_evaluation(event)
-        self.bars.update(self.one, score=f"validation {event.score:.1f}")
+        with suppress(OSError):
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def make_display(
     total_runs: int, verbosity: Verbosity = "normal", console: Console | None = None
 ) -> Iterator[Display]:
-    """Show progress while the context lasts; the display is a callback of the training loop."""
-    console = console or Console(stderr=True)
-    if console.is_terminal and verbosity != "quiet":
-        live = LiveDisplay(console, total_runs, verbosity)
-        with live.bars:
-            yield live
-    else:
-        yield Display(console, total_runs, verbosity)
+    """Show progress while the context lasts."""
+    display = Display(console or Console(stderr=True), total_runs, verbosity)
+    display.bars.start()
+    try:
+        yield display
+    finally:
+        for row, *_ in display.rows.values():
+            display.bars.update(row, visible=False)
+        with suppress(OSError):  # The terminal is closed.
+            display.bars.stop()

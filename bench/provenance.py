@@ -16,7 +16,7 @@ from pathlib import Path
 import bench
 from bench.record import HardwareBlock, ProvenanceBlock
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Version of the harness, raised by hand when a change alters scores; it enters every run id."""
 
 CODE = ("bench", "baselines", "dtvg")

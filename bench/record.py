@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from bench.errors import RecordError, one_line
+from bench.errors import RecordError, counted, one_line
 from bench.files import atomic_write
 
 UNSEALED = "0" * 64
@@ -95,7 +95,7 @@ class RunBlock(Block):
 
     def describe(self) -> str:
         """One short line: task, label, shots, seed."""
-        shots = "full data" if self.shots is None else f"{self.shots} shots"
+        shots = "full data" if self.shots is None else counted(self.shots, "shot")
         return f"{self.task} {self.label} {shots} seed {self.seed}"
 
 
@@ -163,6 +163,15 @@ class SourceBlock(Block):
     task: str
     prompt: Id
     given: bool
+
+
+class TryBlock(Block):
+    """One of several settings that were trained, of which validation chose one."""
+
+    settings: dict[str, JsonValue]  # Where the tries differ.
+    score: Percent | None  # As ``training.best_score``; None: it failed.
+    prompt: Id  # Of the stored prompt.
+    chosen: bool
 
 
 class TimingBlock(Block):
@@ -246,6 +255,7 @@ class Record(Block):
     provenance: ProvenanceBlock
     predictions: PredictionsBlock | None = None
     sources: list[SourceBlock] = []
+    tries: list[TryBlock] = []
     prompt: PromptBlock | None = None
 
     @model_validator(mode="after")

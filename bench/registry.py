@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import itertools
 import math
 import pkgutil
 from collections.abc import Mapping
@@ -47,13 +49,18 @@ METHODS: Mapping[str, MethodEntry] = {
 }
 
 
+MOST_TRIES = 1000
+"""Most combinations of values to choose from."""
+
+
 @dataclass(frozen=True)
 class MethodSpec:
     """A method with all its settings."""
 
     name: str
-    settings: Any  # An instance of the method's ``Settings``.
+    settings: Any  # An instance of the method's ``Settings``; the first try's, if there are tries.
     label: str  # Row of tables: the name with the settings written behind the colon.
+    tries: tuple[MethodSpec, ...] = ()  # One for each combination of the values to choose from.
 
     def load(self) -> type[PromptMethod[Any]]:
         """The method's class."""
@@ -65,11 +72,15 @@ class MethodSpec:
         return self.load().version
 
     def values(self) -> dict[str, Any]:
-        """The settings as values of JSON."""
+        """The settings as values of JSON; a list where tries differ."""
         from pydantic import TypeAdapter
 
         adapter = TypeAdapter[Any](type(self.settings))
-        return dict(adapter.dump_python(self.settings, mode="json"))
+        each = [adapter.dump_python(spec.settings, mode="json") for spec in self.tries or [self]]
+        found = {key: [values[key] for values in each] for key in each[0]}
+        for values in found.values():
+            values[:] = [value for at, value in enumerate(values) if value not in values[:at]]
+        return {key: values if len(values) > 1 else values[0] for key, values in found.items()}
 
 
 def methods() -> dict[str, MethodEntry]:
@@ -89,8 +100,23 @@ def method_entry(text: str) -> MethodEntry:
     return known[name]
 
 
+def where_set(key: str) -> str:
+    """Which methods have a setting of this name or a near one, and how to set it; may be empty."""
+    owners: dict[str, list[str]] = {}
+    for name in METHODS:
+        for field in fields(METHODS[name].load().Settings):
+            owners.setdefault(field.name, []).append(name)
+    for found in difflib.get_close_matches(key.replace("lr", "learning_rate"), owners, 1, 0.8):
+        names = ", ".join(owners[found])
+        return f"{found} is a setting of {names}: --method {owners[found][0]}:{found}=VALUE"
+    return ""
+
+
 def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     """Read ``name`` or ``name:key=value,...``; these values win over ``options``.
+
+    ``key=value|value`` gives values to choose from, several keys the product of theirs. Settings
+    that are free text (``str``) have one value.
 
     Raises:
         ConfigError: unknown method or setting, or a value of the wrong type; all are named.
@@ -100,24 +126,32 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
 
     method = method_entry(text).load()
     name, colon, variant = text.partition(":")
-    known = {field.name for field in fields(method.Settings)}
+    known = {field.name: field.type for field in fields(method.Settings)}
     default = method.Settings()
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, list[Any]] = {}
     faults = []
     for item in variant.split(",") if colon else ():
         key, equals, value = item.partition("=")
         if not equals or not key:
             faults.append(f"method {text!r}: expected {name}:key=value, got {item!r}")
             continue
+        words = [value] if known.get(key) in (str, "str") else value.split("|")
+        if len(words) > 1 and not all(word.strip() for word in words):
+            faults.append(f"method {text!r}: {key}: a value beside '|' is missing")
         try:
-            chosen[key] = yaml.safe_load(value)
+            chosen[key] = [yaml.safe_load(word) for word in words]
         except (yaml.YAMLError, ValueError, RecursionError):
             faults.append(f"method {text!r}: {key}: no valid YAML (given: {value!r})")
             continue
-        if isinstance(getattr(default, key, None), str) and not isinstance(chosen[key], str):
-            chosen[key] = value  # An id of digits alone, or a bare on or off.
-    unknown = (options.keys() | chosen.keys()) - known
+        if isinstance(getattr(default, key, None), str):  # An id of digits alone, or a bare on.
+            pairs = zip(chosen[key], words, strict=True)
+            chosen[key] = [value if isinstance(value, str) else word for value, word in pairs]
+    unknown = (options.keys() | chosen.keys()) - known.keys()
     faults += [str(UnknownNameError(f"setting of {name}", key, known)) for key in unknown]
+    if "|" in variant and not method.trained:
+        faults.append(f"method {text!r}: {name} trains nothing, so give one value, without '|'")
+    if math.prod(map(len, chosen.values())) > MOST_TRIES:
+        faults.append(f"method {text!r}: more than {MOST_TRIES} combinations; give fewer values")
     if faults:
         raise ConfigError(sorted(faults))
     plain = dict(options)
@@ -126,9 +160,13 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
             plain[key] = "on" if value else "off"  # YAML reads a bare on or off as a truth value.
     adapter = TypeAdapter(method.Settings)
     try:
-        settings = adapter.validate_python(plain | chosen)
+        tries = [
+            adapter.validate_python(plain | dict(zip(chosen, values, strict=True)))
+            for values in itertools.product(*chosen.values())
+        ]
         usual = adapter.validate_python(plain)
-        method.needs(settings)
+        for settings in tries:
+            method.needs(settings)
     except ValidationError as error:
         raise ConfigError(
             ": ".join([f"method {text!r}", *map(str, fault["loc"]), plain_fault(fault)])
@@ -136,20 +174,29 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         ) from error
     except ValueError as error:
         raise ConfigError(f"method {text!r}: {error}") from error
-    values = asdict(settings)
-    for key, value in values.items():
+    for key, value in (item for settings in tries for item in asdict(settings).items()):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"method {text!r}: {key}: expected a finite number (given: {value})")
-    # The label shows what differs from the plain method under the same options.
-    shown = sorted(key for key in chosen if values[key] != getattr(usual, key))
-    written = ",".join(f"{key}={'null' if values[key] is None else values[key]}" for key in shown)
-    return MethodSpec(name, settings, f"{name}:{written}" if shown else name)
+
+    def label(*tries: Any) -> str:
+        """Name and what differs from the plain method under the same options."""
+        values = {key: [*dict.fromkeys(getattr(t, key) for t in tries)] for key in sorted(chosen)}
+        written = ",".join(
+            f"{key}={'|'.join('null' if value is None else str(value) for value in found)}"
+            for key, found in values.items()
+            if found != [getattr(usual, key)]
+        )
+        return f"{name}:{written}" if written else name
+
+    specs = tuple(MethodSpec(name, each, label(each)) for each in dict.fromkeys(tries))
+    return MethodSpec(name, tries[0], label(*tries), specs) if len(specs) > 1 else specs[0]
 
 
 def plain_fault(fault: ErrorDetails) -> str:
     """What is wrong with a value, and the value, in the words of this program."""
     known = {
         **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
+        "int_parsing_size": "expected a smaller number",
         **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
         **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
         **dict.fromkeys(("tuple_type", "list_type"), "expected a list"),

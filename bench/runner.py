@@ -12,6 +12,7 @@ from typing import Literal
 
 from bench import executors
 from bench.config import dump_config
+from bench.errors import counted
 from bench.executors import TRIES, ExecutorError, make_order
 from bench.grid import Grid, Run
 from bench.progress import Display, Verbosity, make_display
@@ -66,12 +67,12 @@ def run_grid(
             cpus, gpus = resources.cpus_per_run, resources.gpus_per_run
             pool = executors.RayPool(order, cpus, gpus, grid.config.device, display)
         elif workers > 1:
-            pool = executors.ProcessPool(order, workers, grid.config.device, stop)
+            pool = executors.ProcessPool(order, workers, grid.config.device, stop, display)
         else:
             callbacks = make_callbacks(loggers, store.logs)
-            worker = Worker(grid, store, display, callbacks, stop, debug)
+            worker = Worker(grid, store, display.reporter(), callbacks, stop, debug)
             pool = executors.LocalPool(worker)
-        display.say(f"preparing data of {len(grid.config.task_names())} tasks")
+        display.say(f"preparing data of {counted(len(grid.config.task_names()), 'task')}")
         with pool:
             return _Loop(grid, pool, display, stop).run()
 
@@ -107,10 +108,11 @@ class _Loop:
             ready.extend(todo[key] for key in sorter.get_ready())
             while self.locked and self.locked[0][0] <= time.monotonic():
                 ready.append(self.locked.popleft()[1])
-            while ready and self.pool.has_room():
+            while ready and len(running) < self.pool.room:
                 run = ready.popleft()
                 reason = self._obstacle(run, [todo[key] for key in needs[run.prompt_id]])
                 running[self.pool.submit(run.prompt_id, reason)] = run
+            self.display.wait(0 if running else len(self.locked))
             if not running:
                 time.sleep(POLL)
                 continue
@@ -134,10 +136,10 @@ class _Loop:
         """Why a run cannot be done."""
         if self.deaths[run.prompt_id] >= TRIES:
             return f"its process died {TRIES} times; see whether memory ran out"
-        for need in needs:
-            if need.prompt_id in self.failed:
-                return f"not run: {need.prompt_name} failed ({self.failed[need.prompt_id]})"
-        return None
+        failed = [need for need in needs if need.prompt_id in self.failed]
+        if not failed or len(failed) < len(run.start.tries):  # One try is enough.
+            return None
+        return f"not run: {failed[0].prompt_name} failed ({self.failed[failed[0].prompt_id]})"
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
         key = run.prompt_id
@@ -146,7 +148,7 @@ class _Loop:
         if outcome.state == "error":
             raise ExecutorError(outcome.text)
         if outcome.state == "found":
-            self.display.skip()
+            self.display.finish(what, "done by another command")
         elif outcome.state == "failed":
             self.failed[key] = outcome.text
             self.display.finish(what, f"failed: {outcome.text}", failed=True)

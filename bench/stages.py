@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from bench.store import MERGED, StoredPrompt
 from bench.tasks.metrics import TaskScores
 from bench.training.checkpoint import snapshot
 from bench.training.evaluation import Evaluation, PromptSource, evaluate, fixed_prompt
+from bench.training.loop import Validation
 from bench.training.stopping import Stop
 
 
@@ -40,16 +42,17 @@ class Stage:
     stages: Stages
     answered_together: int | None = None  # Rows per evaluation batch, if memory ran out with more.
 
-    def validate(self) -> tuple[Mapping[str, float], float | None]:
-        """Metrics and the share of valid labels; of a source stage, the mean score of each task."""
+    def validate(self) -> Validation:
+        """The metrics, their score by which the best step is chosen; of a source stage, by task."""
         module, means = self.module, {}
         if isinstance(module, SourceStage):
-            for index, task in enumerate(training_tasks(self.run)):
+            for index, task in enumerate(self.run.tasks):
                 scores = self._scores(task, fixed_prompt(module.task_prompt(index)))
-                means[task] = sum(scores.metrics.values()) / len(scores.metrics)
-            return means, None
+                means[task] = self.stages.selection_score(task, scores.metrics)
+            return Validation(means, sum(means.values()) / len(means), None)
         scores = self._scores(self.run.task, self.stages.prompt_source(module))
-        return scores.metrics, scores.valid_label_share
+        score = self.stages.selection_score(self.run.task, scores.metrics)
+        return Validation(scores.metrics, score, scores.valid_label_share)
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to store of the trained module."""
@@ -73,16 +76,18 @@ class Stages:
         examples: Examples,
         supply: Callable[[Run | GivenPrompt], StoredPrompt],
         stop: Stop,
+        tell: Callable[[str, int, int], object] = lambda phase, done, total: None,
     ) -> None:
         self.model = model
         self._examples = examples
         self._supply = supply
         self._stop = stop
+        self._tell = tell
 
     def make(self, run: Run) -> Stage:
         """A method on one target task, or its stage on all source tasks together."""
         settings, examples, device = run.training, self._examples, self.model.device
-        names = training_tasks(run)
+        names = run.tasks
         chosen = [examples.training(name, run.shots, run.seed) for name in names]
         encoded = [part.encoded for part in chosen]
         rows = RowsBlock(
@@ -123,7 +128,14 @@ class Stages:
         """Answers and scores on a split, at most ``rows`` together, with the run's settings."""
         split_rows, entry = self._examples.evaluation(task, split), self._examples.task(task)
         size, beams = rows or run.training.evaluation_batch_size, run.training.beams
-        return evaluate(self.model, prompt, split_rows, entry, size, beams, self._stop)
+        tell = partial(self._tell, "scoring test" if split == "test" else "validating")
+        return evaluate(self.model, prompt, split_rows, entry, size, beams, self._stop, tell)
+
+    def selection_score(self, task: str, metrics: Mapping[str, float]) -> float:
+        """The mean of the metrics that choose a task's checkpoint, as far as they are there."""
+        names = self._examples.task(task).selection_metrics
+        chosen = [metrics[name] for name in names if name in metrics] or [*metrics.values()]
+        return sum(chosen) / len(chosen)
 
     def check_starts(self, run: Run) -> None:
         """Refuse given prompts of another start for methods that take differences to it."""
@@ -153,8 +165,3 @@ class Stages:
     def _soft_prompt(self, need: Run | GivenPrompt) -> SoftPrompt:
         stored = self._supply(need)
         return SoftPrompt(need.task, stored.matrix, stored.initial_digest)
-
-
-def training_tasks(run: Run) -> list[str]:
-    """The tasks whose rows a run trains on."""
-    return [need.task for need in run.start.sources] if run.is_source_stage else [run.task]

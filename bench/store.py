@@ -211,7 +211,14 @@ def _file(folder: Path, text: str, kind: str) -> Path:
     if found:
         names = ", ".join(path.stem for path in found[:3])
         raise RecordError(f"{len(found)} {kind}s begin with {text!r}: {names}; give more of it")
-    near = difflib.get_close_matches(text, [path.stem for path in paths], n=3)
+    given = text[:12] if PREFIX.fullmatch(text) else text
+    words = {
+        word[:size]: path.stem
+        for path in reversed(paths)
+        for word in (path.stem, path.stem.rpartition("-")[2])
+        for size in (None, len(given))
+    }
+    near = dict.fromkeys(words[word] for word in difflib.get_close_matches(given, words, n=3))
     hint = f"did you mean {' or '.join(near)}?" if near else "give its name or id"
     raise RecordError(f"no {kind} {text!r} in {folder}: {hint}")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Literal
 
 from bench.data import Examples, open_source
@@ -17,7 +18,7 @@ from bench.grid import GivenPrompt, Grid, Run
 from bench.models.base import FrozenLM
 from bench.models.loading import load, usable_device
 from bench.predictions import Predictions, judge
-from bench.progress import Display
+from bench.progress import Reporter
 from bench.provenance import differences, now, peak_memory, provenance, reset_peak_memory
 from bench.record import (
     UNSEALED,
@@ -31,8 +32,9 @@ from bench.record import (
     ScoresBlock,
     TimingBlock,
     TrainingBlock,
+    TryBlock,
 )
-from bench.stages import Stages, training_tasks
+from bench.stages import Stages
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks.metrics import majority_scores
 from bench.training.callbacks import Callback, TrainingInfo
@@ -64,7 +66,7 @@ class Worker:
         self,
         grid: Grid,
         store: ResultStore,
-        display: Display,
+        display: Reporter,
         callbacks: Sequence[Callback] = (),
         stop: Stop | None = None,
         debug: bool = False,
@@ -76,12 +78,16 @@ class Worker:
     def model(self) -> FrozenLM:
         """The frozen language model, loaded when the first run needs it."""
         config = self.grid.config
-        return load(config.model, usable_device(config.device), config.precision)
+        self.display.phase("loading model")
+        device = usable_device(config.device)
+        model = load(config.model, device, config.precision, config.bin_weights)
+        model.warn = self.display.say
+        return model
 
     @cached_property
     def stages(self) -> Stages:
         """Makes the modules of runs."""
-        return Stages(self.model, self.examples, self._supply, self.stop)
+        return Stages(self.model, self.examples, self._supply, self.stop, self.display.phase)
 
     @cached_property
     def examples(self) -> Examples:
@@ -95,7 +101,8 @@ class Worker:
         examples = self.examples
         for run in self.grid.todo:
             self.stages.check_starts(run)
-            for task in training_tasks(run):
+            for task in run.tasks:
+                self.display.phase("encoding", what=task)
                 rows = [
                     examples.training(task, run.shots, run.seed).encoded,
                     examples.evaluation(task, "validation"),
@@ -104,13 +111,15 @@ class Worker:
                     rows.append(examples.evaluation(task, "test"))
                 longest = max(length for split in rows for length in split.lengths)
                 answer = examples.task(task).target_length
-                self.model.require_room(run.protocol.prompt_length + longest + answer)
+                self.model.require_room(run.protocol.prompt_length + longest, answer)
 
     def do(self, run: Run, not_run: str | None = None) -> Outcome:
         """Train the prompt of a run if it is missing; score it on test if the run is reported.
 
-        The runs it needs are done, or ``not_run`` says why it cannot run, which is recorded.
+        The runs it needs are done, or ``not_run`` says why it cannot run, which is recorded. A run
+        that has tries trains nothing: it scores the best of them.
         """
+        self.display.phase("starting", what=run.describe())
         with self.store.lock(run) as held:
             if not held:
                 return Outcome("locked")
@@ -120,16 +129,22 @@ class Worker:
             if record is not None and record.error is not None and not to_score:
                 return Outcome("failed", record.error.message)
             try:
-                stored = self._stored(run)
+                tries = {each: self._stored(each) for each in run.start.tries or (run,)}
+                best = max(tries, key=lambda each: _validation_score(tries[each]))  # The first.
+                stored = tries[best]
                 if stored is not None and not to_score:
                     return Outcome("found")
                 if not_run is not None:
                     raise RunError(not_run)
+                if stored is None and run.start.tries:
+                    raise RunError("all of its tries failed")
                 stored = stored or self._train(run)
                 if not to_score:
-                    best = stored.record.training
-                    return Outcome("finished", f"validation {best.best_score:.1f}" if best else "")
-                scored = self.store.write(*self._score(run, stored))
+                    return Outcome("finished", f"validation {_validation_score(stored):.1f}")
+                record, answers = self._score(best, stored)
+                blocks = _blocks(run, tries, best)
+                changes = {"id": run.id, "run": self._run_block(run), "tries": blocks}
+                scored = self.store.write(record.model_copy(update=changes), answers)
             except Exception as error:
                 if isinstance(error, BenchError) and not isinstance(error, RunError):
                     raise
@@ -176,7 +191,7 @@ class Worker:
             warn=self.display.say,
         )
         tensors = stage.tensors()
-        form: Literal["prompt", "module"] = "prompt" if MERGED in tensors else "module"
+        other: Literal["shared", "module"] = "shared" if run.is_source_stage else "module"
         record = Record(
             id=run.prompt_id,
             status="finished",
@@ -204,14 +219,14 @@ class Worker:
             ),
             provenance=provenance(),
             sources=run.sources(),
-            prompt=PromptBlock(form="shared" if run.is_source_stage else form, sha256=UNSEALED),
+            prompt=PromptBlock(form="prompt" if MERGED in tensors else other, sha256=UNSEALED),
         )
         self.store.save_prompt(record, tensors)
         checkpoint.remove()
         return self.store.load_prompt(run.prompt_id)
 
     def _score(self, run: Run, stored: StoredPrompt) -> tuple[Record, Predictions]:
-        """The record of a run: that of its prompt, with the scores on test."""
+        """The record of a run without tries: that of its prompt, with the scores on test."""
         if MERGED in stored.tensors:
             source = fixed_prompt(stored.matrix.to(self.model.device))
         else:
@@ -240,8 +255,6 @@ class Worker:
         notes, share = self._notes(run, record), test.scores.valid_label_share
         timing = {"finished": now(), "evaluation_seconds": seconds}
         changes = {
-            "id": run.id,
-            "run": self._run_block(run),
             "rows": record.rows.model_copy(update={"test": len(rows), "notes": notes}),
             "scores": ScoresBlock(
                 table_metric=task.table_metric,
@@ -266,7 +279,7 @@ class Worker:
         """What a reader of the scores must know."""
         notes = list(self.examples.notes(run.task))
         sources = run.sources()
-        if run.task in {source.task for source in sources}:
+        if run.task in chain.from_iterable(source.task.split("+") for source in sources):
             notes.append("a source prompt trained on the full data of this very task was available")
         for source in sources:
             if source.given:
@@ -293,6 +306,27 @@ class Worker:
         """What decides a run, with the size of the model, which is known once it is loaded."""
         model = run.protocol.model.model_copy(update={"parameters": self.model.parameter_count()})
         return run.protocol.model_copy(update={"model": model})
+
+
+def _validation_score(stored: StoredPrompt | None) -> float:
+    training = None if stored is None else stored.record.training
+    return -math.inf if training is None else training.best_score
+
+
+def _blocks(run: Run, tries: Mapping[Run, StoredPrompt | None], best: Run) -> list[TryBlock]:
+    """The tries of a run with what sets them apart; none for a run without tries."""
+    common, blocks = run.protocol.settings, []
+    for each in run.start.tries:
+        own, score = each.protocol.settings, _validation_score(tries[each])
+        blocks.append(
+            TryBlock(
+                settings={key: value for key, value in own.items() if value != common[key]},
+                score=score if math.isfinite(score) else None,
+                prompt=each.prompt_id,
+                chosen=each is best,
+            )
+        )
+    return blocks
 
 
 def _diagnostics(result: TrainingResult) -> dict[str, Any]:

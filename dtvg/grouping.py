@@ -6,7 +6,7 @@ Similarity of two task vectors with token rows ``v_i``, the dot product of their
 
 Target similarity and knowledge consistency of a group ``G`` of sources:
 
-    TS(G) = sum over s in G of sim(T_t, T_s)
+    TS(G) = mean over s in G of sim(T_t, T_s);  0 if G is empty
     KC(G) = mean over ordered pairs i != j in G of sim(T_i, T_j);  0 if G has less than two
 
 The objective is ``TS(G) + lambda KC(G)``. Both solvers leave out sources opposed to the target,
@@ -16,8 +16,8 @@ with ``sim(T_t, T_s) < 0``:
   highest consistency, the smallest such ``m`` on a tie.
 * ``exact``: the subset with the highest objective.
 
-``TS`` is a sum, as published; a mean would be highest for the best source alone. Everything is
-computed on the vectors' device without synchronisation: groups and subsets are masks.
+The mean is the authors' figure; ``target_similarity="sum"`` adds up instead. Everything is computed
+on the vectors' device without synchronisation: groups and subsets are masks.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class GroupSettings:
     similarity: Similarity = "dot"  # of the means over tokens: the paper's dot product, or cosine
     solver: Literal["greedy", "exact"] = "greedy"  # greedy as published
     consistency_weight: NonNegativeFloat = 1.0  # lambda of the objective; only for exact
+    target_similarity: Literal["mean", "sum"] = "mean"  # TS of the objective; only for exact
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,6 +131,8 @@ def group_means(means: Tensor, settings: GroupSettings) -> Group:
     values = knowledge_consistency(subsets, pairwise[order][:, order])
     if exact:
         target_similarity = subsets.to(values.dtype) @ similarities[order]
+        if settings.target_similarity == "mean":
+            target_similarity = target_similarity / subsets.sum(dim=-1).clamp(min=1)
         values = target_similarity + settings.consistency_weight * values
     # The first of equal values wins: the shortest prefix, or the subset of higher ranks.
     best = subsets[values.argmax(dim=0, keepdim=True)].squeeze(0)

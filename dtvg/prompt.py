@@ -34,9 +34,11 @@ class DTVGSettings(GroupSettings):
     """Settings of DTVG; all but the rates name the ablations."""
 
     scales: Literal["on", "off"] = "on"  # off fixes all scales at 1 and trains P_t alone
-    learning_rate: PositiveFloat = 0.3  # peak rate of P_t and alpha_t
-    source_scale_learning_rate: PositiveFloat = 1e-3  # peak rate of the alpha_s
+    learning_rate: PositiveFloat = 1e-3  # peak rate of P_t
+    target_scale_learning_rate: PositiveFloat | None = None  # of alpha_t; None: that of P_t
+    source_scale_learning_rate: PositiveFloat = 1e-3  # of the alpha_s
     weight_decay: NonNegativeFloat = 0.0  # decoupled (AdamW); the published stage 2 has none
+    eps: PositiveFloat = 1e-6  # of AdamW, as in the published stage 2
 
 
 class DTVGPrompt(PromptMethod[DTVGSettings]):
@@ -48,6 +50,7 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     """
 
     Settings: ClassVar[type[Any]] = DTVGSettings
+    version: ClassVar[int] = 2
     initial: Tensor
     source_vectors: Tensor
     first_group: Tensor
@@ -101,13 +104,17 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P_t``, ``alpha_t`` and the ``alpha_s``: ``r*d + r + S*r`` scalars."""
-        settings, decay = self.settings, self.settings.weight_decay
-        targets = [p for p in (self.target, self.target_scale) if p.requires_grad]
-        groups = [ParameterGroup("target", targets, settings.learning_rate, decay)]
-        if self.source_scales.requires_grad:
-            rate = settings.source_scale_learning_rate
-            groups.append(ParameterGroup("source scales", [self.source_scales], rate, decay))
-        return groups
+        own = self.settings
+        groups = (
+            ("target", self.target, own.learning_rate),
+            ("target scale", self.target_scale, own.target_scale_learning_rate),
+            ("source scales", self.source_scales, own.source_scale_learning_rate),
+        )
+        return [
+            ParameterGroup(name, [tensor], rate or own.learning_rate, own.weight_decay, own.eps)
+            for name, tensor, rate in groups
+            if tensor.requires_grad
+        ]
 
     @torch.no_grad()
     def group(self) -> Group:
@@ -163,6 +170,16 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
             "scales": {"target": self.target_scale.mean().item(), "sources": scales},
             "cosines": {"prompts": by_name(prompts), "task_vectors": by_name(vectors)},
         }
+
+    @torch.no_grad()
+    def trace(self) -> list[dict[str, Any]]:
+        """For each source and the target: membership, mean scale and similarity."""
+        group, scales = self.group(), self.source_scales.mean(dim=1)
+        values = (tensor.tolist() for tensor in (group.mask, scales, group.similarities))
+        rows = [*zip(self.source_names, *values, strict=True)]
+        rows.append(("target", True, self.target_scale.mean().item(), None))
+        names = ("source", "member", "scale", "similarity")
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _mix(self, members: Tensor) -> Tensor:
         """``P_mix`` ``(r, d)`` with the sources in the mask ``members`` ``(S,)``."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import sys
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import click
-from click import Option
+from click import Option, Parameter
 
 from bench.errors import ConfigError, UnknownNameError
 
@@ -45,14 +49,16 @@ GONE = {
     "--retry-failed": "--overwrite failed",
     "--cpus-per-cell": "--cpus-per-run",
     "--gpus-per-cell": "--gpus-per-run",
+    "show --out": "'bench show DIR RUN'",
 }
 """Commands and options of former versions, and what replaces them."""
 
 
-def no_such(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def no_such(kind: str, name: str, known: Iterable[str], command: str = "") -> ConfigError:
     """Error for an unknown command or option: what replaces it, or the nearest names."""
-    if name in GONE:
-        return ConfigError(f"the {kind} {name} is gone: use {GONE[name]}")
+    instead = GONE.get(f"{command} {name}", GONE.get(name))
+    if instead:
+        return ConfigError(f"the {kind} {name} is gone: use {instead}")
     return UnknownNameError(kind, name, known)
 
 
@@ -95,17 +101,63 @@ def _use_plugins(context: click.Context, parameter: click.Parameter, files: Sequ
         use_files(files)
 
 
-PATH = click.Path(path_type=Path)
+class ListOption(Option):
+    """An option that takes commas and repetition; a piece ``KEY=VALUE`` belongs to the one before.
+
+    So ``pt,dtvg:grouping=all,scales=off`` has two pieces.
+    """
+
+    def __init__(self, names: Sequence[str], **options: Any) -> None:
+        super().__init__(names, **options, multiple=True)
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        pieces = [piece for text in value or () for piece in re.split(r",(?![^,:=]*=)", text)]
+        return super().type_cast_value(ctx, [piece.strip() for piece in pieces])
+
+
+TITLES = {
+    "suites": "Grid",
+    "model": "Model and data",
+    "preset": "Configuration",
+    "overwrite": "Execution",
+    "dry_run": "Messages",
+    "calibrate": "Estimate",
+    "out": "Folders",
+}
+"""Sections of the help, by the first option of each."""
+
+
+class Sections(click.Command):
+    """A command whose help shows its options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections, title = defaultdict[str, list[tuple[str, str]]](list), ""
+        for parameter in self.get_params(ctx):
+            title = TITLES.get(str(parameter.name), title)
+            sections[title] += filter(None, [parameter.get_help_record(ctx)])
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class _Path(click.Path):
+    """A path; ``~`` is expanded, as shells leave it in ``--out=~/x``."""
+
+    def convert(self, value: Any, param: Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(Path(value).expanduser(), param, ctx)
+
+
+PATH = _Path(path_type=Path)
 FOLDER = click.Argument(["folder"], metavar="DIR", type=PATH)
+RUN = "RUN is the name of a record or the beginning of it, such as rte-dtvg-16-42, or of its id."
 JSON = Option(["--json", "as_json"], is_flag=True, help="Print JSON.")
-OUT = Option(["--out"], type=PATH, default="out", help="Result folder.")
+OUT = Option(["--out"], type=PATH, default="out", help="Result folder to write to.")
 PROMPTS = Option(["--prompts"], type=PATH, help="Prompt store; default: prompts/ in the folder.")
-SUITES = Option(["--suite", "suites"], multiple=True, help="Suite; may be repeated.")
-TASKS = Option(["--task", "tasks"], multiple=True, help="Task; may be repeated.")
-PLUGIN = Option(
+SUITES = ListOption(["--suite", "suites"], help="Suites: glue,superglue.")
+TASKS = ListOption(["--task", "tasks"], help="Tasks: cb,rte.")
+PLUGIN = ListOption(
     ["--plugin"],
-    help="Python file with METHODS, TASKS or LOGGERS = {name: ...}; may be repeated.",
-    multiple=True,
+    help="Python files with METHODS, TASKS or LOGGERS = {name: ...}.",
     type=PATH,
     is_eager=True,
     expose_value=False,
@@ -117,6 +169,11 @@ def warn(warnings: Iterable[str]) -> None:
     """Print warnings to stderr, one line each."""
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def terminal_form() -> Literal["terminal", "markdown"]:
+    """Form of tables on standard output."""
+    return "terminal" if sys.stdout.isatty() else "markdown"
 
 
 def print_json(values: object) -> None:

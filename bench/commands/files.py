@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import shutil
 import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +20,13 @@ from click import Argument, Choice, IntRange, Option
 
 from bench.commands import base
 from bench.commands.base import PATH, bench, print_json
+from bench.config import PRESETS, load_config
 from bench.data import open_source
-from bench.data.splits import check, prefetch
-from bench.errors import ConfigError, one_line
+from bench.data.sources import offline_variables
+from bench.data.splits import check
+from bench.errors import ConfigError, counted, one_line
 from bench.models.loading import BUNDLED
-from bench.registry import methods
+from bench.registry import MethodSpec, methods
 from bench.store import ResultStore
 from bench.tasks import get_suite, get_task, list_suites, list_tasks, task_plugin
 
@@ -30,47 +35,87 @@ Rows = list[dict[str, Any]]
 LIST = [
     Argument(["kind"], type=Choice(["tasks", "suites", "methods", "models", "prompts"])),
     Argument(["folder"], metavar="[DIR]", type=PATH, default="out"),
+    base.SUITES,
+    Option(["--settings"], is_flag=True, help="Of methods: all settings, also of the presets."),
+    Option(["--verbose"], is_flag=True, help="Of tasks: also dataset, revision and split."),
     *(base.JSON, base.PLUGIN),
 ]
 
 
 @bench.command("list", params=LIST)
-def list_(kind: str, folder: Path, as_json: bool) -> None:
+def list_(
+    kind: str, folder: Path, suites: list[str], settings: bool, verbose: bool, as_json: bool
+) -> None:
     """List tasks, suites, methods, bundled models, or the prompts in a result folder or store."""
     listings: dict[str, Callable[[], Rows]] = {
-        "tasks": _tasks,
+        "tasks": lambda: _tasks(suites),
         "suites": lambda: [{"suite": k, "tasks": [*v]} for k, v in list_suites().items()],
         "methods": lambda: [{"method": k, "title": v.title} for k, v in methods().items()],
         "models": lambda: [{"model": k, "note": v.note} for k, v in BUNDLED.items()],
         "prompts": lambda: _prompts(folder),
     }
-    rows = listings[kind]()
+    rows = _settings() if kind == "methods" and settings else listings[kind]()
     if as_json:
         print_json(rows)
         return
     from tabulate import tabulate
 
+    if kind == "tasks" and not verbose:
+        rows = [_short(row) for row in rows]
     for row in rows:
+        if "presets" in row:
+            own = row["presets"].items()
+            row["presets"] = [f"{name}: {value}" for name, value in own if value != row["default"]]
         row |= {key: ", ".join(value) for key, value in row.items() if isinstance(value, list)}
     click.echo(tabulate(rows, headers="keys", maxcolwidths=60, missingval="-"))
 
 
-def _tasks() -> Rows:
-    suites = list_suites().items()
+def _tasks(suites: list[str]) -> Rows:
+    all_suites = list_suites().items()
+    chosen = [name for suite in suites for name in get_suite(suite)]
     return [
         {
             "task": task.name,
             "hub": " ".join(filter(None, (task.hub.path, task.hub.config))),
             "revision": task.hub.revision,
+            "metric": task.table_metric,
             "metrics": list(task.metrics),
             "split": task.split_rule,
             "input_length": task.input_length,
             "rows": [f"{split} {count}" for split, count in task.hub.rows.items()],
-            "suites": [suite for suite, names in suites if task.name in names],
+            "suites": [suite for suite, names in all_suites if task.name in names],
             **({"plugin": plugin.origin} if (plugin := task_plugin(task.name)) else {}),
         }
         for task in list_tasks()
+        if not suites or task.name in chosen
     ]
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A task on one line; the rows of MNLI's two validation splits are added."""
+    counts = Counter[str]()
+    for split, count in map(str.split, row["rows"]):
+        counts[split.partition("_")[0]] += int(count)
+    rows = {split: counts[split] or None for split in ("train", "validation", "test")}
+    return {"task": row["task"], "suite": row["suites"], "metric": row["metric"], **rows}
+
+
+def _settings() -> Rows:
+    """The settings of all methods: default, value per preset, and the comment in the code."""
+    presets = {name: load_config(name).method_options for name in PRESETS}
+    llama = load_config("paper", None, {"model": "tiny-llama"}).method_options
+    presets["paper with a Llama"] = llama
+    rows = []
+    for name, entry in methods().items():
+        settings = entry.load().Settings
+        code = "".join(map(inspect.getsource, settings.__mro__[-2::-1]))
+        comments = dict(re.findall(r"^    (\w+): [^#\n]+  # (.+)$", code, re.MULTILINE))
+        for key, value in MethodSpec(name, settings(), name).values().items():
+            given = {k: v[name].settings if name in v else {} for k, v in presets.items()}
+            row = {"method": name, "setting": key, "default": value}
+            row |= {"presets": {preset: own.get(key, value) for preset, own in given.items()}}
+            rows.append(row | {"what": comments.get(key, "")})
+    return rows
 
 
 def _prompts(folder: Path) -> Rows:
@@ -114,12 +159,13 @@ def data(
     import datasets
 
     offline = place == "hub" and datasets.config.HF_HUB_OFFLINE
+    variables = " and ".join(offline_variables()) or "HF_HUB_OFFLINE"
     if action == "prefetch" and (offline or place != "hub"):
-        raise ConfigError("prefetch loads from the hub: unset HF_HUB_OFFLINE, leave out --data")
+        raise ConfigError(f"prefetch loads from the hub: unset {variables}, leave out --data")
     if offline:
-        click.echo("HF_HUB_OFFLINE is set: checking only the cache of this machine", err=True)
+        click.echo(f"{variables} is set: checking only the cache of this machine", err=True)
     seen: Rows = []
-    for report in prefetch(chosen) if action == "prefetch" else check(open_source(place), chosen):
+    for report in check(open_source(place), chosen, texts=action == "check"):
         seen.append({**asdict(report), "ok": report.ok})
         if not as_json:
             counts = ", ".join(f"{split} {rows}" for split, rows in report.rows.items())
@@ -130,38 +176,46 @@ def data(
     if as_json:
         print_json(seen)
     else:
-        click.echo(f"{len(seen) - faulty} of {len(seen)} tasks as declared, {faulty} not")
+        total = counted(len(seen), "task")
+        click.echo(f"{len(seen) - faulty} of {total} as declared, {faulty} not")
     sys.exit(1 if faulty else 0)
 
 
 EXPORT = [
-    Argument(["record"]),
-    Argument(["folder"], type=PATH),
+    Argument(["words"], metavar="DIR RUN FOLDER", nargs=-1),
     Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
-    *(base.OUT, base.PROMPTS),
+    Option(["--out"], type=PATH, default="out", hidden=True),  # Was DIR: RUN FOLDER --out DIR.
+    *(base.PROMPTS, base.JSON),
 ]
 
 
-@bench.command(params=EXPORT)
-def export(record: str, folder: Path, out: Path, prompts: Path | None) -> None:
-    """Write the prompt of a RECORD, named as for `bench show`, to FOLDER as a PEFT adapter.
+@bench.command(params=EXPORT, epilog=base.RUN)
+def export(words: tuple[str, ...], out: Path, prompts: Path | None, as_json: bool) -> None:
+    """Write the prompt of a RUN in DIR to FOLDER as a PEFT adapter.
 
     `peft.PeftModel.from_pretrained(model, FOLDER)` loads it. ATTEMPT's prompt depends on the input
     and cannot be exported.
     """
+    if len(words) not in (2, 3):
+        raise click.UsageError("name result folder, run and target: bench export DIR RUN FOLDER")
+
     from bench.interop import export_peft
 
-    found = export_peft(ResultStore(out, prompts), record, folder)
-    click.echo(f"{found.run.describe()}: adapter and model card in {folder}")
+    *folder, record, target = words
+    store = ResultStore(Path(*folder).expanduser() if folder else out, prompts)
+    found = export_peft(store, record, Path(target).expanduser())
+    told = f"{found.run.describe()}: adapter and model card in {target}"
+    print_json({"id": found.id, "folder": target}) if as_json else click.echo(told)
 
 
+SEED = IntRange(0, 2**63 - 1)
 IMPORT = [
     Argument(["path"], type=PATH),
     Option(["--task"], required=True, help="Task the prompt was trained on."),
     Option(["--model"], required=True, help="Model it belongs to, as for bench run."),
     Option(["--tensor"], help="Name of the prompt in the file, if that is not clear."),
     Option(["--initial"], type=PATH, help="File of the initial prompt it was trained from."),
-    Option(["--seed"], type=IntRange(0), help="Instead: seed of bench's own initial prompt."),
+    Option(["--seed"], type=SEED, help="Instead: seed of bench's own initial prompt."),
     *(base.JSON, base.PLUGIN, base.OUT, base.PROMPTS),
 ]
 
@@ -183,7 +237,7 @@ def import_(path: Path, as_json: bool, out: Path, prompts: Path | None, **option
     if as_json:
         print_json(record.model_dump(mode="json", by_alias=True))
         return
-    click.echo(f"imported {record.id} ({task}, {record.run.prompt_length} tokens)")
+    click.echo(f"imported {record.id} ({task}, {counted(record.run.prompt_length, 'token')})")
     click.echo(f"use it: bench run --set source_prompts.{task}={record.id[:12]}")
 
 
@@ -203,7 +257,6 @@ def doctor(out: Path, as_json: bool) -> None:
 
 def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
     """Name, state (ok, note or fault) and text of each check."""
-    import datasets
     import torch
     from huggingface_hub import constants
 
@@ -223,7 +276,6 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
     folders = {
         "result folder": out,
         "model cache": Path(constants.HF_HUB_CACHE),
-        "data cache": Path(datasets.config.HF_DATASETS_CACHE),
     }
     for name, folder in folders.items():
         place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
@@ -242,7 +294,6 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
 def _self_test() -> list[str]:
     """Faults while a prompt is trained and scored on the bundled model and samples."""
     from bench.commands.results import check as check_files
-    from bench.config import load_config
     from bench.grid import make_grid
     from bench.record import read_records
     from bench.runner import run_grid
@@ -252,10 +303,10 @@ def _self_test() -> list[str]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             store = ResultStore(Path(folder))
-            grid = make_grid(load_config("smoke", None, options, short), store)
-            run_grid(grid, store, verbosity="quiet")
-            records, _ = read_records(store.records)
-            failed = [record.error.message for record in records if record.error]
+            run_grid(
+                make_grid(load_config(None, None, options, short), store), store, verbosity="quiet"
+            )
+            failed = [r.error.message for r in read_records(store.records)[0] if r.error]
             return [*failed, *check_files(store)]
     except Exception as error:  # Any exception is a finding here.
         return [one_line(error)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ from typing import Any
 import click
 from click import Argument, Choice, Option
 
-from bench.commands.base import FOLDER, JSON, OUT, PATH, PLUGIN, PROMPTS, bench, print_json, warn
+from bench.commands import base
+from bench.commands.base import FOLDER, JSON, PATH, PLUGIN, ListOption, bench, print_json, warn
 from bench.config import load_config
 from bench.data import load_splits, open_source
 from bench.data.sources import OFFICIAL_ROW
 from bench.errors import BenchError, DataError, RecordError
-from bench.grid import make_grid
+from bench.files import file_digest
+from bench.grid import Run, make_grid
 from bench.predictions import Predictions, load_predictions
 from bench.record import Record, read_record, read_records
 from bench.reports.show import show_errors, show_record
@@ -26,7 +27,7 @@ from bench.store import ResultStore
 from bench.tasks import get_task
 
 
-@bench.command(params=[FOLDER, PROMPTS, PLUGIN, JSON])
+@bench.command(params=[FOLDER, base.PROMPTS, PLUGIN, JSON])
 def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
     """Count finished, failed, running and missing runs of a result folder, and check its files.
 
@@ -52,16 +53,15 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
 
 
 def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list[str]]:
-    """The running and the missing runs of all configurations."""
-    try:
-        paths = sorted(store.configs.glob("*.yaml"))
-        grids = [make_grid(load_config(file=path), store) for path in paths]
-        runs = {run.prompt_id: run for grid in grids for run in grid.runs.values()}
-        running = {run.prompt_id: run.describe() for run in store.running(runs.values())}
-    except BenchError as error:
-        warn([f"running or missing runs are not known: {error}"])
-        return [], []
-    reported = {key: run for grid in grids for key, run in grid.reported.items()}
+    """The running and the missing runs of all configurations that can be read."""
+    reported, running = dict[str, Run](), dict[str, str]()
+    for path in sorted(store.configs.glob("*.yaml")):
+        try:
+            grid = make_grid(load_config(file=path), store)
+            running |= {run.prompt_id: run.describe() for run in store.running(grid.runs.values())}
+            reported |= grid.reported
+        except BenchError as error:
+            warn([f"running or missing runs of {path.name} are not known: {error}"])
     left = [run for key, run in reported.items() if key not in running and run.id not in recorded]
     return [*running.values()], [run.describe() for run in left]
 
@@ -89,15 +89,20 @@ def check(store: ResultStore) -> Iterator[str]:
         if known and record.training and record.training.prompt not in known:
             yield f"{path}: prompt {record.training.prompt} is not in {store.prompts}"
     for path in store.configs.glob("*.yaml"):
-        if hashlib.sha256(path.read_bytes()).hexdigest()[:12] != path.stem:
-            yield f"{path} was changed: its name is not its SHA-256"
+        try:
+            if file_digest(path)[:12] != path.stem:
+                yield f"{path} was changed: its name is not its SHA-256"
+        except OSError as error:
+            yield f"{path} cannot be read: {error.strerror or error}"
 
 
 FORMS = Choice(["markdown", "latex", "csv", "json", "tidy-csv"])
-LAYOUTS = "glue-superglue, mrqa-others, few-shot, nlg, ablation, parameters or transfer."
+LAYOUTS = "glue-superglue, mrqa-others, few-shot, nlg, ablation, parameters, summary, transfer."
 TABLE = [
     FOLDER,
-    Option(["--format", "form"], type=FORMS, default="markdown"),
+    Option(["--format", "form"], type=FORMS, help="Default: Markdown; on a terminal, coloured."),
+    Option(["--standalone"], is_flag=True, help="LaTeX that compiles; default: part of a text."),
+    Option(["--json", "as_json"], is_flag=True, help="As --format json."),
     Option(["--layout"], help=LAYOUTS),
     Option(["--spread"], type=Choice(["std", "ci"]), default="std", help="What follows a mean."),
     Option(["--published"], is_flag=True, help="Put published numbers beside ours."),
@@ -107,7 +112,7 @@ TABLE = [
 
 
 @bench.command(params=TABLE)
-def table(folder: Path, **options: Any) -> None:
+def table(folder: Path, as_json: bool, standalone: bool, **options: Any) -> None:
     """Print the tables of a result folder; without --layout, all tasks in one table per setting.
 
     --spread std is the standard deviation over seeds, ci the 95 % interval over test rows.
@@ -116,6 +121,9 @@ def table(folder: Path, **options: Any) -> None:
     from bench.reports.tables import render_tables
 
     results = load_results(folder)
+    options["form"] = "json" if as_json else options["form"] or base.terminal_form()
+    if standalone:
+        options["form"] = "latex-document"
     text, warnings = render_tables(results, **options)
     warn([*results.warnings, *warnings])
     click.echo(text, nl=False)
@@ -123,68 +131,98 @@ def table(folder: Path, **options: Any) -> None:
 
 FORMATS = Choice(["pdf", "png"])
 PLOT = [
-    Argument(["name"]),
     FOLDER,
+    Argument(["names"], metavar="[NAME]...", nargs=-1),
     Option(["--out"], type=PATH, help="Folder of the files; default: DIR/figures."),
-    Option(["--format", "formats"], type=FORMATS, multiple=True, default=("pdf", "png")),
+    ListOption(["--format", "formats"], type=FORMATS, default=("pdf", "png")),
+    Option(["--paper"], type=Choice(["5.5", "6.3"]), help="Inches wide; no title and caption."),
+    JSON,
 ]
 
 
 @bench.command(params=PLOT)
-def plot(name: str, folder: Path, out: Path | None, formats: tuple[str, ...]) -> None:
-    """Draw the figure NAME from a result folder and print the names of the files.
+def plot(
+    folder: Path,
+    names: tuple[str, ...],
+    out: Path | None,
+    formats: list[str],
+    paper: str | None,
+    as_json: bool,
+) -> None:
+    """Draw all figures of a result folder, or those named, and print the names of the files.
 
-    NAME is all, few-shot, groups, learning-curves, parameters or similarity.
+    NAME is differences, ranks, seeds, forest, transfer, few-shot, cost, learning-curves,
+    similarity or groups.
     """
+    if names and not folder.is_dir() and Path(names[-1]).is_dir():
+        raise click.UsageError("the result folder comes first: bench plot DIR NAME")
+
     from bench.reports.figures import draw
     from bench.reports.frame import load_results
 
-    results, names = load_results(folder), None if name == "all" else [name]
-    paths, warnings = draw(results, names, out or folder / "figures", formats)
+    results, chosen = load_results(folder), [name for name in names if name != "all"]
+    target, width = out or folder / "figures", float(paper or 0)
+    paths, warnings = draw(results, chosen or None, target, formats, width)
     warn([*results.warnings, *warnings])
-    click.echo("\n".join(map(str, paths)))
+    _print_paths(paths, as_json)
+
+
+def _print_paths(paths: Sequence[Path], as_json: bool) -> None:
+    print_json([*map(str, paths)]) if as_json else click.echo("\n".join(map(str, paths)))
 
 
 REPORT = [
     FOLDER,
     Option(["--html"], type=PATH, help="Write one page that opens in any browser, offline."),
     Option(["--out"], type=PATH, help="Write all tables, figures and the page to a folder."),
+    JSON,
 ]
 
 
 @bench.command(params=REPORT)
-def report(folder: Path, html: Path | None, out: Path | None) -> None:
+def report(folder: Path, html: Path | None, out: Path | None, as_json: bool) -> None:
     """Write a result folder as a page, or all that can be made of it; prints the file names."""
     if html is None and out is None:
         raise click.UsageError("say what to write: --html FILE for one page, or --out FOLDER")
+
+    import gc
+
+    from rich.console import Console
 
     from bench.reports.frame import load_results
     from bench.reports.page import save_everything, save_page
 
     results = load_results(folder)
     warn(results.warnings)
-    if html is not None:
-        save_page(results, html)
-        click.echo(html)
-    if out is not None:
-        click.echo("\n".join(map(str, save_everything(results, out))))
+    gc.disable()  # Saves a quarter of the time; the process ends soon.
+    with Console(stderr=True).status("") as progress:
+        if html is not None:
+            save_page(results, html, progress.update)
+        written = save_everything(results, out, progress.update) if out is not None else []
+    _print_paths([*([html] if html else []), *written], as_json)
 
 
-ERRORS = Option(["--errors"], is_flag=True, help="Also print the test examples answered wrong.")
+SHOW = [
+    FOLDER,
+    Argument(["record"], metavar="RUN", required=False),
+    Option(["--errors"], is_flag=True, help="Also print the test examples answered wrong."),
+    *(PLUGIN, JSON),
+]
 
 
-@bench.command(params=[Argument(["record"]), ERRORS, OUT, PLUGIN])
-def show(record: str, errors: bool, out: Path) -> None:
-    """Print a RECORD: scores, curves, diagnostics and where it was made.
-
-    RECORD is a file; or the name of a record in OUT/records or the beginning of it, such as
-    rte-dtvg-16-42; or the beginning of its id.
-    """
-    store, path = ResultStore(out), Path(record)
-    found = read_record(path) if path.is_file() else store.record(record)
+@bench.command(params=SHOW, epilog=base.RUN)
+def show(folder: Path, record: str | None, errors: bool, as_json: bool) -> None:
+    """Print the record of a RUN in DIR: scores, curves, diagnostics and where it was made."""
+    if record is None and not folder.is_file():
+        raise click.UsageError("name the result folder and the run: bench show DIR RUN")
+    records = folder.parent if record is None else ResultStore(folder).records
+    found = read_record(folder) if record is None else ResultStore(folder).record(record)
+    if as_json:
+        print_json(found.model_dump(mode="json", by_alias=True))
+        return
     text = show_record(found)
     if errors:
-        predictions = load_predictions(path.parent if path.is_file() else store.records, found)
+        predictions = load_predictions(records, found)
         try:
             inputs = _inputs(found, predictions)
         except BenchError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import click
 from click import Choice, FloatRange, IntRange, Option
 
 from bench.commands import base
-from bench.commands.base import PATH, bench, print_json
+from bench.commands.base import PATH, ListOption, Sections, bench, print_json
 from bench.config import RunConfig, dump_config, load_config
-from bench.errors import ConfigError, UnknownNameError
+from bench.errors import ConfigError, UnknownNameError, counted
 from bench.grid import Grid, Run, make_grid
 from bench.provenance import differences, provenance
 from bench.record import read_records
@@ -25,41 +26,47 @@ from bench.tasks import get_suite, get_task
 from bench.training.callbacks import callback_names
 
 OVERWRITE, EXECUTOR = Choice(["never", "failed", "always"]), Choice(["local", "ray"])
+SHOTS = "Training examples in total, not in-context examples: 4,16 or 'full'."
+MOST_SEEDS = 10_000
 GRID = [
     base.SUITES,
     base.TASKS,
-    Option(["--method", "methods"], multiple=True, help="NAME or NAME:KEY=VALUE,...; repeatable."),
-    Option(["--shots"], multiple=True, help="Training examples per task, or 'full'; comma list."),
-    Option(["--seeds"], multiple=True, help="Comma list of seeds, such as 42,43,44."),
+    ListOption(["--method", "methods"], help="Methods: pt,dtvg:grouping=all,scales=off."),
+    ListOption(["--shots"], help=SHOTS),
+    ListOption(["--seeds"], help="Seeds, also ranges: 42-44,50."),
     Option(["--model"], help="Bundled name, folder, or hub id such as google-t5/t5-base."),
-    Option(["--precision"], type=Choice(["float32", "bf16"]), help="Of the frozen weights."),
+    Option(["--precision", "--dtype"], help="Of the frozen weights: float32 or bf16."),
     Option(["--data"], help="'bundled', 'hub', or a folder with <task>/<split>.parquet."),
     Option(["--device"], help="As torch names it; 'auto' takes a GPU if there is one."),
     Option(["--preset"], help="'smoke' or 'paper'; default: that of --config, or smoke."),
     Option(["--config", "file"], type=PATH, help="YAML file over the preset."),
     Option(["--set", "items"], multiple=True, help="KEY=VALUE, such as training.steps=100."),
+    base.PLUGIN,
     Option(["--overwrite"], type=OVERWRITE, default="never", help="Which recorded runs to repeat."),
     Option(["--workers"], type=IntRange(1), help="Local processes that divide runs and cores."),
-    Option(["--debug"], is_flag=True, help="Print the traceback of any error."),
-    *(base.PLUGIN, base.OUT, base.PROMPTS, base.JSON),
 ]
 EXECUTION = [
     Option(["--executor"], type=EXECUTOR, default="local", help="Processes, or a Ray cluster."),
     Option(["--cpus-per-run"], type=IntRange(1), help="Ray: cores for each run; default: 1."),
     Option(["--gpus-per-run"], type=FloatRange(0, 1), help="Ray: GPU for each run, such as 0.5."),
     Option(["--dry-run"], is_flag=True, help="Print all runs and what they need; run nothing."),
-    Option(["--log", "loggers"], multiple=True, help="tensorboard or a plugin; to OUT/logs."),
+    Option(["--print-config"], is_flag=True, help="Print configuration and settings as YAML."),
+    ListOption(["--log", "loggers"], help="tensorboard or a plugin; to OUT/logs."),
+    Option(["--log-groups"], is_flag=True, help="DTVG's group in each step; to OUT/groups."),
     Option(["--quiet"], is_flag=True, help="Print nothing but errors and the final table."),
     Option(["--verbose"], is_flag=True, help="Print one more line per evaluation."),
-    Option(["--print-config"], is_flag=True, help="Print the merged configuration as YAML."),
 ]
 PLAN = [
     Option(["--calibrate"], is_flag=True, help="Time short trainings, even if timings exist."),
     Option(["--from-records", "records"], type=PATH, help="Result folder that costs come from."),
 ]
+END = [
+    Option(["--debug"], is_flag=True, help="Print the traceback of any error."),
+    *(base.JSON, base.OUT, base.PROMPTS),
+]
 
 
-@bench.command(params=GRID + EXECUTION)
+@bench.command(cls=Sections, params=GRID + EXECUTION + END)
 def run(quiet: bool, verbose: bool, file: Path | None, **options: Any) -> None:
     """Train and score every run of a grid, then print its table.
 
@@ -67,13 +74,14 @@ def run(quiet: bool, verbose: bool, file: Path | None, **options: Any) -> None:
     """
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other: give one of them")
-    resources, loggers = _resources(options), options["loggers"]
+    resources = _resources(options)
+    loggers = [*options["loggers"], *["groups"] * options["log_groups"]]
     for name in loggers:
         if name not in callback_names():
             raise UnknownNameError("logger", name, callback_names())
     config = _config(file, options)
     if options["print_config"]:
-        click.echo(dump_config(config), nl=False)
+        _print_config(config, options["as_json"])
         return
     grid, store = _grid(config, options)
     for line in _environment(file, grid) if file and not quiet else ():
@@ -97,15 +105,17 @@ def run(quiet: bool, verbose: bool, file: Path | None, **options: Any) -> None:
     failed = sum(record.status == "failed" for record in results.records)
     if not quiet:
         found = len(grid.reported) - counts["finished"] - failed
-        states = f"{counts['finished']} runs finished, {found} found finished, {failed} failed"
+        finished = counted(counts["finished"], "run")
+        states = f"{finished} finished, {found} found finished, {failed} failed"
         click.echo(f"{states}; records in {store.records}", err=True)
         base.warn(results.warnings)
-    click.echo(render_tables(results, "markdown")[0], nl=False)
+    form = "json" if options["as_json"] else base.terminal_form()
+    click.echo(render_tables(results, form)[0], nl=False)
     if failed:
         sys.exit(1)
 
 
-@bench.command(params=GRID + PLAN)
+@bench.command(cls=Sections, params=GRID + PLAN + END)
 def plan(file: Path | None, calibrate: bool, records: Path | None, **options: Any) -> None:
     """Estimate what `bench run` with these options would take: steps, tokens, hours and disk.
 
@@ -143,11 +153,40 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
     values = {key: options[key] for key in keys if options[key] not in (None, ())}
     if options["suites"] or options["tasks"]:
         values |= {"suites": options["suites"], "tasks": options["tasks"]}
-    for key in ("shots", "seeds"):
-        words = [word.strip() for text in options[key] for word in text.split(",")]
-        if words:
-            values[key] = [int(word) if word.isdecimal() else word for word in words]
+    if options["shots"]:
+        values["shots"] = [int(word) if _is_number(word) else word for word in options["shots"]]
+    if options["seeds"]:
+        values["seeds"] = [seed for word in options["seeds"] for seed in _seeds(word)]
     return load_config(options["preset"], file, values, options["items"])
+
+
+def _print_config(config: RunConfig, as_json: bool) -> None:
+    """Print a configuration, with the settings of every method."""
+    specs = [config.method_spec(name) for name in config.methods]
+    settings = {spec.label: spec.values() for spec in specs}
+    if as_json:
+        print_json({**config.model_dump(mode="json"), "settings": settings})
+        return
+    head = "# Settings of the methods; to change one: --method pt:learning_rate=0.01"
+    lines = [f"# {label}: {json.dumps(values)}" for label, values in settings.items()]
+    click.echo("\n".join([dump_config(config).rstrip(), head, *lines]))
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and len(word) < 20  # Python reads no numbers of thousands of digits.
+
+
+def _seeds(word: str) -> Sequence[int | str]:
+    """The seeds of a number or of a range, such as ``42-44``; other words are refused later."""
+    ends = [part.strip() for part in word.split("-")]
+    if len(ends) > 2 or not all(map(_is_number, ends)):
+        return [word]
+    first, last = int(ends[0]), int(ends[-1])
+    if not first <= last < first + MOST_SEEDS:
+        raise ConfigError(
+            f"--seeds {word}: expected FIRST-LAST, such as 42-44, of at most {MOST_SEEDS} seeds"
+        )
+    return range(first, last + 1)
 
 
 def _grid(config: RunConfig, options: dict[str, Any]) -> tuple[Grid, ResultStore]:
@@ -194,7 +233,7 @@ def _print_overview(values: dict[str, Any]) -> None:
     for kind in ("prompts", "runs"):
         click.echo(f"{kind}:")
         for line in values.pop(kind):
-            needs = f" (needs {len(line['needs'])} prompts)" if line["needs"] else ""
+            needs = f" (needs {counted(len(line['needs']), 'prompt')})" if line["needs"] else ""
             click.echo(f"  {line['state']:<10} {line['run']}{needs}")
     for key, value in values.items():
         click.echo(f"{key.replace('_', ' ')}: {value}")

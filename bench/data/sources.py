@@ -7,15 +7,17 @@ Code that comes with a dataset is never run.
 from __future__ import annotations
 
 import abc
-import glob
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from bench.data.tables import FORMATS, files_below, read_tables, split_files
 from bench.errors import DataError, one_line
 from bench.files import file_digest
-from bench.tasks.base import PARQUET_BRANCH, HubSource, Row, Task
+from bench.tasks.base import PARQUET_BRANCH, Row, Task
 
 if TYPE_CHECKING:
     import datasets
@@ -58,21 +60,25 @@ class DataSource(abc.ABC):
         for library in (datasets, huggingface_hub.utils):
             library.disable_progress_bars()
             library.logging.set_verbosity_error()
-        (rows, origin), columns = self._read(task, split), list(task.hub.columns)
-        if missing := [column for column in columns if column not in rows.column_names]:
+        (files, origin), columns = self._files(task, split), list(task.hub.columns)
+        table = read_tables(files, columns)
+        if missing := [column for column in columns if column not in table.column_names]:
             raise DataError(
                 f"{origin} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: "
                 f"{task.name} needs {', '.join(columns)}"
             )
-        if len(rows) == 0:
+        if len(table) == 0:
             raise DataError(f"{origin} has no rows: {task.name} needs some")
+        # With a given fingerprint, datasets does not read all rows to make one.
+        named = datasets.NamedSplit(split)
+        rows = datasets.Dataset(table, split=named, fingerprint=digest(origin))
         rows = rows.select_columns(columns).add_column(OFFICIAL_ROW, range(len(rows)))
         rows.info.description = origin
         return rows
 
     @abc.abstractmethod
-    def _read(self, task: Task, split: str) -> tuple[datasets.Dataset, str]:
-        """The split, and its file or dataset for messages."""
+    def _files(self, task: Task, split: str) -> tuple[list[Path], str]:
+        """The files of the split, and their name for messages."""
 
 
 class Hub(DataSource):
@@ -88,48 +94,73 @@ class Hub(DataSource):
         return task.hub.revision
 
     def splits(self, task: Task) -> tuple[str, ...]:
-        return task.hub.splits
+        return (*dict.fromkeys([*task.hub.splits, *task.hub.rows]),)
 
-    def _read(self, task: Task, split: str) -> tuple[datasets.Dataset, str]:
-        origin = " ".join(part for part in (task.hub.path, task.hub.config, split) if part)
+    def _files(self, task: Task, split: str) -> tuple[list[Path], str]:
+        import datasets
+        import huggingface_hub
+
+        hub = task.hub
+        origin = " ".join(part for part in (hub.path, hub.config, split) if part)
+        # On the parquet branch, a dataset without configurations has one of this name.
+        config = hub.config or ("default" if hub.revision == PARQUET_BRANCH else "")
         try:
-            return _load_from_hub(task.hub, split), origin
+            folder = huggingface_hub.snapshot_download(
+                hub.path,
+                repo_type="dataset",
+                revision=hub.revision,
+                allow_patterns=f"{config}/*{split}*".removeprefix("/"),
+                local_files_only=datasets.config.HF_HUB_OFFLINE,  # Also for HF_DATASETS_OFFLINE.
+            )
+            files = split_files(Path(folder, config), split)
+            if not files:
+                raise FileNotFoundError("no files of this split")
+            for file in (file.resolve() for file in files):  # Large ones are named by their digest.
+                if len(file.name) == 64 and file_digest(file) != file.name:
+                    raise ValueError(f"{file} is damaged, delete it")
         except Exception as error:  # the libraries' errors have no common base
             raise DataError(
-                f"cannot load {origin} at revision {task.hub.revision} from the hub or its cache "
-                f"({one_line(error.__cause__ or error)}): run 'bench data prefetch --task "
-                f"{task.name}' where there is network and set HF_HUB_OFFLINE=1, or name a folder "
-                f"of {task.name}/<split>.parquet files"
+                f"cannot load {origin} at revision {hub.revision} from the hub or its cache "
+                f"{_reason_and_advice(error, task)}"
             ) from error
+        return files, origin
 
 
-def _load_from_hub(hub: HubSource, split: str) -> datasets.Dataset:
-    import datasets
-    import huggingface_hub
+def _reason_and_advice(error: Exception, task: Task) -> str:
+    """What an error of the hub's library says, and what to do about it."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
-    if hub.revision == PARQUET_BRANCH:
-        # Read from the downloaded files: offline, datasets does not find its own cache of them.
-        pattern = f"{hub.config or 'default'}/{split}/*.parquet"
-        folder = huggingface_hub.snapshot_download(
-            hub.path, repo_type="dataset", revision=hub.revision, allow_patterns=pattern
-        )
-        files = [glob.escape(str(file)) for file in sorted(Path(folder).glob(pattern))]
-        return datasets.load_dataset("parquet", data_files={split: files}, split=split)
-    rows = datasets.load_dataset(**hub.load_arguments(), split=split)
-    for file in rows.cache_files:
-        # .../<configuration>/<version>/<commit>/<file>; offline, datasets takes any commit it has.
-        commit = Path(file["filename"]).parent.name
-        if commit != hub.revision:
-            raise FileNotFoundError(f"the cache of this machine holds only revision {commit}")
-    return rows
+    reason = one_line(error)
+    if isinstance(error, LocalEntryNotFoundError):
+        reason = one_line(error.__cause__) if error.__cause__ else "it is not in the cache"
+    advice = f"run 'bench data prefetch --task {task.name}' where there is network"
+    if isinstance(error, GatedRepoError):
+        page = f"{constants.ENDPOINT}/datasets/{task.hub.path}"
+        advice = f"accept its terms on {page}, then log in with 'hf auth login'"
+    elif isinstance(error, HfHubHTTPError):
+        advice = "check its name or try again later; if it is private, log in with 'hf auth login'"
+    elif isinstance(error, OSError) and error.errno:
+        place = f"the cache {constants.HF_HUB_CACHE}"
+        advice = f"{place} must be writable, with free space and file locks; HF_HOME names another"
+    elif variables := offline_variables():
+        advice = f"{' and '.join(variables)} forbids downloads: unset it, or {advice}"
+    else:
+        advice += f", or name a folder of {task.name}/<split>.parquet files"
+    return f"({reason}): {advice}"
+
+
+def offline_variables() -> list[str]:
+    """The environment variables that forbid downloads."""
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return [k for k in names if os.environ.get(k, "").upper() in {"1", "ON", "YES", "TRUE"}]
 
 
 class LocalFolder(DataSource):
-    """A folder of ``<task>/<split>.parquet`` files in the hub's columns, read into memory."""
+    """A folder of a folder for each task, with files as :mod:`bench.data.tables` reads them."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder, self._fingerprints = Path(folder), dict[str, str]()
-        self.kind, self.name = "local", str(folder)
+        self.folder, self.kind, self.name = Path(folder), "local", str(folder)
         if not self.folder.is_dir():
             raise DataError(
                 f"there is no data folder {folder}: name a folder of <task>/<split>.parquet "
@@ -137,44 +168,34 @@ class LocalFolder(DataSource):
             )
 
     def splits(self, task: Task) -> tuple[str, ...]:
-        return tuple(file.stem for file in self._files(task, "*"))
+        names = dict.fromkeys([*task.hub.splits, *task.hub.rows, "validation", "test"])
+        return tuple(name for name in names if self._find(task, name))
 
     def fingerprint(self, task: Task) -> str:
-        """Digest of the names and bytes of the task's files, read once."""
-        if task.name not in self._fingerprints:
+        """Digest of the names and bytes of the task's files."""
+        splits, folder, parts = self.splits(task) or ("train",), self.folder / task.name, []
+        for file in sorted(file for split in splits for file in self._files(task, split)[0]):
+            name = re.sub(f"{FORMATS}$", "", file.relative_to(folder).as_posix())
             try:
-                sums = [f"{file.stem}={file_digest(file)}" for file in self._files(task, "*")]
+                parts.append(f"{name}={file_digest(file)}")
             except OSError as error:
-                raise DataError(f"cannot read {error.filename} ({error.strerror})") from error
-            self._fingerprints[task.name] = digest(*sums)
-        return self._fingerprints[task.name]
+                raise DataError(f"cannot read {file} ({error.strerror})") from error
+        return digest(*parts)
 
-    def _files(self, task: Task, split: str) -> list[Path]:
-        files = sorted((self.folder / task.name).glob(f"{split}.parquet"))
+    def _find(self, task: Task, split: str) -> list[Path]:
+        return split_files(self.folder / task.name, split, task.hub.config)
+
+    def _files(self, task: Task, split: str) -> tuple[list[Path], str]:
+        files, folder = self._find(task, split), self.folder / task.name
         if not files:
+            others = ", ".join(files_below(folder)[:6]) or "no files"
             raise DataError(
-                f"{self.folder / task.name / split}.parquet is missing: {task.name} needs its "
-                f"splits {', '.join(task.hub.splits)}, with the columns "
-                f"{', '.join(task.hub.columns)}"
+                f"{folder / split}.parquet is missing (found: {others}): {task.name} needs its "
+                f"splits {', '.join(task.hub.splits)} as parquet, JSON, CSV or save_to_disk, with "
+                f"the columns {', '.join(task.hub.columns)}"
             )
-        return files
-
-    def _read(self, task: Task, split: str) -> tuple[datasets.Dataset, str]:
-        import datasets
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        (file,) = self._files(task, split)
-        try:
-            table = pq.ParquetFile(file).read(columns=list(task.hub.columns))
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"cannot read {file} ({one_line(error)}): write it again as a parquet file"
-            ) from error
-        table = table.replace_schema_metadata(None)  # class labels as plain numbers
-        name = digest(self.fingerprint(task), split)
-        rows = datasets.Dataset(table, split=datasets.NamedSplit(split), fingerprint=name)
-        return rows, str(file)
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return files, f"{files[0]}{more}"
 
 
 def open_source(text: str) -> DataSource:
@@ -182,7 +203,7 @@ def open_source(text: str) -> DataSource:
     if text == "hub":
         return Hub()
     if text != "bundled":
-        return LocalFolder(text)
+        return LocalFolder(Path(text).expanduser())
     source = LocalFolder(Path(__file__).parent / "samples")  # Generated, part of the package.
     source.kind, source.name = "bundled", "bundled samples"
     return source

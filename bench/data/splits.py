@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.data.sources import BATCH, OFFICIAL_ROW, DataSource, Hub, read_split, rows_of
+from bench.data.sources import BATCH, OFFICIAL_ROW, DataSource, read_split, rows_of
 from bench.errors import ConfigError, DataError
 from bench.seeding import generator
 from bench.tasks.base import Task
@@ -80,6 +80,8 @@ def load_splits(source: DataSource, task: Task, data_seed: int = DATA_SEED) -> T
         validation, test = load("validation"), load("test")
     if task.max_training_rows is not None and len(train) > task.max_training_rows:
         train = train.select(range(task.max_training_rows))
+    if task.doubt_of is not None and (doubt := task.doubt_of(read_split(train, dict))):
+        notes.append(f"{task.name}: {doubt}")
     if task.defect_of is not None:
         for name, rows in (("training", train), ("validation", validation), ("test", test)):
             counts = Counter(read_split(rows, task.defect_of))
@@ -160,21 +162,16 @@ class TaskReport:
         return not self.differences
 
 
-def prefetch(tasks: Iterable[Task]) -> Iterator[TaskReport]:
-    """Load all official splits of the tasks from the hub into the cache of this machine."""
-    return check(Hub(), tasks, texts=False)
-
-
 def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iterator[TaskReport]:
-    """Compare tasks with the data of a source: splits, columns, row counts (hub), and texts."""
+    """Compare tasks with the data of a source: splits, columns, row counts (hub), and texts.
+
+    With the hub as source, this fills the cache of this machine.
+    """
     for task in tasks:
         report = TaskReport(task.name, source.revision(task), task.hub.rows)
         try:
-            # A folder may lack splits; its validation split can replace the test split.
-            present = task.hub.rows if source.kind == "hub" else source.splits(task)
-            for split in dict.fromkeys([*task.hub.splits, *task.hub.rows, "validation"]):
-                if split in present:
-                    report.rows[split] = len(source.load(task, split))
+            for split in source.splits(task):
+                report.rows[split] = len(source.load(task, split))
             report.differences += unexpected_counts(source, task, report.rows)
             if texts and report.ok:
                 parts = load_splits(source, task)

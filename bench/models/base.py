@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 import hashlib
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,14 +18,19 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from bench.errors import ConfigError, ModelError
 from bench.method import IGNORED_LABEL, Batch, ModelOutput
+from bench.models.checks import check
 from bench.models.dropout import use_frozen_dropout
 from bench.seeding import generator
 
 if TYPE_CHECKING:
     from bench.models.loading import Architecture, Precision
+    from bench.models.prefix import SharedPrefixes
 
 INITIAL_VOCABULARY = 5000
 """``P_init`` is drawn from the embeddings of the first so many token ids (published code)."""
+
+POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings")
+"""Keys of a configuration that limit the tokens a model reads."""
 
 LEAVING = 4
 """Rows leave a batch as soon as one in so many has its answer, as each time the cache is copied."""
@@ -40,10 +46,13 @@ class TokenEncoder:
                 "answer: set eos_token in its tokenizer_config.json"
             )
         self.tokenizer = tokenizer
+        tokenizer.truncation_side = "right"
         self.end_id: int = tokenizer.eos_token_id
-        self.pad_id: int = tokenizer.pad_token_id
-        described = tokenizer.backend_tokenizer.to_str().encode()
-        self.fingerprint = hashlib.sha256(described).hexdigest()
+        # Without one of its own any token will do, as padding is masked.
+        self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        splits = getattr(tokenizer, "split_special_tokens", False)
+        parts = (tokenizer.backend_tokenizer.to_str(), tokenizer.truncation_side, splits)
+        self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
@@ -59,7 +68,10 @@ class FrozenLM(abc.ABC):
 
     architecture: ClassVar[Architecture]
     encoder_type: ClassVar[type[TokenEncoder]] = TokenEncoder
-    positions: int | None = None  # Most tokens of a row, answer included; None: any number.
+    scale: float = 1.0  # Of embeddings, where a model scales those of token ids alone.
+    _prefixes: SharedPrefixes | None = None  # None: each row has its own prompt.
+
+    warn: Callable[[str], object] = staticmethod(warnings.warn)
 
     def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
         self.model = model.to(device).requires_grad_(False).eval()
@@ -71,15 +83,26 @@ class FrozenLM(abc.ABC):
         self.embedding: nn.Embedding = self.model.get_input_embeddings()
         self.width = self.embedding.embedding_dim
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
+        text = self.model.config.get_text_config(decoder=True)
+        limits = (getattr(text, key, None) or 0 for key in POSITIONS)
+        self.positions = next((limit for limit in limits if limit > 0), None)
         causal = self.architecture == "decoder-only"
         given = GenerationConfig() if causal else self.model.generation_config
-        self.start_token: Any = given.decoder_start_token_id
+        key = "decoder_start_token_id"
+        starts = getattr(given, key), getattr(self.model.config, key, None), given.bos_token_id
+        known = (token for token in starts if token is not None)  # The last as in transformers.
+        self.start_token: Any = None if causal else next(known, None)
         self.first_token: int | None = given.forced_bos_token_id
         # What else comes with a model, such as penalties, would be used where a call is silent.
         self.model.generation_config = self._search()
+        self._prepare()
+        check(self)
         # As the weights were read, whatever precision they are rounded to later.
-        first: Tensor = self.embedding.weight.detach()[:INITIAL_VOCABULARY]
-        self._initial_vocabulary = first.to("cpu", torch.float32, copy=True)
+        first = torch.arange(min(INITIAL_VOCABULARY, self.embedding.num_embeddings), device=device)
+        self._initial_vocabulary = self.embed(first).detach().to("cpu", torch.float32, copy=True)
+
+    def _prepare(self) -> None:  # noqa: B027
+        """What an architecture sets up before the model is checked."""
 
     def store_weights_in(self, precision: Precision) -> None:
         """Round the weights; buffers, such as rotary frequencies, and ``P_init`` stay float32."""
@@ -105,25 +128,39 @@ class FrozenLM(abc.ABC):
         ids = torch.randperm(candidates, generator=generator("initial prompt", seed))[:length]
         return self._initial_vocabulary[ids]
 
-    def require_room(self, length: int) -> None:
-        """Refuse more tokens of prompt, input and answer together than the model has positions."""
+    def require_room(self, read: int, written: int) -> None:
+        """Refuse more tokens of prompt and input, and of an answer, than the model has positions.
+
+        An encoder-decoder counts the answer for itself.
+        """
+        apart = self.architecture == "encoder-decoder"
+        parts, length = ("or", max(read, written)) if apart else ("and", read + written)
         if self.positions is not None and length > self.positions:
             raise ModelError(
-                f"prompt, input and answer have {length} tokens together, the model takes "
+                f"prompt and input {parts} answer have {length} tokens, the model takes "
                 f"{self.positions}: lower prompt_length or input_length"
             )
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embed token ids ``(B, L)`` as ``(B, L, d)``."""
-        return self.embedding(ids)  # type: ignore[no-any-return]
+        embedded: Tensor = self.embedding(ids)
+        return embedded if self.scale == 1 else embedded * self.scale
 
     @abc.abstractmethod
-    def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
-        """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input."""
+    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+        """As :meth:`bench.method.LanguageModel.run`."""
 
     @abc.abstractmethod
     def read(self, prompt: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What decoding starts from, one entry per row in each tensor."""
+
+    def start(self, prompt: Tensor, batch: Batch, ahead: int) -> tuple[dict[str, Tensor], Any]:
+        """Rows as of :meth:`read`, and a cache for ``ahead`` more tokens; None if it has none."""
+        return self.read(prompt, batch), self._empty_cache()
+
+    def sharing(self) -> AbstractContextManager[None]:
+        """Within it, passes with one prompt share its states if the model can; see prefix.py."""
+        return nullcontext() if self._prefixes is None else self._prefixes.kept()
 
     def generation_inputs(self, rows: dict[str, Tensor]) -> dict[str, Any]:
         """Rows of :meth:`read` as ``generate`` takes them."""
@@ -136,11 +173,12 @@ class FrozenLM(abc.ABC):
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
         """Answers to the inputs of a batch, greedy for one beam; its labels are not read."""
         with self.inference():
+            self.require_room(prompt.shape[1] + batch.mask.shape[1], max_tokens)
+            if beams == 1:
+                rows, cache = self.start(prompt, batch, max_tokens)
+                if cache is not None:
+                    return self.decode(self._greedy(rows, cache, max_tokens))
             rows = self.read(prompt, batch)
-            self.require_room(rows["attention_mask"].shape[1] + max_tokens)
-            cache = self._empty_cache() if beams == 1 else None
-            if cache is not None:
-                return self.decode(self._greedy(rows, cache, max_tokens))
             search = self._search(max_new_tokens=max_tokens, num_beams=beams)
             written = self.model.generate(**self.generation_inputs(rows), generation_config=search)
             return self.decode(written)
@@ -155,8 +193,8 @@ class FrozenLM(abc.ABC):
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Within it: no gradients and no dropout."""
-        with self.training(False), torch.no_grad():
+        """Within it: no gradients and no dropout; passes with one prompt share its states."""
+        with self.training(False), torch.no_grad(), self.sharing():
             yield
 
     @contextmanager
@@ -220,16 +258,27 @@ class FrozenLM(abc.ABC):
         return cache
 
 
-def prepend(prompt: Tensor, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Put ``prompt`` ``(B or 1, r, d)`` in front of ``inputs`` ``(B, L, d)`` and their mask."""
+def prepend(
+    prompt: Tensor, inputs: Tensor, mask: Tensor, chosen: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Put the prompt of each row in front of ``inputs`` ``(B, L, d)`` and their mask.
+
+    ``prompt`` is ``(B or 1, r, d)``, or ``(S, r, d)`` of which ``chosen`` ``(B,)`` names one a row.
+    """
+    if chosen is not None:
+        # A product instead of an index: the gradient of an index adds up in no fixed order.
+        one_hot = F.one_hot(chosen, len(prompt)).to(prompt.dtype)  # (B, S)
+        prompt = torch.einsum("bs,srd->brd", one_hot, prompt)
     # Expanded first, so that the gradients of the rows are added up in the prompt's own type.
     prompt = prompt.expand(len(inputs), -1, -1).to(inputs.dtype)
     ones = mask.new_ones(prompt.shape[:2])
     return torch.cat([prompt, inputs], dim=1), torch.cat([ones, mask], dim=1)  # (B, r+L, …)
 
 
-def model_output(logits: Tensor, labels: Tensor, hidden: Tensor, mask: Tensor) -> ModelOutput:
+def model_output(
+    logits: Tensor, labels: Tensor, hidden: Tensor, mask: Tensor, answer_hidden: Tensor
+) -> ModelOutput:
     """Scores ``(B, T, V)`` in float32 with their loss, a mean over all target tokens."""
     logits = logits.float()
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL)
-    return ModelOutput(loss, logits, hidden, mask)
+    return ModelOutput(loss, logits, hidden, mask, answer_hidden)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from bench.method import Batch, ModelOutput
+from bench.method import IGNORED_LABEL, Batch, ModelOutput
 from bench.models.base import FrozenLM, model_output, prepend
 
 ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 16384}
@@ -20,23 +20,27 @@ class EncoderDecoderLM(FrozenLM):
     """Frozen ``AutoModelForSeq2SeqLM``."""
 
     architecture: ClassVar[Literal["encoder-decoder"]] = "encoder-decoder"
+    _encoder_output: type = BaseModelOutput
 
-    def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
-        inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
+    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+        inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask, chosen)
+        self.require_room(mask.shape[1], batch.labels.shape[1])
         output = self.model(
             inputs_embeds=inputs,
             attention_mask=mask,
-            decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(batch.labels),
+            decoder_input_ids=self.decoder_inputs(batch.labels),
             use_cache=False,
+            output_hidden_states=True,
         )
-        return model_output(output.logits, batch.labels, output.encoder_last_hidden_state, mask)
+        states = output.encoder_last_hidden_state, mask, output.decoder_hidden_states[-1]
+        return model_output(output.logits, batch.labels, *states)
 
     def read(self, prompt: Tensor, batch: Batch) -> dict[str, Tensor]:
         inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask)
         return {"states": self._encode(inputs, mask), "attention_mask": mask}
 
     def generation_inputs(self, rows: dict[str, Tensor]) -> dict[str, Any]:
-        encoded = BaseModelOutput(rows["states"])
+        encoded = self._encoder_output(last_hidden_state=rows["states"])
         return {"encoder_outputs": encoded, "attention_mask": rows["attention_mask"]}
 
     def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
@@ -46,6 +50,14 @@ class EncoderDecoderLM(FrozenLM):
         output = self.model(decoder_input_ids=tokens, **inputs)
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
+    def decoder_inputs(self, labels: Tensor) -> Tensor:
+        """Labels behind the start token, in the model's own way if it has one."""
+        own = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
+        if own is not None:
+            return own(labels)  # type: ignore[no-any-return]
+        written = F.pad(labels, (1, -1), value=self.start_token)
+        return written.masked_fill(written == IGNORED_LABEL, self.encoder.pad_id)
+
     def _encode(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """Encode ``(B, r+L, d)`` in parts of consecutive rows, each as wide as its longest row."""
         encoder, length = self.model.get_encoder(), mask.shape[1]
@@ -54,5 +66,6 @@ class EncoderDecoderLM(FrozenLM):
         for part, seen in zip(torch.split(inputs, rows), torch.split(mask, rows), strict=True):
             width = int(seen.sum(dim=1).max())
             output = encoder(inputs_embeds=part[:, :width], attention_mask=seen[:, :width])
+            self._encoder_output = type(output)  # Of mixtures of experts one of their own.
             states.append(F.pad(output.last_hidden_state, (0, 0, 0, length - width)))
         return torch.cat(states)

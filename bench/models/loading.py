@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import pickle
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,12 +24,13 @@ Precision = Literal["float32", "bf16"]
 """Type of the frozen weights; what is trained is float32 in any case."""
 
 HERE = Path(__file__).parent
-FILES = (
-    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("spiece.model", "tokenizer.model"),
+IDLE_FILES = re.compile(
+    r"\..*|LICENSE.*|NOTICE.*|.*\.(md|py|png|jpg|pdf|log|pt|pth|h5|ot|msgpack|onnx|gguf)"
+    r"|(?!pytorch_model).*\.bin",
+    re.IGNORECASE,
 )
-"""Files that decide what a model computes; others may change freely."""
+"""Names of files that transformers reads for no model here; any other may decide what it computes,
+such as the many vocabularies of tokenizers."""
 
 
 @dataclass(frozen=True)
@@ -68,64 +71,135 @@ def describe(name: str) -> ModelInfo:
     if commit is not None:
         digest = _digest([("hub", source.encode()), ("commit", commit.encode())])
         return ModelInfo(name, digest, architecture, False, "")
-    found = [path for pattern in FILES for path in Path(source).glob(pattern)]
-    digest = _digest((path.name, bytes.fromhex(file_digest(path))) for path in found)
+    found = [path for path in Path(source).iterdir() if path.is_file()]
+    read = (path for path in found if not IDLE_FILES.fullmatch(path.name))
+    digest = _digest((path.name, bytes.fromhex(file_digest(path))) for path in read)
     return ModelInfo(folder_name(name), digest, architecture, False, "")
 
 
 def architecture_of(name: str) -> Architecture:
     """Which adapter runs a model; reads no more than its configuration."""
+    return "encoder-decoder" if _reader(name) == "AutoModelForSeq2SeqLM" else "decoder-only"
+
+
+def _reader(name: str) -> str:
+    """Class of transformers that reads a model's weights; refuses models that write no text."""
     if name in BUNDLED:
-        return BUNDLED[name].architecture
+        causal = BUNDLED[name].architecture == "decoder-only"
+        return "AutoModelForCausalLM" if causal else "AutoModelForSeq2SeqLM"
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto import modeling_auto
+    from transformers.utils import find_adapter_config_file
 
     source, commit = _locate(name)
-    if commit is None and not (Path(source) / "config.json").is_file():
-        raise ModelError(
-            f"model {name!r}: the folder has no config.json; save it there by save_pretrained"
-        )
     with _reading(name, "configuration"):
+        if find_adapter_config_file(source, revision=commit):
+            raise ModelError(
+                f"model {name!r}: an adapter lies beside it (adapter_config.json), which would be "
+                "read with some installations only: merge it into the weights, or remove it"
+            )
+        if commit is None and not (Path(source) / "config.json").is_file():
+            raise ModelError(
+                f"model {name!r}: the folder has no config.json; save it there by save_pretrained"
+            )
         config = AutoConfig.from_pretrained(source, revision=commit, trust_remote_code=False)
     if getattr(config, "is_encoder_decoder", False):
-        return "encoder-decoder"
-    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+        return "AutoModelForSeq2SeqLM"
+    names = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    several = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(config.model_type)
+    causal = names.get(config.model_type)
     # Encoders such as BERT have a causal class too, but weights for it only if they say so.
     stated = getattr(config, "architectures", None) or [causal]
-    if causal is None or causal not in stated:
-        raise ModelError(
-            f"model {name!r} is no language model that writes text "
-            f"({', '.join(filter(None, stated)) or config.model_type}): give one as T5 or Llama"
-        )
-    return "decoder-only"
+    if several in stated:
+        if config.get_text_config().model_type in names:
+            return "AutoModelForImageTextToText"
+        fault = f"transformers has no class for the text part of {several}"
+    elif causal is not None and causal in stated:
+        return "AutoModelForCausalLM"
+    else:
+        shown = ", ".join(filter(None, stated)) or config.model_type
+        fault = f"is no language model that writes text ({shown})"
+    raise ModelError(f"model {name!r} {fault}: give one as T5 or Llama")
 
 
-def load(name: str, device: str = "cpu", precision: Precision = "float32") -> FrozenLM:
-    """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded."""
+def load(
+    name: str, device: str = "cpu", precision: Precision = "float32", bin_weights: bool = False
+) -> FrozenLM:
+    """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded.
+
+    ``bin_weights`` takes ``pytorch_model.bin`` too, where there are no safetensors.
+    """
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-    from transformers.utils import logging
+    import transformers
 
     from bench.models.decoder_only import DecoderOnlyLM
     from bench.models.encoder_decoder import EncoderDecoderLM
 
-    logging.disable_progress_bar()
-    causal = architecture_of(name) == "decoder-only"
+    transformers.utils.logging.disable_progress_bar()
+    reader = _reader(name)
     source, commit = _locate(name)
     # Left open, transformers asks the user whether to run code of the model.
     options: dict[str, Any] = {"revision": commit, "trust_remote_code": False}
+    # Nor shall it ask the hub for a conversion.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     with _reading(name, "weights"):
-        module = (AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM).from_pretrained(
-            source, use_safetensors=True, dtype=torch.float32, **options
+        module, report = getattr(transformers, reader).from_pretrained(
+            source,
+            use_safetensors=None if bin_weights else True,
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # They are refused below, by their names.
+            **options,
         )
+    _require_whole(name, module, report)
+    stated, _ = type(module.config).get_config_dict(source, revision=commit)
+    head, words = module.get_output_embeddings(), module.get_input_embeddings()
+    if stated.get("tie_word_embeddings") is False and head and head.weight is words.weight:
+        # T5 takes its embeddings in place of a head that is missing, whatever its file says.
+        raise ModelError(
+            f"model {name!r}: its weights lack lm_head.weight, as tie_word_embeddings is false in "
+            "config.json: save the whole model by save_pretrained"
+        )
+    if reader == "AutoModelForImageTextToText":
+        module = _text_part(module)
     with _reading(name, "tokenizer"):
         folder = HERE / "tiny" if name in BUNDLED else source
-        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
     _require_words(name, tokenizer, module.get_input_embeddings().num_embeddings)
-    adapter = DecoderOnlyLM if causal else EncoderDecoderLM
-    model = adapter(module, tokenizer, torch.device(device))
+    adapter = EncoderDecoderLM if reader == "AutoModelForSeq2SeqLM" else DecoderOnlyLM
+    try:
+        model = adapter(module, tokenizer, torch.device(device))
+    except ModelError as error:
+        raise ModelError(f"model {name!r}: {error}") from error
     model.store_weights_in(precision)
     return model
+
+
+def _text_part(module: Any) -> Any:
+    """Language model of a multimodal one, as the causal class of transformers for it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        text = AutoModelForCausalLM.from_config(module.config.get_text_config())
+    setattr(text, text.base_model_prefix, module.get_decoder())
+    text.set_output_embeddings(module.get_output_embeddings())
+    return text
+
+
+def _require_whole(name: str, module: Any, report: dict[str, Any]) -> None:
+    """Refuse weights of which transformers would draw some at random, or leave some out."""
+    from bench.models.checks import some
+
+    for kind, fault in (("missing", "lack"), ("unexpected", "hold"), ("mismatched", "misfit")):
+        keys = report[f"{kind}_keys"]  # Of others in shape with both of them.
+        found = sorted(key if isinstance(key, str) else key[0] for key in keys)
+        if found:
+            raise ModelError(
+                f"model {name!r}: its weights {fault} {some(found)}, {kind} for "
+                f"{type(module).__name__}: save the whole model by save_pretrained"
+            )
 
 
 def usable_device(name: str) -> str:
@@ -195,11 +269,19 @@ def _require_words(name: str, tokenizer: Any, embeddings: int) -> None:
     if not tokenizer.is_fast:
         fault = f"transformers has no fast tokenizer for it ({type(tokenizer).__name__})"
     elif not ids or tokenizer.unk_token_id in ids:
-        fault = "its tokenizer cannot write '0 1'; the folder seems to lack tokenizer.json"
-    elif len(tokenizer) > embeddings:
-        fault = f"its tokenizer has {len(tokenizer)} entries, its embeddings only {embeddings}"
+        fault = "its tokenizer cannot write '0 1'; the folder seems to lack its vocabulary"
     if fault:
         raise ModelError(f"model {name!r}: {fault}; save its tokenizer there by save_pretrained")
+    # Marks of images and the like are never read, and may have no embedding.
+    idle = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
+    idle -= {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id}
+    beyond = [t for t, n in tokenizer.get_vocab().items() if n >= embeddings and n not in idle]
+    if beyond:
+        raise ModelError(
+            f"model {name!r}: its tokenizer has {len(tokenizer)} entries, its embeddings only "
+            f"{embeddings}, none for {beyond[0]!r}; if tokens were added, save the model again "
+            f"after resize_token_embeddings({len(tokenizer)})"
+        )
 
 
 @contextmanager
@@ -212,8 +294,29 @@ def _reading(name: str, part: str) -> Iterator[None]:
     files = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
     try:
         yield
-    except files as error:
+    except (*files, pickle.UnpicklingError) as error:
+        text = one_line(error)
+        if isinstance(error, pickle.UnpicklingError):
+            text = "its pickle holds more than tensors, which is never read"
         raise ModelError(
-            f"model {name!r}: its {part} cannot be read ({one_line(error)[:200]}); give a complete "
-            f"folder, a hub id that is cached or reachable, or one of {', '.join(sorted(BUNDLED))}"
+            f"model {name!r}: its {part} cannot be read ({text[:200]}); {_advice(part, text)}"
         ) from error
+
+
+def _advice(part: str, fault: str) -> str:
+    """What to do when a part of a model cannot be read."""
+    from transformers import utils
+
+    if part == "weights" and "named model.safetensors" in fault:
+        return (
+            "save it as safetensors, or read its pytorch_model.bin with --set bin_weights=true "
+            "(not the default, as a pickle from elsewhere can run code where torch has a fault)"
+        )
+    if part == "tokenizer" and re.search("sentencepiece|tiktoken|protobuf", fault, re.IGNORECASE):
+        if not (utils.is_sentencepiece_available() and utils.is_protobuf_available()):
+            return "install sentencepiece and protobuf: pip install 'dtvg-bench[sentencepiece]'"
+        return "a vocabulary such as spiece.model is damaged, or of another kind: fetch it again"
+    if "gated repo" in fault.lower():
+        return "ask for access on its page and log in by hf auth login"
+    bundled = ", ".join(sorted(BUNDLED))
+    return f"give a complete folder, a hub id that is cached or reachable, or one of {bundled}"

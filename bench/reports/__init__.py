@@ -22,12 +22,12 @@ def _environment(html: bool) -> Environment:
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=html,
-        finalize=None if html else _printable,
+        finalize=None if html else printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def _printable(value: object) -> str:
+def printable(value: object) -> str:
     """Text without characters that could steer a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))

@@ -1,23 +1,32 @@
-"""Tables as text: Markdown, LaTeX, CSV and JSON."""
+"""Tables as text: for terminals, Markdown, LaTeX, CSV and JSON."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.reports.layouts import DASH
-from bench.reports.scores import Column, Line
+from bench.reports import printable, render
+from bench.reports.layouts import DASH, display
+from bench.reports.scores import BETTER, WORSE, Cell, Column, Line
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
+    from rich.text import Text
 
 _LATEX = str.maketrans(
     {char: "\\" + char for char in "{}&%$#_"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "±": r"$\pm$", DASH: "--"}
-    | {"†": r"$^\dagger$", "‡": r"$^\ddagger$", "…": r"\dots{}"}
+    | {BETTER: r"$\dagger$", WORSE: r"$\ddagger$", "…": r"\dots{}"}
 )
 
 
@@ -25,6 +34,7 @@ _LATEX = str.maketrans(
 class Table:
     """One table of any layout; ``setting`` is for programs, ``corner`` the head of the labels."""
 
+    name: str
     title: str
     caption: str
     notes: Sequence[str]
@@ -34,12 +44,29 @@ class Table:
     corner: str = "method"
 
     @property
+    def heading(self) -> str:
+        """Title and caption."""
+        return f"{self.title}: {self.caption}".removeprefix(": ")
+
+    @property
     def heads(self) -> list[str]:
-        """One row of heads: a task alone, or group and title."""
+        """One row of heads for programs: a task alone, or group and title."""
         return [
             c.title if c.tasks == (c.title,) else f"{c.group} {c.title}".strip()
             for c in self.columns
         ]
+
+    def parts(self, sizes: Mapping[int, float], room: float) -> list[list[int]]:
+        """Places of columns that fit side by side; a suite is cut only if it is too wide alone."""
+        parts: list[list[int]] = [[]]
+        for _, members in groupby(sizes, key=lambda at: self.columns[at].group):
+            wanted = [*members]
+            for at in tuple(wanted):
+                if sum(sizes[own] for own in (*parts[-1], *wanted)) > room:
+                    parts.append([])
+                parts[-1].append(at)
+                wanted = [at]
+        return [part for part in parts if part]
 
     @property
     def fields(self) -> list[dict[str, Any]]:
@@ -52,37 +79,30 @@ class Table:
             for column, cell in zip(self.columns, line.cells, strict=True)
         ]
 
-    def body(self, escape: Callable[[str], str], bold: str) -> pd.DataFrame:
-        """The fields as text, with the labels in front and heads of group, title and units."""
-        rows = []
-        for line in self.lines:
-            rows.append([escape(line.label)])
-            for cell in line.cells:
-                text = escape(cell.get("number", DASH))
-                text = (bold % text if cell.get("best") else text) + escape(cell.get("mark", ""))
-                rows[-1].append(f"{text} {escape(cell.get('after', ''))}".rstrip())
-        heads = [("", self.corner, "metric (test rows)")]
-        heads += [(column.group, column.title, column.units) for column in self.columns]
-        index = pd.MultiIndex.from_tuples([tuple(map(escape, head)) for head in heads])
-        empty = [level for level in (0, 2) if not any(head[level] for head in heads[1:])]
-        body: pd.DataFrame = pd.DataFrame(rows, columns=index.droplevel(empty))
-        return body
-
 
 def _markdown(tables: Sequence[Table]) -> str:
     parts = []
     for number, table in enumerate(tables, 1):
-        body = table.body(_escape_markdown, "**%s**")
-        units = [f"*{head[-1]}*" if head[-1] else "" for head in body.columns]
-        body.columns = pd.Index([_escape_markdown(head) for head in (table.corner, *table.heads)])
-        if any(column.units for column in table.columns):
-            body = pd.concat([pd.DataFrame([units], columns=body.columns), body])
+        heads = [display(table.corner), *(" ".join(c.heads).strip() for c in table.columns)]
+        rows = [[display(line.label), *map(_field, line.cells)] for line in table.lines]
+        body = pd.DataFrame(rows, columns=pd.Index(heads)).map(_escape_markdown)
+        best = [[False, *(cell.get("best", False) for cell in line.cells)] for line in table.lines]
+        body = body.mask(pd.DataFrame(best, columns=body.columns), body.map(_bold))
+        body.columns = pd.Index(map(_escape_markdown, heads))
         align = ["left"] + ["right"] * len(table.columns)
         text = body.to_markdown(index=False, disable_numparse=True, colalign=align)
-        title = f"**Table {number}.** {table.title}. ".replace(" . ", " ")
-        parts.append(f"{title}{_escape_markdown(table.caption)}\n\n{text}\n")
+        parts.append(f"**Table {number}.** {_escape_markdown(table.heading)}\n\n{text}\n")
         parts += ["".join(f"- {_escape_markdown(note)}\n" for note in table.notes)]
     return "\n".join(filter(None, parts))
+
+
+def _field(cell: Cell) -> str:
+    text = cell.get("number", DASH) + cell.get("mark", "")
+    return " ".join(filter(None, (text, cell.get("after"), cell.get("note"))))
+
+
+def _bold(text: str) -> str:
+    return re.sub(rf"^[^ {BETTER}{WORSE}]+", r"**\g<0>**", text)
 
 
 def _escape_markdown(text: str) -> str:
@@ -91,22 +111,89 @@ def _escape_markdown(text: str) -> str:
     return "".join(char if char.isprintable() else f"U+{ord(char):04X}" for char in plain)
 
 
-def _latex(tables: Sequence[Table]) -> str:
-    """Floating tables, scaled down to the width of the page where they are wider."""
-    parts = ["% Needs \\usepackage{booktabs,graphicx}.\n"]
-    for table in tables:
-        text = table.body(_escape_latex, r"\textbf{%s}").style.hide(axis="index").to_latex(
-            column_format="l" + "r" * len(table.columns), hrules=True, multicol_align="c"
-        )  # fmt: skip
-        caption = _escape_latex(f"{table.title}. {table.caption}".removeprefix(". "))
-        parts += [
-            f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n",
-            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n",
-            f"{text}}}\n",
-            *(f"\\par\\footnotesize {_escape_latex(note)}\n" for note in table.notes),
-            "\\end{table}\n",
-        ]
-    return "".join(parts)
+def _terminal(tables: Sequence[Table]) -> str:
+    """Coloured tables of the width of the terminal; suites that do not fit stand below."""
+    from rich.console import Console
+
+    width, data = shutil.get_terminal_size().columns, io.StringIO()
+    console = Console(file=data, width=width, force_terminal=True, highlight=False, markup=False)
+    for number, table in enumerate(tables):
+        console.print(("\n" if number else "") + printable(table.heading), style="italic")
+        for grid in _grids(table, width):
+            console.print(grid)
+        for note in table.notes if any(line.kind == "published" for line in table.lines) else ():
+            console.print(printable(note), style="dim")
+    return data.getvalue()
+
+
+def _grids(table: Table, width: int) -> Iterator[Grid]:
+    """The columns of a table side by side as far as they fit, suite by suite."""
+    from rich.table import Table as Grid
+
+    labels = [printable(display(line.label)) for line in table.lines]
+    corner = min(max(map(len, [*labels, table.corner])), max(16, width // 3))
+    shown = [at for at, c in enumerate(table.columns) if c.kind != "parameters"]
+    cells = {at: [_text(line.cells[at]) for line in table.lines] for at in shown}
+    heads = {at: "\n".join(map(printable, filter(None, table.columns[at].heads))) for at in shown}
+    sizes = {
+        at: 2 + max(len(line) for text in (heads[at], *own) for line in str(text).split("\n"))
+        for at, own in cells.items()
+    }
+    for part in table.parts(sizes, width - corner):
+        grid = Grid(box=None, padding=(0, 0, 0, 2), pad_edge=False)
+        grid.add_column(display(table.corner), vertical="top", width=corner, overflow="fold")
+        for at in part:
+            grid.add_column(heads[at], justify="right", no_wrap=True)
+        for place, line in enumerate(table.lines):
+            if line.floor and place and not table.lines[place - 1].floor:
+                grid.add_row()
+            grid.add_row(labels[place], *(cells[at][place] for at in part))
+        yield grid
+
+
+def _text(cell: Cell) -> Text:
+    from rich.text import Text
+
+    number = printable(cell.get("number", DASH) + cell.get("mark", ""))
+    text = Text().append(number, "bold green" if cell.get("best") else "")
+    for part in (cell.get("after", "").replace(" ", ""), cell.get("note", "")):
+        text.append(part and f"\n{printable(part)}", "dim")
+    return text
+
+
+def _latex(tables: Sequence[Table], standalone: bool = False) -> str:
+    """Floating tables to input, scaled down to the width of the text; or a whole document."""
+    tools: dict[str, Any] = {"tex": _escape_latex, "show": display, "field": _latex_field}
+    tools |= {"parts": _latex_parts, "standalone": standalone}
+    return render("table.tex.jinja", tables=tables, **tools) + "\n"
+
+
+def _latex_parts(table: Table) -> list[list[int]]:
+    """Places of columns that fit beside each other at a size that can be read."""
+    sizes = {
+        at: 1 + max(len(display(column.title)), *(_size(line.cells[at]) for line in table.lines))
+        for at, column in enumerate(table.columns)
+    }
+    labels = max(len(display(line.label)) for line in table.lines)
+    return table.parts(sizes, max(60, 136 - labels))
+
+
+def _size(cell: Cell) -> float:
+    """Width of a field in digits; scripts are smaller."""
+    below = cell.get("after", "").removeprefix("± ") + cell.get("note", "")
+    return len(cell.get("number", DASH)) + 0.7 * len(below)
+
+
+def _latex_field(cell: Cell) -> str:
+    text = _escape_latex(cell.get("number", DASH))
+    text = f"\\textbf{{{text}}}" if cell.get("best") else text
+    mark = {BETTER: r"^{\dagger}", WORSE: r"^{\ddagger}"}.get(cell.get("mark", ""), "")
+    deviation, beside = cell.get("after", ""), [cell.get("note", "")]
+    if not deviation.startswith("±"):
+        deviation, beside = "", [deviation, *beside]
+    script = mark + (f"_{{{deviation[2:]}}}" if deviation else "")
+    small = [f" {{\\scriptsize {_escape_latex(own)}}}" for own in beside if own]
+    return "".join([text, f"${script}$" if script else "", *small])
 
 
 def _escape_latex(text: str) -> str:
@@ -121,7 +208,8 @@ def _csv(tables: Sequence[Table]) -> str:
         for line in table.lines:
             row: dict[str, Any] = {table.corner: line.label}
             for head, cell in zip(table.heads, line.cells, strict=True):
-                row[head] = cell.get("mean", cell.get("difference", cell.get("number")))
+                known = (cell.get(key) for key in ("mean", "difference", "value", "number"))
+                row[head] = next((value for value in known if value is not None), None)
                 row |= {f"{head} {n}": cell[n] for n in ("std", "ci_low", "ci_high") if n in cell}
             shape = (table.corner, *table.heads)
             by_shape.setdefault(shape, []).append(row | {"table": number, **table.setting})
@@ -144,8 +232,10 @@ def _json(tables: Sequence[Table]) -> str:
 
 
 FORMS: Mapping[str, Callable[[Sequence[Table]], str]] = {
+    "terminal": _terminal,
     "markdown": _markdown,
     "latex": _latex,
+    "latex-document": partial(_latex, standalone=True),
     "csv": _csv,
     "tidy-csv": _tidy_csv,
     "json": _json,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -15,28 +15,31 @@ from matplotlib.text import Text
 from bench.errors import RecordError
 from bench.files import atomic_write
 from bench.reports import render
-from bench.reports.figures import image, make_figures
-from bench.reports.forms import FORMS
+from bench.reports.canvas import FOOT, image
+from bench.reports.figures import make_figures
 from bench.reports.frame import Results, make_sections
-from bench.reports.layouts import LAYOUTS
+from bench.reports.layouts import LAYOUTS, display
 from bench.reports.scores import Scores
 from bench.reports.show import show_record
 from bench.reports.tables import ordered_tasks, render_tables
 
+Say: TypeAlias = Callable[[str], None]
+"""Told what is made at the moment."""
+
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.csv", "json": "json"}
 
 
-def save_page(results: Results, path: Path) -> None:
+def save_page(results: Results, path: Path, say: Say = lambda text: None) -> None:
     """Write tables, figures, warnings and records as one file that loads nothing else."""
-    texts = dict(_tables(results, ["json"]))
-    atomic_write(path, _page(results, texts, *make_figures(results)))
+    texts = dict(_tables(results, ["json"], say))
+    atomic_write(path, _page(results, texts, *make_figures(results, say=say)))
 
 
-def save_everything(results: Results, folder: Path) -> list[Path]:
+def save_everything(results: Results, folder: Path, say: Say = lambda text: None) -> list[Path]:
     """Write all tables in all formats, all figures, and the page as ``index.html``."""
-    texts = dict(_tables(results, [*FORMS]))
+    texts = dict(_tables(results, [*SUFFIXES], say))
     files = {f"tables/{name}": text.encode() for name, text in texts.items()}
-    figures, warnings = make_figures(results)
+    figures, warnings = make_figures(results, say=say)
     for figure in figures:
         for form in ("pdf", "png"):
             files[f"figures/{figure.get_label()}.{form}"] = image(figure, form)
@@ -46,27 +49,27 @@ def save_everything(results: Results, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _tables(results: Results, forms: Sequence[Any]) -> Iterator[tuple[str, str]]:
+def _tables(results: Results, forms: Sequence[Any], say: Say) -> Iterator[tuple[str, str]]:
     """Name and text of all tables that the records allow; all tasks come first."""
-    for layout in (None, *LAYOUTS):
+    for place, layout in enumerate((None, *LAYOUTS), 1):
+        name = layout or "all-tasks"
+        say(f"tables {place}/{len(LAYOUTS) + 1}: {name}")
         try:
             for form in forms:
-                text, _ = render_tables(results, form, layout)
-                yield f"{layout or 'all-tasks'}.{SUFFIXES[form]}", text
+                yield f"{name}.{SUFFIXES[form]}", render_tables(results, form, layout)[0]
         except RecordError:
             if layout is None:
                 raise
 
 
 def _page(
-    results: Results, texts: Mapping[str, str], figures: list[Figure], absent: list[str]
+    results: Results, texts: Mapping[str, str], figures: Sequence[Figure], absent: list[str]
 ) -> bytes:
     tasks = ordered_tasks(record.run.task for record in results.records)
     sections = [Scores(section) for section in make_sections(results, results.frame)]
-    links: dict[Any, str] = {}
+    links = {}
     for scores in sections:
-        own = scores.section.frame.sort_values("seed").drop_duplicates(["row", "task"])
-        facts = json.dumps(scores.facts())
+        own, facts = scores.section.frame, json.dumps(scores.facts())
         links |= {(facts, *k): i for *k, i in zip(own["row"], own["task"], own["id"], strict=True)}
     tables = {
         name.removesuffix(".json"): json.loads(text)["tables"]
@@ -84,13 +87,30 @@ def _page(
         name=results.folder.resolve().name,
         records=sorted(results.records, key=lambda r: (tasks.index(r.run.task), r.file_name)),
         show=show_record,
+        display=display,
         tables=tables,
-        pictures=[
-            (base64.b64encode(image(own, "png", dpi=110)).decode(), *map(Text.get_text, own.texts))
-            for own in figures
-        ],
+        pictures=[(own.get_label(), _svg(own), *map(Text.get_text, own.texts)) for own in figures],
         warnings=_warnings(results, sections, absent),
     ).encode()
+
+
+def _svg(figure: Figure) -> str:
+    """Markup of a figure in the colours of the page, with ids of its own; coordinates rounded."""
+    for text in figure.texts:
+        text.set_visible(False)  # Title and caption stand beside it; their room is cut off.
+    wide, high = (72 * inches for inches in figure.get_size_inches())
+    foot = 72 * FOOT * (figure.texts[1].get_text().count("\n") + 1)
+    box = f'<svg viewBox="0 14 {wide:.0f} {high - foot - 14:.0f}" '
+    markup = image(figure, "svg").decode()
+    markup = re.sub(
+        r"<metadata>.*?</metadata>", "", markup[markup.index("<svg") :], flags=re.DOTALL
+    )
+    markup = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{figure.get_label()}-", markup)
+    markup = re.sub(r"(\d\.\d)\d+", r"\1", markup)
+    markup = re.sub(r'^<svg .*?viewBox="[^"]*" ', box, markup)
+    for colour, own in (("#000000", "currentColor"), ("#dddddd", "var(--line)")):
+        markup = markup.replace(colour, own)
+    return markup.replace("#ffffff", "var(--ground)")
 
 
 def _warnings(

@@ -9,16 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 
 from bench.reports.frame import Section
+from bench.reports.layouts import DASH, display
 from bench.reports.statistics import (
     ALPHA,
-    Array,
     Bootstrap,
-    bootstrap_p_value,
     holm,
+    mean_draws,
     percentile_interval,
     seeded,
     two_level_interval,
@@ -31,7 +30,7 @@ METHODS = ("pt", "spot", "attempt", "mpt", "dtvg", "no_prompt", "fixed")
 MAJORITY = "majority class"
 BETTER, WORSE = "†", "‡"
 Cell: TypeAlias = dict[str, Any]
-"""Values of one field, and its text as ``number``, ``mark`` and ``after``."""
+"""Values of one field, and its text as ``number``, ``mark``, ``after`` (spread) and ``note``."""
 
 Place: TypeAlias = tuple[str, str, float]
 """Row, task and shots."""
@@ -39,7 +38,10 @@ Place: TypeAlias = tuple[str, str, float]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table; ``kind`` is score, average, parameters, share or difference."""
+    """One column of a table.
+
+    ``kind`` is score, average, parameters, share, rank, outcomes, difference or text.
+    """
 
     kind: str
     group: str
@@ -47,16 +49,29 @@ class Column:
     tasks: tuple[str, ...] = ()
     shots: float = math.inf
     metric: str = ""
-    units: str = ""
+
+    @property
+    def heads(self) -> tuple[str, str]:
+        """Group and title as people read them; a task stands alone."""
+        group = "" if self.tasks == (self.title,) else display(self.group)
+        return group, display(self.title)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table: its label and a cell per column; ``kind`` is for programs."""
+    """One row of a table: its label and a cell per column.
+
+    ``kind`` is method, constant, majority, published, summary or target.
+    """
 
     label: str
     cells: list[Cell]
     kind: str
+
+    @property
+    def floor(self) -> bool:
+        """Whether nothing was trained for it."""
+        return self.kind in ("constant", "majority")
 
 
 class Scores:
@@ -68,6 +83,7 @@ class Scores:
         metrics, test_rows: table metric and number of test rows by task.
         recorded, failed: number of (failed) seeds by place.
         conflicts: places with several records of one seed.
+        tries: number of settings among which validation chose, by row.
     """
 
     def __init__(
@@ -86,6 +102,9 @@ class Scores:
             for row, method in zip(frame["row"], frame["method"], strict=True)
         }
         self.rows: list[str] = [key[-1] for key in sorted(rows)] + [MAJORITY] * (len(majority) > 0)
+        chosen = frame["id"].map(lambda id: len(section.records[id].tries))
+        tries = frame.loc[chosen > 0, "row"].to_frame().assign(tries=chosen)
+        self.tries: Mapping[str, int] = tries.groupby("row")["tries"].max().to_dict()
         self.constant = {MAJORITY, *frame.loc[frame["constant"], "row"]}
         runs = frame.drop_duplicates([*place, "seed", "id"])
         seeds = runs.groupby([*place, "status"])["seed"].nunique().unstack(fill_value=0)
@@ -97,11 +116,11 @@ class Scores:
         self.test_rows: Mapping[str, float] = shown["test_rows"].to_dict()
         self._scores: dict[Any, dict[int, float]] = {}
         self._ids: dict[Any, dict[str, dict[int, str]]] = {}
-        for key, part in pd.concat([known, majority]).groupby([*place, "metric"]):
-            if key[:3] not in self.conflicts:
-                self._scores[key] = dict(zip(part["seed"], part["score"], strict=True))
-                ids = dict(zip(part["seed"], part["id"], strict=True))
-                self._ids.setdefault(key[1:], {})[key[0]] = ids
+        lines = pd.concat([known, majority])[[*place, "metric", "seed", "score", "id"]]
+        for *parts, seed, score, id in lines.itertuples(index=False, name=None):
+            if (key := tuple(parts))[:3] not in self.conflicts:
+                self._scores.setdefault(key, {})[seed] = score
+                self._ids.setdefault(key[1:], {}).setdefault(key[0], {})[seed] = id
 
     def facts(self) -> dict[str, Any]:
         """The setting for programs; None: no limit."""
@@ -112,16 +131,33 @@ class Scores:
         """Task, shots and metric of a column of scores, or of one task of an average."""
         return task, column.shots, column.metric or self.metrics.get(task, "")
 
-    def _draws(self, row: str, task: str, column: Column, seeds: Iterable[int]) -> Array | None:
-        """Resampled means over some seeds; None without predictions."""
-        key = self._key(task, column)
-        if self._bootstrap is None or row == MAJORITY or not seeds:
-            return None
-        ids = self._ids[key]
-        known = self._bootstrap.draws(
-            {i for own in ids.values() for i in own.values() if i}, key[2]
-        )
-        return mean_draws([known.get(ids[row][seed]) for seed in seeds])
+    def _runs(self, task: str, column: Column) -> tuple[dict[str, dict[int, str]], set[str], str]:
+        """Ids by row and seed for one task of a column, all of them, and the metric."""
+        ids = self._ids[key := self._key(task, column)]
+        return ids, {id for own in ids.values() for id in own.values() if id}, key[2]
+
+    def by_seed(self, row: str, task: str, shots: float) -> list[float]:
+        """Scores of the seeds in the table metric."""
+        column = Column("score", "", task, (task,), shots)
+        return [*self._scores.get((row, *self._key(task, column)), {}).values()]
+
+    def means(self, tasks: Iterable[str], shots: float, complete: bool = False) -> pd.DataFrame:
+        """Mean scores by trained row and task, of the tasks that all of these rows finished.
+
+        ``complete``: with all seeds, and by the rows without training too.
+        """
+        columns = [Column("score", "", task, (task,), shots) for task in tasks]
+        rows = [
+            row for row in self.rows if row not in (MAJORITY, *([] if complete else self.constant))
+        ]
+        cells = {c.title: [self.cell(row, c, False) for row in rows] for c in columns}
+        least = len(self.seeds) if complete else 1
+        values = {
+            t: [c.get("mean") for c in own]
+            for t, own in cells.items()
+            if min(c["n_seeds"] for c in own) >= least
+        }
+        return pd.DataFrame(values, index=rows, dtype=float)
 
     def cell(self, row: str, column: Column, interval: bool) -> Cell:
         """Mean over seeds, and over the tasks of an average, with deviation and interval."""
@@ -141,10 +177,12 @@ class Scores:
             # The deviation of an average is that of the seeds' own averages.
             averages = [math.fsum(own[seed] for own in found) / len(found) for seed in found[0]]
             cell["std"] = statistics.stdev(averages)
-        if interval:
-            pairs = zip(column.tasks, found, strict=True)
-            draws = mean_draws([self._draws(row, task, column, own) for task, own in pairs])
-            if draws is not None:
+        if interval and self._bootstrap is not None:
+            parts = []
+            for task, own in zip(column.tasks, found, strict=True):
+                ids, runs, metric = self._runs(task, column)
+                parts.append(self._bootstrap.mean(runs, [ids[row][seed] for seed in own], metric))
+            if (draws := mean_draws(parts)) is not None:
                 cell["ci_low"], cell["ci_high"] = percentile_interval(draws)
         return cell
 
@@ -160,18 +198,12 @@ class Scores:
         mean = math.fsum(by_seed.values()) / len(by_seed)
         cell: Cell = {"difference": mean, "n_seeds": len(by_seed), "by_seed": by_seed}
         cell["number"] = number(mean, "+")
-        left, right = (self._draws(name, task, column, by_seed) for name in (row, against))
-        if left is not None and right is not None:
-            cell["ci_low"], cell["ci_high"] = percentile_interval(left - right)
-            cell["p_value"] = bootstrap_p_value(mean, left - right)
+        if self._bootstrap is not None:
+            ids, runs, metric = self._runs(task, column)
+            pairs = [(ids[row][seed], ids[against][seed]) for seed in by_seed]
+            cell |= self._bootstrap.compare(runs, pairs, metric, mean)
             cell["after"] = interval_text(cell)
         return cell
-
-
-def mean_draws(parts: Sequence[Array | None]) -> Array | None:
-    """Mean of resampled scores; None if one is missing."""
-    known = [part for part in parts if part is not None]
-    return np.mean(known, axis=0) if len(known) == len(parts) else None
 
 
 def adjust(cells: Iterable[Cell]) -> int:
@@ -199,6 +231,7 @@ SUMMARY = [
     *(Column("difference", "targets with a", title) for title in ("win", "tie", "loss")),
     *(Column("difference", "significant", title) for title in ("wins", "losses")),
     *(Column("difference", "Wilcoxon over targets", title) for title in ("p", "p (Holm)")),
+    *(Column("text", "", title) for title in ("verdict", "sources")),
 ]
 
 
@@ -214,8 +247,9 @@ def differences(scores: Scores, against: str, tasks: Sequence[str]) -> dict[str,
     return {row: own for row, own in found.items() if own}
 
 
-def summary_lines(found: dict[str, dict[str, Cell]]) -> Iterator[Line]:
+def summary_lines(scores: Scores, found: dict[str, dict[str, Cell]]) -> Iterator[Line]:
     """A line per row over all targets."""
+    ids = scores.section.frame.groupby("row")["id"].unique()
     means = {row: [cell["difference"] for cell in own.values()] for row, own in found.items()}
     tests = [wilcoxon_p_value(own) for own in means.values()]
     for (row, own), p_value, adjusted in zip(means.items(), tests, holm(tests), strict=True):
@@ -229,7 +263,10 @@ def summary_lines(found: dict[str, dict[str, Cell]]) -> Iterator[Line]:
         # Outcomes by the digits that tables show.
         signs = Counter(math.copysign(1, s) if (s := round(value, 1)) else 0 for value in own)
         marked = Counter(cell.get("mark") for cell in cells)
-        counts = [signs[1], signs[0], signs[-1], marked["†"], marked["‡"]]
+        counts = [signs[1], signs[0], signs[-1], marked[BETTER], marked[WORSE]]
+        verdict = ("helps" if mean > 0 else "hurts") if adjusted < ALPHA else "no clear effect"
+        records = (scores.section.records[id] for id in ids[row])
+        sources = dict.fromkeys(display(own.task) for r in records for own in r.sources)
         yield Line(
             row,
             [
@@ -237,6 +274,7 @@ def summary_lines(found: dict[str, dict[str, Cell]]) -> Iterator[Line]:
                 first,
                 *({"number": str(count)} for count in counts),
                 *({"number": f"{value:.3f}", "p_value": value} for value in (p_value, adjusted)),
+                *({"number": text} for text in (verdict, ", ".join(sources) or DASH)),
             ],
             "summary",
         )

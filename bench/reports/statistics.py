@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ Resampled: TypeAlias = tuple[tuple[int | str, ...], Statistic]
 LEVEL = 0.95
 ALPHA = 0.05
 RESAMPLES = 10_000
+NOT_RESAMPLED = ("spearmanr", "f1_multiclass", "bleu_published")
 BLOCK = 2**22
 """Most numbers of an array of draws and units."""
 
@@ -50,6 +51,7 @@ class Bootstrap:
         self.records = {record.id: record for record in records}
         self.warnings: list[str] = []
         self._draws: dict[tuple[frozenset[str], str], dict[str, Array]] = {}
+        self._compared: dict[Any, dict[str, float]] = {}
 
     def draws(self, ids: Iterable[str], metric: str) -> Mapping[str, Array]:
         """Scores of all resamples by run id, for runs of one task that have predictions."""
@@ -65,6 +67,28 @@ class Bootstrap:
                         block.append(found[id][1](counts))
             self._draws[key] = {id: np.concatenate(block) for id, block in blocks.items()}
         return self._draws[key]
+
+    def mean(self, runs: Iterable[str], ids: Iterable[str], metric: str) -> Array | None:
+        """Resampled means over some of the runs of a task; None without their predictions."""
+        known = self.draws(runs, metric)
+        return mean_draws([known.get(id) for id in ids])
+
+    def compare(
+        self, runs: Iterable[str], ids: Iterable[tuple[str, str]], metric: str, observed: float
+    ) -> dict[str, float]:
+        """Interval and p-value of a mean difference over pairs of runs; empty without predictions.
+
+        Each comparison is computed once for all tables and figures.
+        """
+        key = (pairs := tuple(ids), metric)
+        if key not in self._compared:
+            left, right = (self.mean(runs, own, metric) for own in zip(*pairs, strict=True))
+            self._compared[key] = {}
+            if left is not None and right is not None:
+                low, high = percentile_interval(left - right)
+                p_value = bootstrap_p_value(observed, left - right)
+                self._compared[key] = {"ci_low": low, "ci_high": high, "p_value": p_value}
+        return self._compared[key]
 
     def _load(self, id: str, metric: str) -> Resampled | None:
         record = self.records[id]
@@ -88,13 +112,19 @@ class Bootstrap:
         return found
 
 
+def mean_draws(parts: Sequence[Array | None]) -> Array | None:
+    """Mean of resampled scores; None if one is missing."""
+    known = [part for part in parts if part is not None]
+    return np.mean(known, axis=0) if len(known) == len(parts) else None
+
+
 def resampled_metric(
     examples: Sequence[Prediction], scorers: Sequence[str], metric: str
 ) -> Resampled | None:
     """A metric of any resample of the examples; None for those that no table compares."""
     scorer = next((name for name in scorers if metric in METRICS[name].outputs), "")
     grouped = bool(scorer) and METRICS[scorer].grouped
-    if not scorer or metric in ("spearmanr", "f1_multiclass") or (grouped and metric != "f1"):
+    if not scorer or metric.startswith(NOT_RESAMPLED) or (grouped and metric != "f1"):
         return None
     answers = [example.prediction.strip() for example in examples]
     references = [tuple(example.references) for example in examples]
@@ -105,7 +135,7 @@ def resampled_metric(
     finish = _mean
     if metric == "accuracy":
         sums = right
-    elif metric == "f1" and scorer != "squad":
+    elif metric == "f1" and scorer not in ("squad", "qa"):
         hits, finish = right * np.array([answer == "1" for answer in answers]), _f1
         sums = np.stack([2 * hits, 2 * hits + 1 - right], axis=1)
         if grouped:
@@ -121,7 +151,7 @@ def resampled_metric(
         left, right = (side / max(1.0, np.abs(side).max()) for side in (left, right))
         sums, finish = np.stack([left, right, left**2, right**2, left * right], axis=1), _pearson
     elif metric == "bleu":
-        sums, finish = _bleu_counts(pairs), _bleu
+        sums, finish = np.array([_bleu_counts(*pair) for pair in pairs], float), _bleu
     else:
         sums = np.array([_alone(scorer, *pair)[metric] / 100 for pair in pairs])
     return units, lambda counts: finish(counts @ sums, counts.sum(axis=1))
@@ -141,13 +171,13 @@ def _numbers(texts: Iterable[str]) -> Array:
     return np.array([UNPARSABLE if number is None else number for number in parsed])
 
 
-def _bleu_counts(pairs: Iterable[tuple[str, tuple[str, ...]]]) -> Array:
-    """Matched and all n-grams of four lengths, and both lengths, per row (Post 2018)."""
+@functools.lru_cache(maxsize=2**16)
+def _bleu_counts(answer: str, references: tuple[str, ...]) -> list[float]:
+    """Matched and all n-grams of four lengths, and both lengths (Post 2018)."""
     from sacrebleu.metrics import BLEU
 
-    scorer = BLEU(force=True)
-    rows = [scorer.corpus_score([answer], [[text] for text in texts]) for answer, texts in pairs]
-    return np.array([[*own.counts, *own.totals, own.sys_len, own.ref_len] for own in rows], float)
+    own = BLEU(force=True).corpus_score([answer], [[text] for text in references])
+    return [*own.counts, *own.totals, own.sys_len, own.ref_len]
 
 
 def _ratio(above: Array, below: Array) -> Array:
@@ -227,6 +257,14 @@ def wilcoxon_p_value(differences: Iterable[float]) -> float:
     # Differences that are equal up to rounding share a rank.
     left = [float(step) for value in differences if (step := round(value / ROUNDING))]
     return float(wilcoxon(left).pvalue) if left else 1.0
+
+
+def critical_difference(methods: int, tasks: int) -> float:
+    """Least difference of mean ranks that is significant (Nemenyi; Demšar 2006)."""
+    from scipy.stats import studentized_range
+
+    quantile = studentized_range.ppf(1 - ALPHA, methods, np.inf) / math.sqrt(2)
+    return float(quantile * math.sqrt(methods * (methods + 1) / (6 * tasks)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

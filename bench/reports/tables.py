@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 
@@ -13,10 +13,12 @@ from bench.errors import RecordError, UnknownNameError
 from bench.reports import render
 from bench.reports.forms import FORMS, Table
 from bench.reports.frame import Results, make_sections
-from bench.reports.layouts import DASH, Layout, get_layout
+from bench.reports.layouts import DASH, Layout, display, get_layout
 from bench.reports.scores import (
+    BETTER,
     MAJORITY,
     SUMMARY,
+    WORSE,
     Cell,
     Column,
     Line,
@@ -28,12 +30,18 @@ from bench.reports.scores import (
     summary_lines,
 )
 from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
-from bench.tasks import TASKS
+from bench.tasks import SUITES, TASKS
+from bench.tasks.metrics import METRICS
+
+Form: TypeAlias = Literal[
+    "terminal", "markdown", "latex", "latex-document", "csv", "json", "tidy-csv"
+]
+"""A key of :data:`bench.reports.forms.FORMS`."""
 
 
 def render_tables(
     results: Results,
-    form: Literal["markdown", "latex", "csv", "json", "tidy-csv"],
+    form: Form,
     layout: str | None = None,
     spread: Literal["std", "ci"] = "std",
     published: bool = False,
@@ -44,7 +52,8 @@ def render_tables(
 
     Args:
         results: the records.
-        form: ``csv`` is the table itself, ``tidy-csv`` has a line per field.
+        form: ``csv`` is the table itself, ``tidy-csv`` has a line per field, ``latex`` is to be
+            input and ``latex-document`` compiles.
         layout: its name; None: one table of all tasks.
         spread: behind a mean: deviation over seeds, or interval over test rows.
         published: whether published numbers stand beside ours.
@@ -76,12 +85,13 @@ def render_tables(
     tables: list[Table] = []
     for section in sections:
         if layout is None:
-            shape = Layout("", {"": tuple(ordered_tasks(section.frame["task"]))})
+            shape = Layout("", _suites(section.frame["task"]))
         scores = Scores(section, bootstrap, shape.labels)
         if shape.transfer:
             tables += _transfer(scores, reference)
         else:
-            tables.append(_table(scores, shape, spread, published, reference if marks else ""))
+            own = reference if marks or shape.ranks else ""
+            tables.append(_table(scores, layout or "all-tasks", shape, spread, published, own))
     if not tables:
         rows = sorted({row for section in sections for row in section.frame["row"]})
         raise RecordError(
@@ -97,50 +107,122 @@ def ordered_tasks(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (place.get(name, len(place)), name))
 
 
-def _table(scores: Scores, layout: Layout, spread: str, published: bool, against: str) -> Table:
+def _suites(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Tasks by suite, those of no suite at the end."""
+    left, groups = ordered_tasks(names), {}
+    for suite in ("glue", "superglue", "mrqa", "others", "nlg"):
+        groups[display(suite)] = tuple(name for name in left if name in SUITES[suite])
+        left = [name for name in left if name not in SUITES[suite]]
+    return {head: own for head, own in (groups | {"": tuple(left)}).items() if own}
+
+
+def _table(
+    scores: Scores, name: str, layout: Layout, spread: str, published: bool, against: str
+) -> Table:
     columns = list(_columns(scores, layout))
-    lines = [Line(row, [], "majority" if row == MAJORITY else "method") for row in scores.rows]
+    kinds = dict.fromkeys(scores.constant, "constant") | {MAJORITY: "majority"}
+    lines = [Line(row, [], kinds.get(row, "method")) for row in scores.rows]
     for column in columns:
         cells = [_cell(scores, row, column, spread == "ci") for row in scores.rows]
-        top = max(round(cell.get("mean", -math.inf), 1) for cell in cells)
+        own = [cell for line, cell in zip(lines, cells, strict=True) if line.kind != "majority"]
+        top = max(round(cell.get("mean", -math.inf), 1) for cell in own)
         for line, cell in zip(lines, cells, strict=True):
-            cell["best"] = "mean" in cell and round(cell["mean"], 1) == top
+            cell["best"] = (
+                any(cell is one for one in own) and round(cell.get("mean", math.nan), 1) == top
+            )
             if column.kind == "score" and against in scores.rows:
                 found = scores.difference(line.label, against, column)
                 cell |= {k: v for k, v in found.items() if k in ("difference", "p_value")}
             line.cells.append(cell)
     places = [line.cells[at] for at in range(len(columns)) for line in lines]
-    tested = adjust(places) if against else None
-    notes: list[str] = []
+    tested = adjust(places) if against and layout.details else None
+    tasks = [task for column in columns for task in column.tasks]
+    ranked = _add_ranks(scores, columns, lines, tasks, against) if layout.ranks else None
+    notes = [
+        f"{display(row)}: best of {count} on validation." for row, count in scores.tries.items()
+    ]
     if published:
-        more, notes = _published(scores, columns)
+        more, known = _published(scores, columns)
         order = {line.label: at for at, line in enumerate(lines)}
         lines += more
         lines.sort(key=lambda line: order.get(line.label.split(", published: ")[0], len(order)))
+        notes += known
     shown, reasons = {column.metric for column in columns}, dict[str, str]()
     for record in scores.section.records.values():
         reasons |= record.scores.left_out if record.scores else {}
-    notes += [f"{name} is left out: {why}." for name, why in reasons.items() if name in shown]
+    notes += [f"{metric} is left out: {why}." for metric, why in reasons.items() if metric in shown]
     at = {(task, column.shots) for column in columns for task in column.tasks}
     runs = {(row, *place) for row in scores.rows if row not in scores.constant for place in at}
     total, failed, recorded = (
         len(runs) * len(scores.seeds),
         *(sum(n.get(place, 0) for place in runs) for n in (scores.failed, scores.recorded)),
     )
-    counts = {"total": total, "failed": failed, "missing": total - recorded}
-    counts |= {"conflicts": len(runs & scores.conflicts)}
-    about = {"against": against, "tested": tested, "notes": notes, **counts}
-    texts = _texts(scores, spread=spread, **about)
-    return Table(layout.title, *texts, scores.facts(), columns, lines)
+    counts = {"total": total, "failed": failed, "missing": total - recorded, "ranked": ranked}
+    counts |= {
+        "conflicts": len(runs & scores.conflicts),
+        "rows": _by_value({task: f"{own:g}" for task, own in scores.test_rows.items()}, tasks),
+    }
+    metrics = {c.tasks[0]: c.metric for c in columns if c.kind == "score" and c.metric != c.title}
+    rules = {task: display(own) + _rule(scores, task, own) for task, own in metrics.items() if own}
+    counts["metrics"] = _by_value(rules, tasks)
+    counts["partial"] = any("note" in cell for cell in places)
+    counts["marked"] = sorted({cell["mark"] for cell in places if "mark" in cell})
+    texts = _texts(scores, spread=spread, against=against, tested=tested, notes=notes, **counts)
+    return Table(name, layout.title, *texts, scores.facts(), columns, lines)
+
+
+def _rule(scores: Scores, task: str, metric: str) -> str:
+    """How a metric of a task is computed, if others of that name are computed otherwise."""
+    records = (own for own in scores.section.records.values() if own.run.task == task)
+    names = {name for own in records if own.predictions for name in own.predictions.scorers}
+    known = (METRICS[name] for name in names if name in METRICS)
+    return " or".join(sorted({own.rule for own in known if metric in own.outputs}))
+
+
+def _by_value(facts: Mapping[str, Any], tasks: Iterable[str]) -> str:
+    """Facts about tasks in few words: the exceptions, then the most frequent value."""
+    known = {task: facts[task] for task in tasks if task in facts}
+    groups = {value: [t for t in known if known[t] == value] for value in known.values()}
+    if not groups:
+        return ""
+    usual = max(groups, key=lambda value: len(groups[value]))
+    parts = [
+        f"{', '.join(map(display, own))}: {value}"
+        for value, own in groups.items()
+        if value != usual
+    ]
+    return "; ".join([*parts, f"{'others' if parts else 'All tasks'}: {usual}"])
+
+
+def _add_ranks(
+    scores: Scores, columns: list[Column], lines: list[Line], tasks: Iterable[str], against: str
+) -> int:
+    """Columns of mean rank and of outcomes against a row; returns the number of tasks."""
+    means = scores.means(dict.fromkeys(tasks), columns[-1].shots)
+    ranks = means.rank(ascending=False).mean(axis=1)
+    columns += [Column("rank", "", "rank"), Column("outcomes", "", "W/T/L")]
+    for line in lines:
+        cells: list[Cell] = [{}, {}]
+        if len(means.columns) and line.label in means.index:
+            rank = float(ranks[line.label])
+            best = line.label in ranks.index[ranks == ranks.min()]
+            cells[0] = {"number": f"{rank:.2f}", "value": rank, "best": best}
+            if against in means.index and against != line.label:
+                steps = (means.loc[line.label] - means.loc[against]).round(1)
+                counts = [(steps > 0).sum(), (steps == 0).sum(), (steps < 0).sum()]
+                cells[1] = {"number": "/".join(map(str, counts))}
+        line.cells.extend(cells)
+    return len(means.columns)
 
 
 def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
     """Columns in the order of the layout; in a group all tasks stay, so that gaps are seen."""
     frame = scores.section.frame
     shots = sorted(frame["shots"].unique())
+    if layout.average:
+        yield Column("parameters", "", "parameters")
     if layout.parameters:
-        yield Column("parameters", "", "trainable parameters", units="number")
-        yield Column("share", "", "share", units="% of the model")
+        yield Column("share", "", "share (%)")
     for group, tasks in layout.groups.items():
         if not set(tasks) & set(frame["task"]):
             continue
@@ -149,9 +231,8 @@ def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
             for count in shots:
                 for metric in layout.metrics or (usual,):
                     title = metric if layout.metrics else f"{count:g}" if layout.by_shots else task
-                    units = f"{metric} ({scores.test_rows[task]:g})" if usual else DASH
-                    yield Column("score", group, title, (task,), count, metric, units)
-        if layout.average:
+                    yield Column("score", group, title, (task,), count, metric)
+        if layout.average and (len(tasks) > 1 or not layout.details):
             yield Column("average", group, "average", tasks, shots[0])
 
 
@@ -160,8 +241,9 @@ def _cell(scores: Scores, row: str, column: Column, interval: bool) -> Cell:
         frame = scores.section.frame
         counts = sorted(frame.loc[frame["row"] == row, "parameters"].dropna())
         percent, share = 100 / scores.model.parameters, column.kind == "share"
-        ends = [f"{end * percent:.2g}" if share else f"{end:,.0f}" for end in counts]
-        return {"number": f" {DASH} ".join(dict.fromkeys([*ends[:1], *ends[-1:]])) or DASH}
+        ends = [f"{end * percent:.2g}" if share else _compact(end) for end in counts]
+        text = DASH.join(dict.fromkeys([*ends[:1], *ends[-1:]])) or DASH
+        return {"number": text, "value": counts[-1] * (percent if share else 1) if counts else None}
     cell = scores.cell(row, column, interval)
     if "mean" not in cell:
         return cell | ({} if cell["status"] == "missing" else {"number": cell["status"]})
@@ -171,8 +253,16 @@ def _cell(scores: Scores, row: str, column: Column, interval: bool) -> Cell:
         after = f"± {number(cell['std'])}"
     if cell["n_seeds"] < len(scores.seeds) and not constant:
         failed = f", {cell['n_failed']} failed" if cell["n_failed"] else ""
-        after += f" (n={cell['n_seeds']}{failed})"
-    return cell | {"number": number(cell["mean"]), "after": after.strip()}
+        cell["note"] = f"(n={cell['n_seeds']}{failed})"
+    return cell | {"number": number(cell["mean"]), "after": after}
+
+
+def _compact(count: float) -> str:
+    """A number of parameters with a unit."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return f"{count:.0f}"
 
 
 def _transfer(scores: Scores, against: str) -> Iterator[Table]:
@@ -182,17 +272,29 @@ def _transfer(scores: Scores, against: str) -> Iterator[Table]:
         return
     tested = sum("p_value" in cell for own in found.values() for cell in own.values())
     facts = scores.facts() | {"against": against}
-    heads = [Column("difference", "", row) for row in found]
-    cells = {task: [own.get(task, {}) for own in found.values()] for task in tasks}
-    targets = [Line(task, own, "target") for task, own in cells.items() if any(own)]
+    heads = [*(Column("difference", "", row) for row in found), Column("text", "", "verdict")]
+    targets = []
+    for task in tasks:
+        cells = [own.get(task, {}) for own in found.values()]
+        marks = {display(row): cell.get("mark") for row, cell in zip(found, cells, strict=True)}
+        helps, hurts = (
+            ", ".join(row for row, own in marks.items() if own == mark) for mark in (BETTER, WORSE)
+        )
+        parts = [f"{verb} {rows}" for rows, verb in ((helps, "helps:"), (hurts, "hurts:")) if rows]
+        if any(cells):
+            targets.append(Line(task, [*cells, {"number": "; ".join(parts) or DASH}], "target"))
+    marked = sorted(
+        {cell["mark"] for own in found.values() for cell in own.values() if "mark" in cell}
+    )
     for kind, about, columns, lines in (
-        ("summary", "over all targets", SUMMARY, [*summary_lines(found)]),
+        ("summary", "over all targets", SUMMARY, [*summary_lines(scores, found)]),
         ("target", "per target", heads, targets),
     ):
-        title = f"Transfer {about}: each method minus {against}"
-        texts = _texts(scores, transfer=kind, against=against, tested=tested)
+        title = f"Transfer {about}, each method minus {display(against)}"
+        own = marked if kind == "target" else []
+        texts = _texts(scores, transfer=kind, against=against, tested=tested, marked=own)
         corner = "target" if kind == "target" else "method"
-        yield Table(title, *texts, facts, columns, lines, corner)
+        yield Table("transfer", title, *texts, facts, columns, lines, corner)
 
 
 def _published(scores: Scores, columns: list[Column]) -> tuple[list[Line], list[str]]:
@@ -217,12 +319,13 @@ def _published(scores: Scores, columns: list[Column]) -> tuple[list[Line], list[
     return [Line(name, cells, "published") for name, cells in rows.items()], [note, *letters]
 
 
-def _texts(scores: Scores, **values: object) -> tuple[str, list[str]]:
-    """The caption, which says the setting and what the numbers are, and the notes of a table."""
+def _texts(scores: Scores, against: str, **values: object) -> tuple[str, list[str]]:
+    """The caption, which says what the numbers are, and the notes, which say the setting."""
     frame = scores.section.frame
     text = render(
         "table.txt.jinja",
         scores=scores,
+        against=display(against),
         setting=scores.section.setting,
         model=scores.model,
         infinity=math.inf,

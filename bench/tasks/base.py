@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -40,7 +40,7 @@ class TextPair:
     source: str  # given to the model
     target: str  # learned
     references: tuple[str, ...] = ()  # all right answers in evaluation; the target by default
-    group: str | None = None  # examples that a metric judges together (multirc: the question)
+    group: str | None = None  # examples judged together (multirc: the question), within a split
 
     def __post_init__(self) -> None:
         if not self.references:
@@ -57,13 +57,6 @@ class HubSource:
     columns: tuple[str, ...]  # read by the task
     splits: tuple[str, ...]  # read by the split rule: training first, the test split last
     rows: Mapping[str, int]  # expected row count by official split
-
-    def load_arguments(self) -> dict[str, str]:
-        """Keyword arguments of ``datasets.load_dataset``."""
-        # The parquet branch has no card with configurations, only folders.
-        key = "data_dir" if self.revision == PARQUET_BRANCH else "name"
-        config = {} if self.config is None else {key: self.config}
-        return {"path": self.path, "revision": self.revision, **config}
 
 
 @dataclass(frozen=True)
@@ -84,9 +77,15 @@ class Task:
     group_by_source: bool = False  # evaluation joins the targets of rows with equal sources
     suites: tuple[str, ...] = ()  # besides "sources" and "paper"
     scorers: tuple[str, ...] = ()  # names in METRICS that compute the scores, if not `metrics`
+    selection_metrics: tuple[str, ...] = ()  # their mean chooses the checkpoint; all by default
     source_only: bool = False  # the papers report no result for it as a target
     defect_of: Callable[[Row], str | None] | None = None  # fault of a row's text, to be counted
+    doubt_of: Callable[[Iterable[Row]], str | None] | None = None  # about the training rows
     version: int = 1  # raised by hand when texts, labels or metrics change; part of run ids
+
+    def __post_init__(self) -> None:
+        if not self.selection_metrics:
+            object.__setattr__(self, "selection_metrics", self.metrics)
 
     @property
     def table_metric(self) -> str:
@@ -175,16 +174,24 @@ def read(column: str, row: Row, kind: type[T]) -> T:
 def strings(column: str, row: Row) -> tuple[str, ...]:
     """Texts of a list column, at least one."""
     value = row.get(column)
+    if isinstance(value, list) and not value:
+        raise DataError(
+            f"column {column!r} holds no text; remove such rows (in squad_v2, questions without an "
+            "answer), or use a split with public labels"
+        )
     if not isinstance(value, (list, tuple)) or not value or {type(text) for text in value} != {str}:
         raise bad_value(column, row, "a list of texts")
     return tuple(value)
 
 
 def class_index(column: str, classes: Sequence[int | str], row: Row) -> int:
-    """Class of a row: the place of its label among the classes."""
-    if row[column] not in classes:
-        raise bad_value(column, row, f"one of {', '.join(map(str, classes))}")
-    return classes.index(row[column])
+    """Class of a row: the place of its label among the classes; 1, 1.0 and "1" are one label."""
+    value, names = row[column], [str(label) for label in classes]
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    if str(value).strip() not in names:
+        raise bad_value(column, row, f"one of {', '.join(names)}")
+    return names.index(str(value).strip())
 
 
 def bad_value(column: str, row: Row, expected: str) -> DataError:

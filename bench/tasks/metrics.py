@@ -12,23 +12,21 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
-from bench.errors import BenchError, DataError, UnknownNameError
+from bench.errors import DataError, UnknownNameError
+from bench.tasks import generation
+from bench.tasks.generation import MetricUnavailableError, Scores, Texts
 
 if TYPE_CHECKING:
     from bench.tasks.base import Task
 
-Texts = Sequence[str]
 Groups = Sequence[str | None] | None
-Scores = dict[str, float]
 
 UNPARSABLE = -1.0
 """Value of a prediction that is no number."""
 
-
-class MetricUnavailableError(BenchError):
-    """A metric needs something that is not installed."""
+PART = " (part)"
+"""Ends the name of a group of which other examples are not in the split."""
 
 
 def accuracy(predictions: Texts, references: Texts) -> Scores:
@@ -71,12 +69,13 @@ def matthews_correlation(predictions: Texts, references: Texts) -> Scores:
 
 
 def multirc(predictions: Texts, references: Texts, groups: Texts) -> Scores:
-    """F1 over all answers, and the share of questions (groups) with all answers right."""
+    """F1 over all answers, and the share of whole questions (groups) with all answers right."""
     right: defaultdict[str, bool] = defaultdict(lambda: True)
     for prediction, reference, group in zip(predictions, references, groups, strict=True):
         right[group] &= prediction == reference
-    exact = 100.0 * sum(right.values()) / len(right)
-    return {**f1_with_invalid(predictions, references), "em": exact}
+    whole = [every for group, every in right.items() if not group.endswith(PART)]
+    exact = {"em": 100.0 * sum(whole) / len(whole)} if whole else {}
+    return f1_with_invalid(predictions, references) | exact
 
 
 def parse_number(text: str) -> float | None:
@@ -124,8 +123,22 @@ def normalise_answer(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
 
-def token_f1(prediction: str, reference: str) -> float:
-    """F1 over the tokens of two normalised answers, 0 to 1; 0 if no token is shared."""
+def pad_punctuation(text: str) -> str:
+    """Text with a space on both sides of each punctuation character, as in T5's preprocessing.
+
+    Punctuation is any character but underscores, white space, digits, letters and accent marks;
+    runs of white space become one space.
+    """
+    import regex  # Slow to import.
+
+    padded: str = regex.sub(r"\s+", " ", regex.sub(r"([^_\s\p{N}\p{L}\p{M}])", r" \1 ", text))
+    return padded
+
+
+def token_f1(prediction: str, reference: str, empty: float = 0.0) -> float:
+    """F1 over the tokens of two normalised answers, 0 to 1; ``empty`` if neither has a token."""
+    if not prediction and not reference:
+        return empty
     predicted, expected = prediction.split(), reference.split()
     shared = (Counter(predicted) & Counter(expected)).total()
     if shared == 0:
@@ -139,61 +152,36 @@ def exact_match(prediction: str, references: Texts) -> bool:
     return normalise_answer(prediction) in map(normalise_answer, references)
 
 
-def squad(predictions: Texts, references: Sequence[Texts]) -> Scores:
-    """Token F1 and exact match of SQuAD (Rajpurkar et al. 2016), the best over all answers."""
+def squad(predictions: Texts, references: Sequence[Texts], empty: float = 0.0) -> Scores:
+    """Token F1 and exact match of SQuAD (Rajpurkar et al. 2016), the best over all answers.
+
+    The F1 of two answers without a token is ``empty``.
+    """
     matches = overlap = 0.0
     for prediction, answers in zip(predictions, references, strict=True):
         bare = normalise_answer(prediction)
         expected = [normalise_answer(answer) for answer in answers]
         matches += bare in expected
-        overlap += max(token_f1(bare, answer) for answer in expected)
+        overlap += max(token_f1(bare, answer, empty) for answer in expected)
     return {"f1": 100.0 * overlap / len(predictions), "em": 100.0 * matches / len(predictions)}
 
 
-def bleu(predictions: Texts, references: Sequence[Texts]) -> Scores:
-    """Corpus BLEU with sacrebleu's defaults (Post 2018)."""
-    from sacrebleu.metrics import BLEU
+def qa(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Token F1 and exact match against the first answer, and the best over all (``_any``).
 
-    # The n-th stream has the n-th reference of each example, or None.
-    streams = [
-        [texts[place] if place < len(texts) else None for texts in references]
-        for place in range(max(map(len, references)))
-    ]
-    # ``force`` silences a warning about tokenised text.
-    score = float(BLEU(force=True).corpus_score(list(predictions), streams).score)
-    return {"bleu": min(score, 100.0)}  # Equal texts round to 100.00000000000004.
-
-
-def rouge(predictions: Texts, references: Sequence[Texts]) -> Scores:
-    """Mean ROUGE-L, -1 and -2 F-measure without stemming (Lin 2004), the best over references."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    names = ["rougeL", "rouge1", "rouge2"]
-    scorer = RougeScorer(names)
-    pairs = zip(predictions, references, strict=True)
-    scores = [scorer.score_multi(list(texts), prediction) for prediction, texts in pairs]
-    sums = {name: sum(float(score[name].fmeasure) for score in scores) for name in names}
-    return {name: 100.0 * total / len(scores) for name, total in sums.items()}
+    Answers are padded like targets. Unlike in SQuAD, two texts without a word agree.
+    """
+    scores: Scores = {}
+    for suffix, used in (("", 1), ("_any", None)):
+        answers = [[pad_punctuation(text) for text in texts[:used]] for texts in references]
+        found = squad(predictions, answers, empty=1.0)
+        scores |= {name + suffix: value for name, value in found.items()}
+    return scores
 
 
-def meteor(predictions: Texts, references: Sequence[Texts]) -> Scores:
-    """Mean METEOR of nltk (Banerjee and Lavie 2005), the best over references."""
-    from nltk.corpus import wordnet
-    from nltk.tokenize import word_tokenize
-    from nltk.translate.meteor_score import meteor_score
-
-    try:
-        wordnet.ensure_loaded()
-    except (LookupError, OSError, BadZipFile):
-        raise MetricUnavailableError(
-            "meteor needs WordNet, which nltk cannot read: run python -m nltk.downloader wordnet"
-        ) from None
-    scores = []
-    for prediction, texts in zip(predictions, references, strict=True):
-        # Splitting sentences would need a model of nltk.
-        answer, *words = (word_tokenize(text, preserve_line=True) for text in (prediction, *texts))
-        scores.append(float(meteor_score(words, answer, wordnet=wordnet)))
-    return {"meteor": 100.0 * sum(scores) / len(scores)}
+def first_answer(prediction: str, references: Texts) -> bool:
+    """Whether a normalised answer is the first reference, padded and normalised."""
+    return exact_match(prediction, [pad_punctuation(references[0])])
 
 
 def same_text(prediction: str, references: Texts) -> bool:
@@ -211,6 +199,7 @@ class Metric:
     grouped: bool = False  # takes groups: examples judged together
     numeric: bool = False  # reads answers as numbers
     right: Callable[[str, Texts], bool] = same_text  # whether one answer counts as right
+    rule: str = ""  # follows the names of its scores in captions, as other metrics share them
 
     @property
     def name(self) -> str:
@@ -244,16 +233,27 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(accuracy, ("accuracy",)),
-        Metric(f1_with_invalid, ("f1",)),
+        Metric(f1_with_invalid, ("f1",), rule=" of class 1"),
         Metric(f1_multiclass, ("f1_multiclass",)),
         Metric(matthews_correlation, ("matthews_correlation",)),
-        Metric(multirc, ("f1", "em"), grouped=True),
+        Metric(multirc, ("f1", "em"), grouped=True, rule=" over all answers"),
         Metric(pearson, ("pearson",), numeric=True, right=same_number),
         Metric(spearmanr, ("spearmanr",), numeric=True, right=same_number),
-        Metric(squad, ("f1", "em"), several_references=True, right=exact_match),
-        Metric(bleu, ("bleu",), several_references=True),
-        Metric(rouge, ("rougeL", "rouge1", "rouge2"), several_references=True),
-        Metric(meteor, ("meteor",), several_references=True),
+        Metric(
+            squad,
+            ("f1", "em"),
+            several_references=True,
+            right=exact_match,
+            rule=" with the best answer",
+        ),
+        Metric(
+            qa,
+            ("f1", "em", "f1_any", "em_any"),
+            several_references=True,
+            right=first_answer,
+            rule=" with the first answer",
+        ),
+        *(Metric(*own, several_references=True) for own in generation.METRICS),
     )
 }
 """Every metric by name."""
@@ -319,7 +319,10 @@ def score_task(
     scorers = [_metric(name) for name in task.scorers or task.metrics]
     for scorer in scorers:
         try:
-            scores |= scorer.compute(answers, references, named)
+            found = scorer.compute(answers, references, named)
+            scores |= found
+            missing = [name for name in scorer.outputs if name not in found]
+            left_out |= dict.fromkeys(missing, "no question has all its answers in the split")
         except MetricUnavailableError as error:
             left_out |= dict.fromkeys(scorer.outputs, str(error))
     valid: list[bool] = []

@@ -5,26 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from bench.tasks.base import PARQUET_BRANCH, Row, TextPair, make_task, read, strings
-
-
-def pad_punctuation(text: str) -> str:
-    """Text with a space on both sides of each punctuation character, as in T5's preprocessing.
-
-    Punctuation is any character but underscores, white space, digits, letters and accent marks;
-    runs of white space become one space.
-    """
-    import regex  # Slow to import.
-
-    padded: str = regex.sub(r"\s+", " ", regex.sub(r"([^_\s\p{N}\p{L}\p{M}])", r" \1 ", text))
-    return padded
+from bench.tasks.metrics import pad_punctuation
 
 
 def qa_texts(row: Row, training: bool) -> list[TextPair]:
-    """One example with the first answer as its target.
-
-    Question, context and target are padded, the references are not: ``O ' Neil``, as it is
-    learned, is no exact match of ``O'Neil``.
-    """
+    """One example with the first answer as its target; its metric pads the references as well."""
     question, context = (pad_punctuation(read(name, row, str)) for name in ("question", "context"))
     answers = strings("answers", row)
     source = f"question: {question} context: {context}"
@@ -42,9 +27,11 @@ mrqa = partial(
     columns=("question", "context", "answers"),
     split_rule="hold-out-train",
     texts=qa_texts,
-    scorers=("squad",),
+    scorers=("qa",),
+    selection_metrics=("f1", "em"),
     input_length=512,
     suites=("mrqa",),
+    version=2,
 )
 
 TASKS = (

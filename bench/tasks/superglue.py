@@ -86,7 +86,9 @@ TASKS = (
         columns=("question", "answer", "paragraph", "idx", "label"),
         texts=multirc_texts,
         scorers=("multirc",),
+        selection_metrics=("f1",),
         input_length=348,
+        version=2,
     ),
     superglue("wic", ("sentence1", "sentence2", "word"), "halve-validation", (5428, 638, 1400)),
     superglue(

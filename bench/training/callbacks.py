@@ -9,15 +9,16 @@ import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.errors import BenchError, ConfigError, UnknownNameError, one_line
+from bench.errors import BenchError, ConfigError, UnknownNameError, counted, one_line
+from bench.files import atomic_write
 from bench.plugins import discover
 
 if TYPE_CHECKING:
     from bench.training.checkpoint import TrainingResult
 
-BUILTIN = ("tensorboard",)
+BUILTIN = ("tensorboard", "groups")
 
 
 class CallbackError(BenchError):
@@ -37,7 +38,7 @@ class TrainingInfo:
 
     def describe(self) -> str:
         """One short line: task, method, shots, seed."""
-        shots = "full data" if self.shots is None else f"{self.shots} shots"
+        shots = "full data" if self.shots is None else counted(self.shots, "shot")
         return f"{self.task} {self.label} {shots} seed {self.seed}"
 
 
@@ -48,7 +49,7 @@ class EvaluationEvent:
     step: int
     total: int  # Steps in all.
     loss: float  # Mean since the last evaluation.
-    score: float  # Mean of ``scores``; its highest value marks the best step.
+    score: float  # Mean of the task's selection metrics; its highest value marks the best step.
     scores: Mapping[str, float]  # Percent by metric; in a source stage by source task.
     valid_label_share: float | None  # From 0 to 1; None for a task without labels.
     learning_rates: Mapping[str, float]  # Of this step, by parameter group.
@@ -61,8 +62,13 @@ class EvaluationEvent:
 class Callback:
     """Base of callbacks; does nothing. One object serves one training after the other."""
 
+    traces: ClassVar[bool] = False  # Whether it is told the method's trace before each step.
+
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
         """Training begins, or continues after ``step`` of ``total`` steps."""
+
+    def on_trace(self, step: int, rows: list[dict[str, Any]]) -> None:
+        """An optimiser step begins; ``rows`` are JSON-ready values of the method."""
 
     def on_step(self, step: int, total: int) -> None:
         """An optimiser step is done; without its loss, as reading it would block on the device."""
@@ -85,7 +91,7 @@ def tell(callbacks: Sequence[Callback], event: str, *values: object) -> None:
 
 
 def callback_names() -> list[str]:
-    """Valid names for ``--log``."""
+    """Names of the callbacks that can be made."""
     return [*BUILTIN, *discover("logger", BUILTIN)]
 
 
@@ -94,7 +100,8 @@ def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
     plugins, made = discover("logger", BUILTIN), list[Callback]()
     for name in dict.fromkeys(names):
         if name in BUILTIN:
-            made.append(TensorBoard(folder))
+            own = TensorBoard(folder) if name == "tensorboard" else GroupLog(folder.parent / name)
+            made.append(own)
             continue
         if name not in plugins:
             raise UnknownNameError("logger", name, callback_names())
@@ -139,6 +146,39 @@ class TensorBoard(Callback):
 
     def on_finish(self, result: TrainingResult | None) -> None:
         self._writer.close()
+
+
+class GroupLog(Callback):
+    """Writes what a method traces in each step, such as DTVG's group, to a parquet file."""
+
+    traces = True
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._rows = folder, list[dict[Any, Any]]()
+
+    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
+        import pandas as pd
+
+        self._path, self._rows = self._folder / f"{info.name}.parquet", []
+        if step and self._path.exists():
+            # Steps after the last checkpoint of an interrupted process come again.
+            rows = pd.read_parquet(self._path)
+            self._rows = rows[rows["step"] <= step].to_dict("records")
+
+    def on_trace(self, step: int, rows: list[dict[str, Any]]) -> None:
+        self._rows += [{"step": step, **row} for row in rows]
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self._write()
+
+    def on_finish(self, result: TrainingResult | None) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        import pandas as pd
+
+        if self._rows:
+            atomic_write(self._path, pd.DataFrame(self._rows).to_parquet(index=False))
 
 
 def _flat(value: object, tag: str = "") -> Iterator[tuple[str, float | str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,12 @@ from bench.training.stopping import Stop
 PromptSource = Callable[[Batch], Tensor]
 """Gives the prompt ``(B, r, d)`` or ``(1, r, d)`` of a batch."""
 
-MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
+NO_MEMORY = re.compile(
+    r"out.?of.?(\w+.)?(memory|resources)|not enough memory|bad.?alloc|alloc(ation)?.?failed"
+    r"|allocate|memory.?allocation|insufficient.?resources|resource.?exhausted|not_initialized.*create",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What PyTorch, and the libraries it calls, say when memory runs out."""
 
 ResultT = TypeVar("ResultT")
 
@@ -47,8 +53,12 @@ def evaluate(
     batch_size: int,
     beams: int = 1,
     stop: Stop | None = None,
+    tell: Callable[[int, int], object] = lambda done, total: None,
 ) -> Evaluation:
-    """Answer every example and score the answers; ``stop`` is checked before each batch."""
+    """Answer every example and score the answers; ``stop`` is checked before each batch.
+
+    ``tell`` is called then as well, with the number of examples answered and of all.
+    """
 
     def answer(prompt: Tensor, batch: Batch, rows: int) -> list[str]:
         answers: list[str] = []
@@ -58,11 +68,13 @@ def evaluate(
             answers += model.answer(own, part, task.target_length, beams)
         return answers
 
-    predictions, micro_batch_size = [""] * len(examples), None
+    predictions, micro_batch_size, done = [""] * len(examples), None, 0
     with model.inference():
         for indices, batch in evaluation_batches(examples, batch_size):
             if stop is not None:
                 stop.check()
+            tell(done, len(examples))
+            done += len(indices)
             batch = batch.to(model.device)
             prompt = prompt_source(batch)  # Once per batch, as methods count what they are asked.
             most = micro_batch_size or len(batch)
@@ -80,7 +92,7 @@ def halve_until_fits(compute: Callable[[int], ResultT], rows: int) -> tuple[Resu
         try:
             return compute(rows), rows
         except (RuntimeError, MemoryError) as error:
-            told = any(message in str(error).lower() for message in MESSAGES)
+            told = NO_MEMORY.search(str(error))
             if rows == 1 or not (told or isinstance(error, MemoryError | torch.OutOfMemoryError)):
                 raise
         # Outside of the handler, as the error holds the tensors of the failed pass.

@@ -11,7 +11,8 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,14 @@ if TYPE_CHECKING:
     from bench.data import MixtureBatches, TaskBatches
     from bench.models.base import FrozenLM
 
-Validate = Callable[[], tuple[Mapping[str, float], float | None]]
-"""Scores the module on validation: percent by metric, and the share of valid labels."""
+
+@dataclass(frozen=True)
+class Validation:
+    """What the module scores on validation."""
+
+    scores: Mapping[str, float]  # Percent by metric; in a source stage by source task.
+    score: float  # Its highest value marks the best step.
+    valid_label_share: float | None
 
 
 class DivergedError(RunError):
@@ -50,7 +57,7 @@ def train(
     batches: TaskBatches | MixtureBatches,
     settings: TrainingSettings,
     seed: int,
-    validate: Validate,
+    validate: Callable[[], Validation],
     *,
     info: TrainingInfo,
     checkpoint: CheckpointFile | None = None,
@@ -60,16 +67,18 @@ def train(
 ) -> TrainingResult:
     """Train a module, from its last checkpoint if there is one; it ends in its best state.
 
-    The best step has the highest mean of validation scores, the first of equal ones. A module
+    The best step has the highest validation score, the first of equal ones. A module
     without parameters is validated once, at step 0. A stop comes after a step or in an evaluation,
     and leaves a checkpoint. ``warn`` gets the message about a damaged checkpoint.
     """
     stop = stop or Stop()
     groups = trainable.to(model.device).parameter_groups()
     parameters = [parameter for group in groups for parameter in group.parameters]
-    total = settings.total_steps(batches.examples) if parameters else 0
+    examples = batches.examples
+    total = settings.total_steps(examples) if parameters else 0
+    interval, warmup = settings.evaluation_interval(examples), settings.warmup(examples)
     patience = math.inf if settings.patience is None else settings.patience
-    optimiser = adamw(groups)
+    optimiser, tracing = adamw(groups), [each for each in callbacks if each.traces]
     progress, best = TrainingResult(), dict[str, Tensor]()
 
     with stop.deferred(), model.training():
@@ -82,7 +91,7 @@ def train(
             progress, best = saved.progress, saved.best
             saved.restore(trainable, optimiser)
         schedule = get_linear_schedule_with_warmup(
-            optimiser, settings.warmup_steps, total, last_epoch=progress.steps - 1
+            optimiser, warmup, total, last_epoch=progress.steps - 1
         )
         # On the device, as reading it makes the host wait: at evaluations only.
         losses = torch.tensor(progress.losses, device=model.device)
@@ -100,13 +109,13 @@ def train(
             while True:
                 step = progress.steps
                 evaluated = progress.curve[-1]["step"] if progress.curve else None
-                due = step == total or (step > 0 and step % settings.evaluate_every == 0)
+                due = step == total or (step > 0 and step % interval == 0)
                 if due and step != evaluated:
                     loss = float(losses) / max(1, step - (evaluated or 0))
                     require_finite(loss, parameters, step)
-                    scores, share = validate()
-                    score = mean_score(scores, step)
-                    point = {"step": step, "loss": loss, "validation": dict(scores)}
+                    found = require_scores(validate(), step)
+                    scores, score, share = dict(found.scores), found.score, found.valid_label_share
+                    point = {"step": step, "loss": loss, "validation": scores}
                     progress.curve.append(point | {"valid_label_share": share})
                     diagnostics = trainable.diagnostics()
                     progress.history.append({"step": step, **diagnostics})
@@ -136,6 +145,8 @@ def train(
                     break
 
                 step += 1
+                if tracing:
+                    tell(tracing, "on_trace", step, trainable.trace())
                 step_seed = derive_seed("step", seed, step)
                 torch.manual_seed(step_seed)
                 batch = batches.batch(step)
@@ -172,9 +183,9 @@ def adamw(groups: Sequence[ParameterGroup]) -> torch.optim.AdamW:
     options: list[dict[str, Any]] = []
     for group in groups:
         rate = group.learning_rate  # As initial_lr it is read when training resumes.
-        rates = {"lr": rate, "initial_lr": rate, "weight_decay": group.weight_decay}
-        options.append({"params": list(group.parameters), **rates})
-    return torch.optim.AdamW(options or [{"params": []}], betas=(0.9, 0.999), eps=1e-8)
+        values = {"weight_decay": group.weight_decay, "eps": group.eps}
+        options.append({"params": list(group.parameters), "lr": rate, "initial_lr": rate} | values)
+    return torch.optim.AdamW(options or [{"params": []}], betas=(0.9, 0.999))
 
 
 def backward(
@@ -189,13 +200,18 @@ def backward(
     trainable.zero_grad()
     tokens = (batch.labels != IGNORED_LABEL).sum(dim=1)  # (B,)
     total = torch.zeros((), device=model.device)
-    for start in range(0, len(batch), rows):
-        end = start + rows
-        loss = trainable.loss(model, batch.rows(start, end))
-        if rows < len(batch):
-            loss = loss * (tokens[start:end].sum() / tokens.sum())
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+    parts = rows < len(batch)
+    shares = parts and not trainable.instance_dependent and model.architecture == "decoder-only"
+    with model.sharing() if shares else nullcontext():
+        for start in range(0, len(batch), rows):
+            end = start + rows
+            loss = trainable.loss(model, batch.rows(start, end))
+            if parts:
+                loss = loss * (tokens[start:end].sum() / tokens.sum())
+            # The path from parameters to a shared prompt is needed again at the end.
+            loss.backward(retain_graph=shares)  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            del loss
     return total
 
 
@@ -207,11 +223,10 @@ def require_finite(loss: float, parameters: Sequence[Tensor], step: int) -> None
         raise DivergedError(f"training diverged before step {step} ({fault}); {advice}")
 
 
-def mean_score(scores: Mapping[str, float], step: int) -> float:
-    """The mean over the metrics; raises ScoreError if it is infinite or NaN."""
-    mean = sum(scores.values()) / len(scores)
-    if not math.isfinite(mean):
-        given = ", ".join(f"{name} {value}" for name, value in scores.items())
+def require_scores(found: Validation, step: int) -> Validation:
+    """Raise ScoreError if a score is infinite or NaN."""
+    if not all(map(math.isfinite, found.scores.values())):
+        given = ", ".join(f"{name} {value}" for name, value in found.scores.items())
         advice = "a task's metrics must give finite numbers for any predictions"
         raise ScoreError(f"validation after step {step} gave {given}; {advice}")
-    return mean
+    return found

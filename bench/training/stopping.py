@@ -1,16 +1,24 @@
-"""Clean stops: after Ctrl-C or SIGTERM, training ends with a checkpoint it continues from."""
+"""Clean stops: after Ctrl-C or a signal, training ends with a checkpoint it continues from."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
 from bench.errors import StopRequested
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+"""Of terminals that close, and of batch systems before a time limit, besides Ctrl-C."""
+
+
+def handled() -> list[signal.Signals]:
+    """The signals that are not ignored, as ``nohup`` ignores SIGHUP."""
+    return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Stop:
@@ -23,8 +31,12 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Inside, SIGINT or SIGTERM is a request; a second one goes to the former handler."""
-        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        """Inside, a signal is a request; a second SIGINT or SIGTERM goes to the former handler."""
+        # A helper of multiprocessing that a signal to all processes ends would complain.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._before = {number: signal.signal(number, self._handle) for number in handled()}
         try:
             yield
         finally:
@@ -51,8 +63,11 @@ class Stop:
             raise StopRequested(self._requested.name, self._requested.value)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._restore()
-        self.request(signal.Signals(number))
+        if self._requested is None:
+            self.request(signal.Signals(number))
+        elif number in (signal.SIGINT, signal.SIGTERM):  # Others come to a group and its leader.
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

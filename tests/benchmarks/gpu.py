@@ -32,7 +32,7 @@ from bench.models.loading import BUNDLED, Precision
 from bench.registry import parse_method
 from bench.tasks import SUITES
 from bench.training.callbacks import TrainingInfo
-from bench.training.loop import train
+from bench.training.loop import Validation, train
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
@@ -96,7 +96,15 @@ def time_steps(model: FrozenLM, name: str, scale: Scale, steps: int) -> float:
     method = make_method(name, model.initial_prompt(scale.prompt, 42))
     info = TrainingInfo("gpu", "mrpc", name, name, None, 42)
     began = time.perf_counter()
-    train(model, method, batches, settings, 42, lambda: ({"none": 0.0}, None), info=info)
+    train(
+        model,
+        method,
+        batches,
+        settings,
+        42,
+        lambda: Validation({"none": 0.0}, 0.0, None),
+        info=info,
+    )
     return time.perf_counter() - began  # The loop reads the loss, so the device has finished.
 
 

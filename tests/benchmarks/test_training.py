@@ -14,7 +14,7 @@ from bench.data import EncodedExamples, Examples, TaskBatches
 from bench.method import PromptMethod
 from bench.models.encoder_decoder import EncoderDecoderLM
 from bench.training.callbacks import TrainingInfo
-from bench.training.loop import train
+from bench.training.loop import Validation, train
 from dtvg import DTVGPrompt
 
 TASKS = ("mrpc", "boolq", "mnli")
@@ -41,7 +41,15 @@ def train_steps(
     changes = {"steps": steps, "evaluate_every": steps, "warmup_steps": 2, "batch_size": BATCH}
     settings = load_config("smoke").training.model_copy(update=changes)
     batches = TaskBatches(rows, BATCH, 42, model.device, "bucketed")
-    train(model, method, batches, settings, 42, lambda: ({"accuracy": 0.0}, None), info=INFO)
+    train(
+        model,
+        method,
+        batches,
+        settings,
+        42,
+        lambda: Validation({"accuracy": 0.0}, 0.0, None),
+        info=INFO,
+    )
 
 
 def peft_trainer(model: Any, rows: EncodedExamples, tokenizer: Any, folder: Path) -> Any:

@@ -1,5 +1,6 @@
 """Faulty command lines: one line that names the fault and the nearest name, and the exit code."""
 
+import io
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from bench.commands.base import COMMANDS
 from bench.errors import StopRequested
-from tests.cli.conftest import ONE, Bench
+from tests.cli.conftest import ONE, Bench, call
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "sklearn", "scipy", "pandas", "numpy"}
@@ -60,6 +61,23 @@ def test_a_stop_names_what_continues(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert line.endswith("--out 'a b'")
 
 
+TOO_LARGE = {
+    "--seeds ": "seeds.0: expected a smaller number",
+    "--shots ": "shots.0: expected a whole number",
+    "--seeds 0-": "seeds.0: expected a whole number",
+    "--set data_seed=": "--set data_seed=",
+}
+RATE = "learning_rate is a setting of pt, spot, attempt, mpt, dtvg: --method pt:learning_rate="
+KEYS = {
+    "steps": "unknown key 'steps': did you mean training.steps?",
+    "training.step": "unknown key 'training.step': did you mean training.steps",
+    "grouping": "unknown key 'grouping': grouping is a setting of dtvg: --method dtvg:grouping=",
+    "seed": "unknown key 'seed': did you mean seeds",
+    **{key: f"unknown key '{key}': {RATE}" for key in ("learning_rate", "training.lr")},
+    "method_options.pt.learning_rate": f"unknown key 'method_options.pt.learning_rate': {RATE}",
+}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -73,6 +91,12 @@ def test_a_stop_names_what_continues(bench: Bench, monkeypatch: pytest.MonkeyPat
         ("run --shots 0", "shots.0: expected a whole number of at least 1, or 'full' (given: 0)"),
         ("run --shots 4,x", "shots.1: expected a whole number of at least 1, or 'full' (given: 'x"),
         ("run --seeds 1,x", "seeds.1: expected a whole number"),
+        ("run --seeds 44-42", "--seeds 44-42: expected FIRST-LAST, such as 42-44, of at most"),
+        ("run --seeds 0-" + "9" * 19, "--seeds 0-" + "9" * 19 + ": expected FIRST-LAST"),
+        *((f"run {option}{'9' * 5000}", fault) for option, fault in TOO_LARGE.items()),
+        ("run --task cb,rt", "unknown task 'rt': did you mean rte?"),
+        ("run --task=", "unknown task ''"),
+        *((f"run --set {key}=1", hint) for key, hint in KEYS.items()),
         ("run --set training.steps", "--set training.steps: expected key=value"),
         ("run --config none.yaml", "configuration none.yaml: No such file"),
         ("run --data nowhere", "there is no data folder nowhere: name a folder of"),
@@ -83,7 +107,10 @@ def test_a_stop_names_what_continues(bench: Bench, monkeypatch: pytest.MonkeyPat
         ("status nowhere", "no results folder nowhere: give the --out folder of a run"),
         ("report nowhere --html page.html", "no results folder nowhere"),
         ("report nowhere", "say what to write: --html FILE for one page, or --out FOLDER"),
-        ("show rte", "no record 'rte' in out/records"),
+        ("show rte", "name the result folder and the run: bench show DIR RUN"),
+        ("show out rte", "no record 'rte' in out/records"),
+        ("export rte", "name result folder, run and target: bench export DIR RUN FOLDER"),
+        ("plot groups .", "the result folder comes first: bench plot DIR NAME"),
         ("list taks", "Invalid value for '{tasks|suites|methods|models|prompts}': 'taks' is not"),
         ("data check --task clola", "unknown task 'clola': did you mean cola?"),
         ("data prefetch --data bundled", "prefetch loads from the hub"),
@@ -116,12 +143,14 @@ def test_a_faulty_command_line_is_one_line(words: str, message: str, bench: Benc
         ("run --retry-failed", "--overwrite failed"),
         ("run --cpus-per-cell 2", "--cpus-per-run"),
         ("run --gpus-per-cell 0.5", "--gpus-per-run"),
+        ("show rte --out out", "bench show DIR RUN"),
     ],
 )
 def test_what_is_gone_names_its_replacement(words: str, instead: str, bench: Bench) -> None:
     answer = bench(*words.split())
-    command, option = words.split()[:2]
-    gone = option if option.startswith("--") and command in COMMANDS else command
+    command, *rest = words.split()
+    options = [word for word in rest if word.startswith("--")]
+    gone = options[0] if command in COMMANDS else command
     line = answer.error()
     assert f" {gone} is gone: use " in line
     assert instead in line
@@ -137,6 +166,30 @@ def test_a_place_that_cannot_be_written(option: str, place: str, bench: Bench) -
     path.write_text("a file")
     assert bench(*ONE, option, "taken").error().startswith("cannot write taken/")
     assert path.read_text() == "a file"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "shift_jis", "ascii", "koi8-r"])
+@pytest.mark.parametrize("command", ["table {}", "show {} mrpc", "list tasks", "run --help"])
+def test_characters_that_the_terminal_lacks(
+    encoding: str, command: str, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, write_through=True))
+    assert call(tuple(command.format(finished).split())) == 0
+    assert raw.getvalue()
+
+
+def test_home_is_known_everywhere(
+    finished: Path, tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(finished.parent))
+    (tmp_path / "own.yaml").write_text("data: ~/nowhere\n")
+    assert bench("run", "--config", "own.yaml").error().startswith("there is no data folder /")
+    for words in (("status", "~/out"), (*ONE, "--out=~/out")):
+        assert bench(*words).code == 0
+    assert bench("export", "~/out", "mrpc-pt", "~/adapter").code == 0
+    assert (finished.parent / "adapter").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
 
 
 def test_debug_shows_the_traceback(bench: Bench) -> None:

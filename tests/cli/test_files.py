@@ -3,16 +3,19 @@
 import json
 import urllib.error
 import urllib.request
+from dataclasses import fields
 from pathlib import Path
 from unittest.mock import Mock
 
 import datasets
+import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
 
+from bench.config import load_config
 from bench.registry import METHODS
-from bench.tasks import SUITES, TASKS
+from bench.tasks import SUITES, TASKS, get_task
 from tests.cli.conftest import Bench
 
 
@@ -46,6 +49,30 @@ def test_the_list_of_tasks_tells_all_about_them(bench: Bench) -> None:
     assert cb["hub"] == "aps/super_glue cb"
     assert cb["rows"] == ["train 250", "validation 56", "test 250"]
     assert cb["suites"] == ["superglue", "paper"]
+    nlg = json.loads(bench("list", "tasks", "--suite", "nlg,glue", "--json").out)
+    assert {row["task"] for row in nlg} == {*SUITES["nlg"], *SUITES["glue"]}
+    lines = bench("list", "tasks").out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert next(line.split() for line in lines if line.startswith("mnli"))[-4:-1] == [
+        *("accuracy", "392702", str(9815 + 9832))
+    ]
+    assert cb["revision"] in bench("list", "tasks", "--verbose").out
+
+
+def test_the_list_of_settings(bench: Bench) -> None:
+    rows = json.loads(bench("list", "methods", "--settings", "--json").out)
+    found = {(row["method"], row["setting"]): row for row in rows}
+    for name, entry in METHODS.items():
+        own = {field.name: field.default for field in fields(entry.load().Settings)}
+        assert {key: found[name, key]["default"] for key in own} == own
+    assert all(row["what"] for row in rows)
+    llama = load_config("paper", None, {"model": "tiny-llama"}).method_spec("pt").values()
+    rate = found["pt", "learning_rate"]
+    assert rate["presets"]["paper with a Llama"] == llama["learning_rate"] != rate["default"]
+    assert (
+        f"paper with a Llama: {llama['learning_rate']}"
+        in bench("list", "methods", "--settings").out
+    )
 
 
 def test_the_list_of_prompts(out: Path, bench: Bench) -> None:
@@ -62,7 +89,7 @@ def test_the_list_of_prompts(out: Path, bench: Bench) -> None:
 
 def test_data_check(folder: Path, bench: Bench) -> None:
     answer = bench("data", "check", "--data", folder, "--task", "rte")
-    lines = ["ok       rte            train 6, validation 6", "1 of 1 tasks as declared, 0 not"]
+    lines = ["ok       rte            train 6, validation 6", "1 of 1 task as declared, 0 not"]
     assert (answer.code, answer.out.splitlines()) == (0, lines)
     answer = bench("data", "check", "--data", folder, "--task", "cola", "--task", "rte")
     assert answer.code == 1
@@ -89,10 +116,13 @@ def test_data_offline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench("data", "prefetch", "--task", "cb").error().startswith("prefetch loads from the")
 
 
-def test_prefetch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetch(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = datasets.Dataset.from_list([{"premise": "a", "hypothesis": "b", "label": 0}] * 56)
+    (tmp_path / "cb").mkdir()
+    for split in get_task("cb").hub.rows:
+        rows.to_parquet(tmp_path / "cb" / f"{split}-00000-of-00001.parquet")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(datasets, "load_dataset", lambda **arguments: rows)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **options: str(tmp_path))
     answer = bench("data", "prefetch", "--task", "cb")
     assert answer.code == 1
     assert "! the hub's cb train split has 56 rows, not the 250 expected" in answer.out
@@ -100,9 +130,11 @@ def test_prefetch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_export_and_import_give_the_prompt_back(out: Path, bench: Bench) -> None:
-    answer = bench("export", "mrpc-pt", "adapter")
+    answer = bench("export", out, "mrpc-pt", "--to", "peft", "adapter")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == "mrpc pt 4 shots seed 1: adapter and model card in adapter\n"
+    former = bench("export", "mrpc-pt", "--to", "peft", "adapter", "--out", out)
+    assert (former.code, former.out) == (0, answer.out)
     words = ("import", "adapter", "--task", "mnli", "--model", "tiny", "--seed", "1")
     answer = bench(*words, "--out", "new")
     assert answer.code == 0, answer.err

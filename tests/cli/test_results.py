@@ -50,7 +50,7 @@ def test_status_without_the_task_of_a_plugin(out: Path, bench: Bench) -> None:
     store.save_config("preset: smoke\ntasks: [elsewhere]\n")
     answer = bench("status", out)
     assert answer.code == 0
-    assert "running or missing runs are not known: unknown task 'elsewhere'" in answer.err
+    assert "are not known: unknown task 'elsewhere'" in answer.err
 
 
 FILES = "records/*.json records/*.gz prompts/*.json prompts/*.safetensors configs/*.yaml"
@@ -120,14 +120,14 @@ def test_every_layout_and_figure_is_named_in_the_help(bench: Bench) -> None:
 
 
 def test_plot(finished: Path, bench: Bench) -> None:
-    words = ("plot", "parameters", finished, "--out", "there", "--format", "png")
-    answer = bench(*words)
+    words = ("plot", finished, "learning-curves", "--out", "there", "--format", "png,pdf")
+    answer = bench(*words, "--json")
     assert answer.code == 0, answer.err
-    named = sorted(map(Path, answer.out.splitlines()))
+    named = sorted(map(Path, json.loads(answer.out)))
     assert named == sorted(Path("there").iterdir())
-    assert {path.suffix for path in named} == {".png"}
-    assert bench("plot", "group", finished).error().startswith("unknown figure 'group': did you")
-    assert "groups" in bench("plot", "groups", finished).error()
+    assert {path.suffix for path in named} == {".png", ".pdf"}
+    assert bench("plot", finished, "group").error().startswith("unknown figure 'group': did you")
+    assert "groups" in bench("plot", finished, "groups").error()
 
 
 def test_report(finished: Path, bench: Bench) -> None:
@@ -145,11 +145,12 @@ def test_show_by_name_id_and_path(finished: Path, bench: Bench) -> None:
     (record,), _ = read_records(path.parent)
     text = bench("show", path).out
     for name in ("mrpc-pt", path.name, path.stem, record.id[:8], record.id):
-        answer = bench("show", name, "--out", finished)
+        answer = bench("show", finished, name)
         assert (answer.code, answer.out, answer.err) == (0, text, "")
     assert record.id in text
     assert "wrong" not in text
-    assert bench("show", "mrpc-dt", "--out", finished).error().startswith("no record 'mrpc-dt'")
+    assert json.loads(bench("show", finished, "mrpc", "--json").out)["id"] == record.id
+    assert bench("show", finished, "mrpc-dt").error().startswith("no record 'mrpc-dt'")
     assert bench("show", __file__).error().startswith(f"record {__file__} is ")
 
 
@@ -177,11 +178,11 @@ def test_show_errors_without_the_rows(bench: Bench) -> None:
         rows = source.load(get_task("mrpc"), split).select(range(20))
         rows.to_parquet(folder / f"{split}.parquet")
     assert bench(*ONE, "--data", "data").code == 0
-    assert bench("show", "mrpc", "--errors").err == ""
+    assert bench("show", "out", "mrpc", "--errors").err == ""
     flip(folder / "train.parquet")
-    answer = bench("show", "mrpc", "--errors")
+    answer = bench("show", "out", "mrpc", "--errors")
     fault = "data: the rows of mrpc are no longer those of the record"
     assert (answer.code, answer.err) == (0, f"warning: inputs are not shown: {fault}\n")
     assert "input" not in answer.out.partition("test examples wrong")[2]
     next(Path("out/records").glob("*.gz")).unlink()
-    assert bench("show", "mrpc", "--errors").error().startswith("cannot read predictions")
+    assert bench("show", "out", "mrpc", "--errors").error().startswith("cannot read predictions")

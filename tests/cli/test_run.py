@@ -12,7 +12,7 @@ from bench.grid import make_grid
 from bench.store import ResultStore
 from tests.cli.conftest import ONE, Bench
 
-LINES = "1 runs finished, 0 found finished, 0 failed; records in out/records"
+LINES = "1 run finished, 0 found finished, 0 failed; records in out/records"
 
 WORDS = "run --task cb --method pt --method dtvg --seeds 1,2 --shots 16 --dry-run"
 CHANGED = "--task cb --method dtvg:scales=off --shots 3,full --seeds 1,2 --set prompt_length=3"
@@ -99,6 +99,48 @@ def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:
     assert bench("run", "--config", "printed.yaml", "--print-config").out == first
     runs = [bench("run", *w, "--dry-run").out for w in (words, ["--config", "printed.yaml"])]
     assert runs[0] == runs[1]
+
+
+def test_the_printed_configuration_has_the_settings_of_every_method(bench: Bench) -> None:
+    words = ("run", "--preset", "paper", "--method", "mpt,dtvg:grouping=all,scales=off,pt")
+    words += ("--set", "method_options.mpt.settings.rank=3", "--print-config")
+    shown = json.loads(bench(*words, "--json").out)["settings"]
+    assert list(shown) == ["mpt", "dtvg:grouping=all,scales=off", "pt"]
+    assert (shown["mpt"]["rank"], shown["dtvg:grouping=all,scales=off"]["scales"]) == (3, "off")
+    lines = bench(*words).out.splitlines()
+    assert all(f"# {label}: {json.dumps(own)}" in lines for label, own in shown.items())
+
+
+LISTS = (
+    ("--task cb,rte --task mrpc", "tasks", ["cb", "rte", "mrpc"]),
+    ("--suite glue,nlg --suite mrqa", "suites", ["glue", "nlg", "mrqa"]),
+    ("--shots 4,full --shots 16", "shots", [4, "full", 16]),
+    ("--seeds 42-44,50 --seeds 7", "seeds", [42, 43, 44, 50, 7]),
+    ("--seeds 3-3", "seeds", [3]),
+    (
+        "--method pt,mpt:rank=2,factor_std=0.1,spot --method dtvg:solver=exact",
+        "methods",
+        ["pt", "mpt:rank=2,factor_std=0.1", "spot", "dtvg:solver=exact"],
+    ),
+)
+
+
+@pytest.mark.parametrize(("words", "key", "values"), LISTS)
+def test_lists_take_commas_and_repetition(
+    words: str, key: str, values: list[object], bench: Bench
+) -> None:
+    answer = bench("run", *words.split(), "--print-config", "--json")
+    assert json.loads(answer.out)[key] == values
+
+
+def test_the_help_of_run_has_every_option_in_a_section(bench: Bench) -> None:
+    lines = bench("run", "--help").out.splitlines()
+    named = [line.split()[0].rstrip(",") for line in lines if line.startswith("  -")]
+    assert sorted(named) == sorted(set(named))
+    sections = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert sections[0] == "Grid:"
+    assert len(sections) > 4
+    assert "in total, not in-context examples" in " ".join(lines)
 
 
 def test_naming_tasks_or_suites_replaces_those_of_the_preset(bench: Bench) -> None:

@@ -42,6 +42,11 @@ def do(config: RunConfig, store: ResultStore, overwrite: Any = "never", **option
     return grid
 
 
+def by_label(store: ResultStore) -> dict[str, Record]:
+    """The records of a store by their row of tables."""
+    return {record.run.label: record for record in read_records(store.records)[0]}
+
+
 def comparable(record: Record) -> dict[str, Any]:
     """All of a record but what may differ between equal runs."""
     values = record.model_dump(mode="json", exclude={"timing", "seal"})

@@ -34,23 +34,13 @@ def test_paper_has_the_published_values() -> None:
     assert (config.data_seed, config.prompt_length) == (42, 100)
     assert (config.input_length, config.validation_rows) == (None, None)
     assert config.sources == ("mnli", "qnli", "qqp", "sst2", "squad", "record")
-    expected = {"steps": 30_000, "epochs": None, "batch_size": 32, "warmup_steps": 500}
-    expected |= {"evaluate_every": 1_000, "gradient_clip": 1.0, "patience": None}
-    expected |= {"evaluation_batch_size": 128, "beams": 1, "batching": "random"}
-    assert config.training.model_dump() == expected
-    assert config.source_training.model_dump() == expected | {"steps": 300_000}
-    assert config.target_training("dtvg").model_dump() == expected | {"batch_size": 16}
-    attempt = config.target_training("attempt")
-    assert attempt.model_dump() == expected | {"steps": None, "epochs": 20}
+    assert (config.training.gradient_clip, config.training.beams) == (1.0, 1)
     # 20 epochs of a few-shot sample would end before the warm-up does.
-    assert config.target_training("attempt", few_shot=True).model_dump() == expected
+    assert config.target_training("attempt", few_shot=True) == config.training
     assert config.target_training("dtvg", few_shot=True) == config.target_training("dtvg")
-    settings = {name: config.method_spec(name).settings for name in config.methods}
-    assert {each.learning_rate for each in settings.values()} == {0.3}
-    decays = dict.fromkeys(config.methods, 1e-5) | {"dtvg": 0.0}
-    assert {name: each.weight_decay for name, each in settings.items()} == decays
-    assert settings["mpt"].factor_learning_rate == 0.4
-    assert settings["dtvg"].source_scale_learning_rate == 1e-3
+    e2e = config.for_task("e2e")
+    assert e2e.target_training("pt", few_shot=True) == config.training
+    assert not config.method_spec("attempt").settings.train_norm
 
 
 def test_paper_has_the_published_values_for_decoder_only_models() -> None:
@@ -60,7 +50,7 @@ def test_paper_has_the_published_values_for_decoder_only_models() -> None:
     for name in config.methods:
         assert config.target_training(name).batch_size == 16
         rates = asdict(config.method_spec(name).settings).items()
-        assert {rate for key, rate in rates if key.endswith("learning_rate")} == {1e-3}
+        assert {rate for key, rate in rates if key.endswith("learning_rate") and rate} == {1e-3}
     assert config.training.steps == plain.training.steps
     assert config.target_training("attempt").epochs == plain.target_training("attempt").epochs
     other = load_config("paper", options={"model": "tiny"})
@@ -94,6 +84,7 @@ def test_later_sources_win(file: Path) -> None:
 SIZES = "training.batch_size=3, source_training.batch_size=16"
 OWN = "method_options.pt.settings.learning_rate"
 CLIP = "method_options.pt.training.gradient_clip"
+NLG = "suite_options.nlg"
 
 
 @pytest.mark.parametrize(
@@ -115,6 +106,9 @@ CLIP = "method_options.pt.training.gradient_clip"
         # Values count as they are after validation.
         (["training.gradient_clip=5e-1"], "training.gradient_clip=0.5"),
         (["training.gradient_clip=1"], ""),
+        ([f"{NLG}.training.gradient_clip=1"], f"{NLG}.training.gradient_clip=1.0"),
+        ([f"{NLG}.{OWN}=1e-3"], f"{NLG}.{OWN}=0.001"),
+        (["training.warmup_steps=0"], "training.warmup_steps=0"),
         ([f"{OWN}=1e-3"], f"{OWN}=0.001"),
         ([f"{CLIP}=1e-3"], f"{CLIP}=0.001"),
     ],
@@ -130,6 +124,7 @@ def test_the_label_names_changes_of_the_protocol(items: list[str], changes: str)
         ("training.steps=3", "shots=[4,full]", "tasks=[cb,stsb]", "device=cpu"),
         ("method_options.dtvg.settings.scales=off", "sources=[sst2,mnli]"),
         ("method_options.pt.training={steps: null, epochs: 2.5}", "training.gradient_clip=1e-3"),
+        ("suite_options.glue={method_options: {dtvg: {settings: {scales: off}}}}",),
     ],
 )
 @pytest.mark.parametrize("origin", ["smoke tiny", "paper google-t5/t5-base", "paper tiny-llama"])
@@ -148,6 +143,9 @@ def test_source_training_inherits_what_it_does_not_say() -> None:
     config = load_config(items=["training.steps=null", "training.epochs=3"])
     assert (config.training.steps, config.training.epochs) == (None, 3)
     assert (config.source_training.steps, config.source_training.epochs) == (150, None)
+    shares = ["training.warmup_steps=null", "training.warmup_share=0.5"]
+    config = load_config(items=[*shares, "source_training.warmup_steps=4"])
+    assert (config.training.warmup(10), config.source_training.warmup(10)) == (40, 4)
     config = load_config(items=["training.batching=bucketed"])
     assert config.target_training("dtvg").batching == config.source_training.batching == "bucketed"
     assert config.stage_training("mpt").batching == "random"
@@ -200,6 +198,19 @@ STAGE = "method_options.mpt.source_training.batching"
         ("training.epochs=2", "training: set exactly one of steps and epochs, the other to null"),
         ("training.steps=null", "training: set exactly one of steps and epochs"),
         ("method_options.pt.training.epochs=2", "method_options.pt.training: set exactly one of"),
+        ("training.warmup_share=.1", "training: set exactly one of warmup_steps and warmup_share"),
+        ("training.warmup_share=1", "training.warmup_share: expected less than 1"),
+        ("training.evaluate_every=0", "training.evaluate_every: expected a whole number of at le"),
+        ("training.evaluate_every=epochs", "training.evaluate_every: expected a whole number of"),
+        ("suite_options.nlgg.training={}", "unknown suite 'nlgg': did you mean nlg"),
+        (f"{NLG}.seeds=[1]", f"{NLG}.seeds.[key]: expected 'training' or 'method_options'"),
+        (f"{NLG}.training=5", f"{NLG}: training: expected 'key: value' entries (given: 5)"),
+        (f"{NLG}.method_options=5", f"{NLG}: method_options: expected 'key: value' entries (gi"),
+        (f"{NLG}.training.stps=5", f"{NLG}: unknown key 'training.stps': did you mean"),
+        (f"{NLG}.training.epochs=5", f"{NLG}: training: set exactly one of steps and epochs"),
+        (f"{NLG}.method_options.ptt={{}}", f"{NLG}: unknown method 'ptt': did you mean pt"),
+        (f"{NLG}.method_options.pt.training.x=1", f"{NLG}: unknown key 'method_options.pt.train"),
+        (f"{NLG}.method_options.mpt.settings.rnk=1", f"{NLG}: unknown setting of mpt 'rnk'"),
         ("training.steps=1.5", "training.steps: expected a whole number (given: 1.5)"),
         ("training.batching=sorted", "training.batching: expected 'random' or 'bucketed' (given"),
         (f"{STAGE}=bucketed", f"{STAGE}: a source stage draws its rows with"),
@@ -284,3 +295,30 @@ def test_faults_of_methods_are_one_line_each(text: str, faults: list[str]) -> No
     assert "\n" not in str(caught.value)
     for found, start in zip(caught.value.faults, faults, strict=True):
         assert found.startswith(start.replace("{}", text))
+
+
+def test_options_of_a_suite_count_for_its_tasks_alone() -> None:
+    items = ["training.batch_size=3", "method_options.pt.training.batch_size=5"]
+    items += ["method_options.dtvg.settings.scales=off"]
+    glue = "suite_options.glue.method_options"
+    items += [f"{glue}.pt.training.patience=2", f"{glue}.dtvg.settings.grouping=all"]
+    items += ["suite_options.glue.training={batch_size: 4, patience: 9}"]
+    items += ["suite_options.sources.training.batch_size=6"]
+    config = load_config(items=items)
+    sizes = {}
+    for task in ("cb", "rte", "squad", "mnli"):
+        special = config.for_task(task)
+        for method in ("pt", "dtvg"):
+            training = special.target_training(method)
+            sizes[task, method] = (training.batch_size, training.patience)
+        assert special.source_training == config.source_training
+        settings = special.method_spec("dtvg").settings
+        expected = "all" if task in ("rte", "mnli") else "full"
+        assert (settings.scales, settings.grouping) == ("off", expected)
+    assert sizes == {
+        **{("cb", "pt"): (5, None), ("cb", "dtvg"): (3, None)},
+        **{("rte", "pt"): (5, 2), ("rte", "dtvg"): (4, 9)},
+        **{("squad", "pt"): (5, None), ("squad", "dtvg"): (6, None)},
+        # In both suites: the later one wins.
+        **{("mnli", "pt"): (5, 2), ("mnli", "dtvg"): (6, 9)},
+    }

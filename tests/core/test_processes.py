@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from small_grids import assert_clean, configure, do, results
 
-from bench import executors
+from bench import executors, worker
 from bench.config import RunConfig, dump_config
 from bench.executors import ExecutorError
 from bench.grid import make_grid
@@ -162,21 +162,41 @@ def test_a_killed_driver_leaves_no_worker_but_a_grid(start: Start, tmp_path: Pat
 
 
 def test_a_stop_while_workers_start(bench: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """The signal goes to the driver and its workers, as srun sends it."""
     store, started, begin = ResultStore(tmp_path / "out"), [], executors.ProcessPool._start
 
     def stop_after(self: executors.ProcessPool, index: int) -> None:
         begin(self, index)
         started.append(index)
         if len(started) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            for process in multiprocessing.active_children():
+                os.kill(int(process.pid or 0), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR1)
 
     monkeypatch.setattr(executors.ProcessPool, "_start", stop_after)
     code, said = bench(configure(), store.folder, "--workers", "2")
-    assert code == 128 + signal.SIGTERM
-    assert said.splitlines()[-1].startswith("error: stopped by SIGTERM; ")
+    assert code == 128 + signal.SIGUSR1
+    assert said.splitlines()[-1].startswith("error: stopped by SIGUSR1; ")
     assert "Traceback" not in said
     assert multiprocessing.active_children() == []
     assert list(store.records.iterdir()) == []
+
+
+def test_an_ignored_signal_stays_ignored(bench: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    train, sent = worker.train, []
+
+    def hang_up(*values: Any, **named: Any) -> Any:
+        sent.append(os.kill(os.getpid(), signal.SIGHUP))
+        return train(*values, **named)
+
+    monkeypatch.setattr(worker, "train", hang_up)
+    try:
+        code, said = bench(configure(methods=["pt"]), tmp_path / "out")
+    finally:
+        assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
+    assert (code, len(sent)) == (0, 1), said
 
 
 DIES = """
@@ -200,7 +220,7 @@ def test_shares_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         *((8, 2, "", "4"), (8, 3, "", "2"), (2, 4, "", "1")),
         *((8, 2, "1", "1"), (8, 2, "6", "4")),
     ):
-        monkeypatch.setattr(executors, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("joblib.cpu_count", lambda cores=cores: cores)
         monkeypatch.setenv("OMP_NUM_THREADS", wanted)
         assert executors._share(0, workers, "auto")["OMP_NUM_THREADS"] == threads
 

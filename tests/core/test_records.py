@@ -13,8 +13,10 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from click.testing import CliRunner
 from small_grids import FAILED
 
+from bench.commands.results import status
 from bench.errors import BenchError, OutputError, PromptError, RecordError
 from bench.files import atomic_write, file_digest
 from bench.predictions import Prediction, Predictions, judge, load_predictions
@@ -202,6 +204,29 @@ def test_records_and_prompts_are_found_by_name_or_id(finished: ResultStore, reco
             finished.load_prompt(text)
     with pytest.raises(PromptError, match="no single matrix"):
         finished.load_prompt(only(finished.prompts, "sources-*.json").stem).matrix  # noqa: B018
+
+
+def test_the_nearest_names_are_shown(finished: ResultStore, record: Record) -> None:
+    path = only(finished.prompts, "cb-spot-*.json")
+    key = read_record(path).id
+    typed = key[:5] + ("0" if key[5] != "0" else "1") + key[6:]
+    for text in (typed, typed[:12], typed[:8], f"cb-spto-4-42-{typed[:12]}", "cb-spt"):
+        with pytest.raises(PromptError, match=f"did you mean .*{path.stem}"):
+            finished.load_prompt(text)
+    with pytest.raises(RecordError, match=f"did you mean {record.file_name[:-5]}"):
+        finished.record(record.id[:3] + "fff" + record.id[6:11])
+
+
+def test_status_goes_on_beside_configurations_that_cannot_be_read(copy: ResultStore) -> None:
+    (copy.configs / "a.yaml").write_text("tasks: [cbb]\n")
+    (copy.configs / "b.yaml").write_bytes(b"\xff\x00")
+    (copy.configs / "c.yaml").mkdir()
+    only(copy.records, "cb-pt-*.json").unlink()
+    done = CliRunner().invoke(status, [str(copy.folder)])
+    assert done.exit_code == 1
+    for line in ("finished: 4\n", "missing: 1\n  cb pt 4 shots seed 42\n", "c.yaml cannot be read"):
+        assert line in done.output
+    assert [f"runs of {name}.yaml are not known: " in done.output for name in "abc"] == [True] * 3
 
 
 def test_damage_of_a_prompt_is_one_line(copy: ResultStore, record: Record) -> None:

@@ -10,23 +10,19 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from small_grids import assert_clean, configure, do, flip, results
+from small_grids import assert_clean, by_label, configure, do, flip, results
 
 from bench import stages, worker
 from bench.errors import InitialPromptMismatchError, ModelError, OutputError, RunError
 from bench.grid import make_grid
-from bench.progress import Display
-from bench.record import Record, read_record, read_records
+from bench.progress import Reporter
+from bench.record import read_record
 from bench.runner import run_grid
 from bench.store import ResultStore
 from bench.training import evaluation
 from bench.training.loop import DivergedError
 
 Bench = Callable[..., tuple[int, str]]
-
-
-def by_label(store: ResultStore) -> dict[str, Record]:
-    return {record.run.label: record for record in read_records(store.records)[0]}
 
 
 @pytest.fixture
@@ -173,7 +169,7 @@ def test_a_smaller_batch_is_kept(tmp_path: Path, finished: ResultStore, monkeypa
 
 MOMENTS: dict[str, tuple[Any, str, signal.Signals]] = {
     "loading": (worker, "load", signal.SIGINT),
-    "training": (Display, "on_step", signal.SIGINT),
+    "training": (Reporter, "on_step", signal.SIGINT),
     "validation": (evaluation, "score_task", signal.SIGTERM),
     "storing": (ResultStore, "save_prompt", signal.SIGTERM),
     "test": (worker, "judge", signal.SIGINT),

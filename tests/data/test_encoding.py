@@ -1,8 +1,5 @@
-"""Encoded examples: stored columns, joined rows, the cache, and bad rows."""
+"""Encoded examples: columns, joined rows, bad rows, and no files."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,9 @@ Folder = Callable[..., DataSource]
 
 
 def encoded(
-    rows: datasets.Dataset, task: Task, encoder: Any, training: bool = True, content: str = "x"
+    rows: datasets.Dataset, task: Task, encoder: Any, training: bool = True
 ) -> EncodedExamples:
-    return encode(rows, task, encoder, training, content)
+    return encode(rows, task, encoder, training)
 
 
 def test_texts_ids_and_official_rows(toy: Toy, folder: Folder, encoder: Any) -> None:
@@ -96,53 +93,7 @@ def test_cut_inputs_are_counted_exactly(toy: Toy, folder: Folder, encoder: Any) 
     assert examples.truncated == 2
 
 
-def test_cache_depends_on_rows_task_and_encoder(toy: Toy, folder: Folder, encoder: Any) -> None:
-    source = folder(train=12, validation=12)
-    rows = load_splits(source, toy())
-
-    def calls(
-        split: datasets.Dataset, task: Task, training: bool, fingerprint: str, content: str = "x"
-    ) -> int:
-        encoder.fingerprint, encoder.calls = fingerprint, 0
-        encoded(split, task, encoder, training, content)
-        return int(encoder.calls)
-
-    assert calls(rows.train, toy(), True, "words") == 1
-    assert calls(load_splits(source, toy()).train, toy(), True, "words") == 0
-    edited = toy(texts=lambda row, training: [TextPair(f"new {row['sentence']}", "0")])
-    for different in (
-        (rows.train, toy(), False, "words"),
-        (rows.train, toy(), True, "other words"),
-        (rows.train, toy(), True, "words", "other content"),
-        (rows.train, toy(input_length=255), True, "words"),
-        (rows.train, toy(target_length=19), True, "words"),
-        (rows.train, toy(name="other"), True, "words"),
-        (rows.train, toy(version=2), True, "words"),
-        (rows.train, edited, True, "words"),
-        (rows.train.select([*range(9), 11]), toy(), True, "words"),
-        (source.load(toy(), "validation"), toy(), True, "words"),
-        (load_splits(source, toy(), data_seed=1).validation, toy(), True, "words"),
-    ):
-        assert calls(*different) == 1, different
-
-
-def test_other_processes_read_the_cache(cache: Path, encoder: Any) -> None:
-    """The bundled samples are read without a cache of their own."""
-    here = Examples(open_source("bundled"), encoder, 42, 64).evaluation("cola", "test")
-    assert [file.suffix for file in cache.rglob("*") if file.is_file()] == [".arrow"]
-    script = (
-        "from types import SimpleNamespace; from bench.data import Examples, open_source\n"
-        "encoder = SimpleNamespace(fingerprint='words', pad_id=0)  # cannot encode\n"
-        "source = open_source('bundled')\n"
-        "print(Examples(source, encoder, 42, 64).evaluation('cola', 'test').sources)"
-    )
-    environment = {**os.environ, "HF_DATASETS_CACHE": str(cache), "PYTHONHASHSEED": "5"}
-    command = [sys.executable, "-c", script]
-    there = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (there.stderr, there.stdout.strip()) == ("", str(here.sources))
-
-
-def test_bad_label_and_bad_cache(toy: Toy, folder: Folder, encoder: Any, monkeypatch: Any) -> None:
+def test_bad_label(toy: Toy, folder: Folder, encoder: Any) -> None:
     bad = [{"sentence": f"row {i}", "label": 9 if i == 14 else 0} for i in range(30)]
     source = folder(train=3, validation=bad)
     rows = load_splits(source, toy())
@@ -151,9 +102,22 @@ def test_bad_label_and_bad_cache(toy: Toy, folder: Folder, encoder: Any, monkeyp
     for training in (True, False):
         with pytest.raises(DataError, match=fault):
             encoded(side, toy(), encoder, training)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", __file__)
-    with pytest.raises(DataError, match=r"cannot write the cache folder .*: set HF_DATASETS_CACHE"):
-        encoded(rows.train, toy(), encoder)
+
+
+def test_rows_are_encoded_once_and_nothing_is_written(
+    encoder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, a folder without locks or a damaged file can stop no run on local data."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path(__file__))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    examples = Examples(open_source("bundled"), encoder, 42, 64)
+    sizes = [len(examples.training("cola", None, seed).encoded) for seed in (1, 2)]
+    assert len(examples.evaluation("cola", "test")) > 0
+    assert sizes[0] == sizes[1]
+    calls = encoder.calls
+    examples.training("cola", None, 3)
+    examples.evaluation("cola", "test")
+    assert encoder.calls == calls
 
 
 def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> None:

@@ -95,6 +95,18 @@ def test_notes_on_rows(toy: Toy, folder: Folder) -> None:
     assert load_splits(source, task).notes == (*counts, defects)
 
 
+@pytest.mark.parametrize(("scores", "doubtful"), [([0.0, 0.4, 1.0], True), ([0.5, 2.0], False)])
+def test_scores_on_another_scale(tmp_path: Path, scores: list[float], doubtful: bool) -> None:
+    rows = [{"sentence1": "a", "sentence2": "b", "label": score} for score in scores]
+    (tmp_path / "stsb").mkdir()
+    for split in TWO:
+        datasets.Dataset.from_list(rows).to_parquet(tmp_path / "stsb" / f"{split}.parquet")
+    notes = load_splits(open_source(str(tmp_path)), get_task("stsb")).notes
+    assert (
+        notes == ("stsb: all training scores lie between 0 and 1, the scale is 0 to 5",) * doubtful
+    )
+
+
 def rows_with(labels: list[int]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({"label": labels, "official_row": range(len(labels))})
 

@@ -11,56 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.config import load_config
-from bench.estimate import ANSWERS, COLUMNS, amounts, estimate, fit, makespan, render_estimate
+from bench.estimate import ANSWERS, COLUMNS, amounts, estimate, fit, render_estimate
 from bench.grid import Grid, make_grid
 from bench.runner import run_grid
 from bench.store import ResultStore
 
-STEPS, ROWS = 10, 200
+STEPS, TRIES = 10, "pt:learning_rate=0.3|0.2"
 ITEMS = (
     *("training.steps=10", "source_training.steps=10", "training.evaluate_every=5"),
-    *("source_training.evaluate_every=5", "sources=[sst2, qnli]", "validation_rows=100"),
+    *("source_training.evaluate_every=5", "sources=[sst2, qnli]", "validation_rows=20"),
+    *("training.batch_size=8", "input_length=64"),
 )
-OPTIONS = {"suites": [], "tasks": ["mrpc", "rte"], "methods": ["pt", "attempt"], "seeds": [42]}
+OPTIONS: dict[str, Any] = {"suites": [], "tasks": ["cb", "rte"], "seeds": [42]}
+OPTIONS["methods"] = [TRIES, "attempt", "spot:source=all"]
 
 
 def lay_out(store: ResultStore, **options: Any) -> Grid:
     return make_grid(load_config(options=OPTIONS | options, items=ITEMS), store)
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> tuple[dict[str, float], dict[str, list[str]]]:
-    """Seconds of runs, and for each some of the runs before it."""
-    seconds = draw(st.lists(st.floats(0, 100), min_size=1, max_size=12))
-    names = [f"run {index}" for index in range(len(seconds))]
-    needs = {
-        name: draw(st.lists(st.sampled_from([*names[:index], "done"]), max_size=3, unique=True))
-        for index, name in enumerate(names)
-    }
-    return dict(zip(names, seconds, strict=True)), needs
-
-
-@given(graph=graphs(), workers=st.integers(1, 5))
-def test_makespan_lies_between_the_bounds_of_list_scheduling(
-    graph: tuple[dict[str, float], dict[str, list[str]]], workers: int
-) -> None:
-    seconds, needs = graph
-    chains: dict[str, float] = {}
-    for name, own in seconds.items():
-        chains[name] = own + max((chains.get(need, 0.0) for need in needs[name]), default=0.0)
-    chain, work = max(chains.values()), sum(seconds.values())
-    found = makespan(seconds, needs, workers)
-    # Graham 1969, "Bounds on multiprocessing timing anomalies".
-    assert max(chain, work / workers) - 1e-6 <= found
-    assert found <= chain + (work - chain) / workers + 1e-6
-
-
-def test_makespan_of_a_known_case() -> None:
-    seconds = {"a": 3.0, "b": 1.0, "c": 2.0, "d": 2.0}
-    needs = {"a": [], "b": [], "c": ["b"], "d": ["a", "c"]}
-    assert makespan(seconds, needs, 1) == 8
-    assert makespan(seconds, needs, 2) == 5  # a beside b and c; then d.
-    assert makespan({}, {}, 2) == 0
 
 
 def test_amounts_of_a_known_case() -> None:
@@ -88,7 +55,7 @@ def planned_and_done(tmp_path_factory: Any) -> tuple[dict[str, Any], float, Resu
     """An estimate by calibration, the processor time of the runs, and their results."""
     store = ResultStore(tmp_path_factory.mktemp("out"))
     with pytest.MonkeyPatch.context() as patch:  # Other processes take turns on the cores.
-        patch.setattr("bench.estimate.now", time.process_time)
+        patch.setattr(time, "perf_counter", time.process_time)
         values = estimate(lay_out(store), store, 1, print)
         assert not any(path.is_file() for path in store.folder.rglob("*"))
     began = time.process_time()
@@ -118,20 +85,22 @@ def test_estimate_from_records_is_near_that_by_calibration(planned_and_done: Don
 def test_counts_follow_from_the_configuration(planned_and_done: Done) -> None:
     values, _, store = planned_and_done
     total, parts = values["total"], values["parts"]
-    # Two tasks x two methods, and two source prompts for ATTEMPT.
-    assert (values["runs_to_run"], values["runs_done"]) == (4, 0)
+    # Two tasks x three methods; two source prompts, one of their mixture, and four tries.
+    assert (values["runs_to_run"], values["runs_done"]) == (6, 0)
     assert {key: (part["runs"], part["prompts"], part["steps"]) for key, part in parts.items()} == {
-        "pt": (2, 2, 2 * STEPS),
+        TRIES: (2, 0, 0),
         "attempt": (2, 2, 2 * STEPS),
-        "prompts by pt": (0, 2, 2 * STEPS),
+        "spot:source=all": (2, 2, 2 * STEPS),
+        "prompts by pt": (0, 7, 7 * STEPS),
     }
     for name in COLUMNS:
         assert total[name] == pytest.approx(sum(part[name] for part in parts.values()), abs=3)
     finished = [store.find(run) for run in lay_out(store).reported.values()]
-    assert all(record and record.rows and record.rows.test == ROWS for record in finished)
+    tested = [record.rows.test for record in finished if record and record.rows]
+    assert tested == 3 * [150] + 3 * [200]
     assert json.loads(json.dumps(values)) == values
     text = render_estimate(values)
-    assert "runs: 4 to run, 0 done" in text
+    assert "runs: 6 to run, 0 done" in text
     assert "prompts by pt" in text
 
 
@@ -139,18 +108,18 @@ def test_finished_grid_costs_nothing(planned_and_done: Done, monkeypatch: Any) -
     _, _, store = planned_and_done
     monkeypatch.delattr("bench.estimate.load")
     values = estimate(lay_out(store), store, 2, print)
-    assert (values["runs_to_run"], values["runs_done"], values["hours"]) == (0, 4, 0)
+    assert (values["runs_to_run"], values["runs_done"], values["hours"]) == (0, 6, 0)
     assert set(values["total"].values()) == {0}
     assert values["parts"] == {}
-    assert "runs: 0 to run, 4 done" in render_estimate(values)
+    assert "runs: 0 to run, 6 done" in render_estimate(values)
 
 
 def test_prompts_that_exist_are_not_counted_again(planned_and_done: Done) -> None:
     _, _, store = planned_and_done
-    values = estimate(lay_out(store, tasks=["mrpc", "rte", "wic"]), store, 1, print)
+    values = estimate(lay_out(store, tasks=["cb", "rte", "wic"]), store, 1, print)
     prompts = {key: part["prompts"] for key, part in values["parts"].items()}
-    assert prompts == {"pt": 1, "attempt": 1}
-    assert values["runs_done"] == 4
+    assert prompts == {TRIES: 0, "attempt": 1, "spot:source=all": 1, "prompts by pt": 2}
+    assert values["runs_done"] == 6
 
 
 def test_timings_of_another_folder_and_more_workers(planned_and_done: Done, tmp_path: Path) -> None:

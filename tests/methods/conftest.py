@@ -44,15 +44,16 @@ class TinyModel(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         return self.embedding(ids)  # type: ignore[no-any-return]
 
-    def run(self, prompt: Tensor, batch: Batch) -> ModelOutput:
+    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
         self.runs.append((torch.is_grad_enabled(), self.training))
-        prompt = prompt.expand(len(batch), -1, -1)
+        prompt = prompt.expand(len(batch), -1, -1) if chosen is None else prompt[chosen]
         mask = torch.cat([batch.mask.new_ones(prompt.shape[:2]), batch.mask], dim=1)
         hidden = torch.tanh(self.mix(torch.cat([prompt, self.embed(batch.input_ids)], dim=1)))
         mean = (hidden * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        logits = self.head(mean.unsqueeze(1) + self.positions.weight[: batch.labels.shape[1]])
+        answer = mean.unsqueeze(1) + self.positions.weight[: batch.labels.shape[1]]
+        logits = self.head(answer)
         loss = F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
-        return ModelOutput(loss, logits, hidden, mask)
+        return ModelOutput(loss, logits, hidden, mask, answer)
 
     @contextmanager
     def inference(self) -> Iterator[None]:

@@ -107,6 +107,22 @@ def test_diagnostics_name_the_sources() -> None:
     assert told["cosines"]["prompts"]["qqp"] == pytest.approx(cosine, abs=1e-6)
 
 
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_trace_has_the_group_of_the_next_step(grouping: str) -> None:
+    module = random_module(2, grouping=grouping)
+    state, group = {k: v.clone() for k, v in module.state_dict().items()}, module.group()
+    *sources, target = module.trace()
+    assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+    assert [row["source"] for row in sources] == list(NAMES)
+    members = [i for i, row in enumerate(sources) if row["member"]]
+    assert members == sorted(group.members)
+    assert [row["similarity"] for row in sources] == group.similarities.tolist()
+    assert [row["scale"] for row in sources] == [sum(s.tolist()) / 4 for s in module.source_scales]
+    scale = sum(module.target_scale.tolist()) / LENGTH
+    assert target == {"source": "target", "member": True, "scale": scale, "similarity": None}
+    assert torch.equal(module()[0], mixed(module, members))
+
+
 @pytest.mark.parametrize(
     "options",
     [{"grouping": g} for g in GROUPINGS] + [{"solver": "exact"}, {"similarity": "cosine"}],

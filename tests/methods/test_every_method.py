@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench.method import Batch, Ingredients, PromptMethod
+from bench.method import Batch, Ingredients, PromptMethod, Trainable
 from bench.registry import METHODS, parse_method
 from dtvg.grouping import Grouping
 
-OPTIONS = ("similarity=cosine", "scales=off", "solver=exact")
+OPTIONS = ("similarity=cosine", "scales=off", "solver=exact", "target_scale_learning_rate=0.1")
 TRAINED = (
     *("pt", "spot", "spot:source=qnli", "attempt", "attempt:train_norm=false", "mpt"),
     *(f"dtvg:grouping={grouping}" for grouping in get_args(Grouping)),
@@ -50,7 +50,7 @@ def build(variant: str, parts: Ingredients) -> PromptMethod[Any]:
     return spec.load().build(spec.settings, given)
 
 
-def train(method: PromptMethod[Any], model: Any, batch: Batch) -> None:
+def train(method: Trainable[Any], model: Any, batch: Batch) -> None:
     groups = method.parameter_groups()
     settings = [{"params": [*own.parameters], "lr": own.learning_rate} for own in groups]
     optimiser = torch.optim.AdamW(settings, weight_decay=0.0)
@@ -118,16 +118,34 @@ def test_trainable_parameters(variant: str, count: int, make: Make) -> None:
 @pytest.mark.parametrize(
     ("name", "keys", "value"),
     [
-        ("pt", ("learning_rate", "weight_decay"), -1e-9),
+        ("pt", ("learning_rate", "weight_decay", "eps"), -1e-9),
         ("pt", ("learning_rate", "weight_decay"), float("nan")),
         ("attempt", ("hidden", "temperature", "learning_rate"), 0),
-        ("mpt", ("rank", "sampling_cap", "factor_learning_rate"), 0),
+        ("mpt", ("rank", "sampling_cap", "factor_learning_rate", "distillation_temperature"), 0),
+        ("mpt", ("distilled_hidden",), "decoder"),
+        ("dtvg", ("learning_rate", "target_scale_learning_rate", "eps"), 0),
         ("mpt", ("distillation", "factor_std"), -0.1),
         ("dtvg", ("source_scale_learning_rate", "consistency_weight"), float("nan")),
-        ("dtvg", ("scales", "solver", "grouping", "similarity"), "none"),
+        ("dtvg", ("scales", "solver", "grouping", "similarity", "target_similarity"), "none"),
     ],
 )
 def test_settings_out_of_range_are_refused(name: str, keys: tuple[str, ...], value: Any) -> None:
     for key in keys:
         with pytest.raises(ValueError, match=key):
             METHODS[name].load().Settings(**{key: value})
+
+
+@pytest.mark.parametrize("name", ["mpt", "pt"])
+def test_a_step_of_a_source_stage_moves_the_groups_alone(
+    name: str, make: Make, model: Any, batch: Batch
+) -> None:
+    parts, spec = make(), parse_method(name, {})
+    examples = {prompt.task: 9 for prompt in parts.sources}
+    stage = spec.load().source_stage(spec.settings, parts, examples)
+    trained = {id(p) for group in stage.parameter_groups() for p in group.parameters}
+    before, frozen = tensors(stage), tensors(model)
+    train(stage, model, batch)
+    moved = {name for name, now in tensors(stage).items() if not torch.equal(now, before[name])}
+    assert moved == {name for name, p in stage.named_parameters() if id(p) in trained}
+    assert moved == {name for name, p in stage.named_parameters() if p.requires_grad}
+    assert all(torch.equal(now, frozen[name]) for name, now in tensors(model).items())

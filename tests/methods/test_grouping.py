@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def test_greedy_takes_the_most_consistent_prefix(vectors: Vectors) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 4.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_exact_is_brute_force(seed: int, weight: float) -> None:
+@pytest.mark.parametrize("rule", [fmean, sum])
+def test_exact_is_brute_force(seed: int, weight: float, rule: Any) -> None:
     generator = torch.Generator().manual_seed(seed)
     target = torch.randn(4, 6, generator=generator)
     sources = torch.randn(7, 4, 6, generator=generator) + 0.5 * target
@@ -89,9 +91,11 @@ def test_exact_is_brute_force(seed: int, weight: float) -> None:
 
     def value(members: tuple[int, ...]) -> float:
         pairs = [gram[i, j].item() for i, j in itertools.permutations(members, 2)]
-        return sum(gains[i].item() for i in members) + weight * sum(pairs) / max(1, len(pairs))
+        similar = rule([gains[i].item() for i in members]) if members else 0.0
+        return similar + weight * sum(pairs) / max(1, len(pairs))
 
-    members = select_group(target, sources, "exact", consistency_weight=weight).members
+    options: Any = {"target_similarity": "sum"} if rule is sum else {}
+    members = select_group(target, sources, "exact", consistency_weight=weight, **options).members
     assert sorted(members) == list(max(subsets(kept), key=value))
 
 
@@ -100,8 +104,14 @@ def test_exact_can_be_better_than_greedy() -> None:
     target = torch.tensor([[2.0, 1.0]])
     sources = torch.tensor([[[2.0, 0.0]], [[2.0, 0.0]], [[0.0, 3.0]]])
     assert select_group(target, sources).members == [0, 1]
-    assert select_group(target, sources, "exact").members == [0, 1, 2]
+    assert select_group(target, sources, "exact", target_similarity="sum").members == [0, 1, 2]
     # Similarities 4, 4, 3; consistency 4 of the pair, 4/3 of all three: 12 against 12 1/3.
+    # Averages: 8 against 5. They leave out a consistent source that is less similar to the target.
+    assert select_group(target, sources, "exact").members == [0, 1]
+    sources = torch.tensor([[[2.0, 1.0]], [[0.0, 1.0]]])
+    assert select_group(target, sources).members == [0, 1]
+    assert select_group(target, sources, "exact").members == [0]
+    # Similarity 5, or 3 on average, with a consistency of 1.
 
 
 MEMBERS: dict[Any, list[int]] = {"full": [1], "similarity": [1, 2], "consistency": [3, 0]}

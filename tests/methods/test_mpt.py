@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.distributions import Categorical, kl_divergence
 from baselines.mpt import MPT, MPTSettings, MPTSourceStage, compose
 from bench.errors import PromptError
 from bench.method import IGNORED_LABEL, Batch, Ingredients, ModelOutput, Needs
+from bench.models.loading import load
 
 EXAMPLES = {"mnli": 300, "qnli": 200, "sst2": 100}
 
@@ -66,28 +68,37 @@ def test_stage_starts_near_the_initial_prompt_and_hands_on_its_result(make: Make
     assert not any(tensor.requires_grad for tensor in made.shared_state().values())
 
 
-def distillation_by_hand(student: ModelOutput, teacher: ModelOutput, batch: Batch) -> float:
+def distillation_by_hand(
+    student: ModelOutput, teacher: ModelOutput, batch: Batch, heat: float, both: bool
+) -> float:
     """``L_logits + L_hidden``, token by token."""
-    divergences, squares = [], []
+    divergences, squares, behind = [], [], []
     for row, step in (batch.labels != IGNORED_LABEL).nonzero().tolist():
-        ours, theirs = (Categorical(logits=out.logits[row, step]) for out in (student, teacher))
-        divergences.append(kl_divergence(theirs, ours).item())
+        one, two = (Categorical(logits=o.logits[row, step] / heat) for o in (student, teacher))
+        divergences.append(heat**2 * kl_divergence(two, one).item())
+        gap = student.answer_hidden[row, step] - teacher.answer_hidden[row, step]
+        behind.extend((gap**2).tolist())
     for row, position in student.hidden_mask.nonzero().tolist():
         gap = student.hidden[row, position] - teacher.hidden[row, position]
         squares.extend((gap**2).tolist())
-    return sum(divergences) / len(divergences) + sum(squares) / len(squares)
+    return fmean(divergences) + fmean(squares) + both * fmean(behind)
 
 
-@pytest.mark.parametrize("weight", [0.9, 2.0])
-def test_loss_adds_the_teachers(weight: float, make: Make, model: Any, batch: Batch) -> None:
+@pytest.mark.parametrize(
+    ("weight", "heat", "hidden"), [(0.9, 1.0, "encoder"), (2.0, 3.0, "encoder"), (0.9, 0.5, "both")]
+)
+def test_loss_adds_the_teachers(
+    weight: float, heat: float, hidden: Any, make: Make, model: Any, batch: Batch
+) -> None:
     parts = make()
-    made = stage(parts, distillation=weight)
+    options = {"distillation_temperature": heat, "distilled_hidden": hidden}
+    made = stage(parts, distillation=weight, **options)
     students = torch.stack([made.task_prompt(k) for k in batch.task_ids.tolist()])
     teachers = torch.stack([parts.sources[k].matrix for k in batch.task_ids.tolist()])
     student, teacher = model.run(students, batch), model.run(teachers, batch)
     model.runs.clear()
     loss = made.loss(model, batch)
-    distilled = distillation_by_hand(student, teacher, batch)
+    distilled = distillation_by_hand(student, teacher, batch, heat, hidden == "both")
     assert distilled > 0.01
     assert loss.item() == pytest.approx(student.loss.item() + weight * distilled, rel=1e-5)
     # One pass of the students in training, one of the teachers in inference, whatever the tasks.
@@ -129,3 +140,15 @@ def test_batch_is_split_evenly(number: int, batch_size: int) -> None:
         assert set(tasks) <= set(range(number))
         if batch_size == 7:
             assert sorted(Counter(tasks).values()) in ([3, 4], [7])
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-llama"])
+def test_hidden_states_of_an_answer_give_its_scores(name: str, batch: Batch) -> None:
+    model = load(name)
+    rows = replace(batch, labels=batch.labels.masked_fill(batch.labels == IGNORED_LABEL, 1))
+    with model.inference():
+        for prompts in (model.initial_prompt(3, 0)[None], torch.randn(4, 3, model.width)):
+            output = model.run(prompts, rows)
+            scores = model.model.lm_head(output.answer_hidden)
+            ratio = (scores * output.logits).sum() / scores.square().sum()  # T5 scales the states.
+            torch.testing.assert_close(ratio * scores, output.logits, atol=1e-3, rtol=1e-3)

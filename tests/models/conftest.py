@@ -35,6 +35,17 @@ MODELS: dict[str, dict[str, Any]] = {
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
 }
 
+# Not for every test.
+MORE: dict[str, dict[str, Any]] = {
+    "qwen2": {**WIDE, "num_key_value_heads": 2},
+    "mistral": {**WIDE, "num_key_value_heads": 2, "sliding_window": 16},
+    # Windows of every second layer are no part of its cache.
+    "gpt_neo": {
+        **{"hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": 16},
+        "attention_types": [[["global", "local"], 1]],
+    },
+}
+
 
 def make_model(kind: str, **settings: Any) -> FrozenLM:
     """Two layers with random weights that are large enough for answers to vary."""
@@ -44,7 +55,7 @@ def make_model(kind: str, **settings: Any) -> FrozenLM:
         ids["decoder_start_token_id"] = words.pad_token_id
     if kind not in ("t5", "mamba"):
         ids["max_position_embeddings"] = 96
-    options = {"bos_token_id": None, **ids, **MODELS[kind], **settings}
+    options = {"bos_token_id": None, **ids, **(MODELS | MORE).get(kind, {}), **settings}
     config = AutoConfig.for_model(kind, vocab_size=len(words), **options)
     reads_all = config.is_encoder_decoder
     with torch.random.fork_rng(devices=[]):

@@ -95,7 +95,7 @@ def answers(
         patch.setattr(lm, "decode", lambda ids: ids)
         ids: Any = lm.answer(lm.embed(torch.tensor([PROMPT])), batch, most, beams)
     hook.remove()
-    return cut(lm, ids), passes
+    return cut(lm, ids), passes[passes[0] < len(batch) :]  # A pass over a prompt for all rows.
 
 
 def cut(lm: FrozenLM, ids: Tensor) -> list[list[int]]:
@@ -176,7 +176,7 @@ def test_one_prompt_serves_every_row_and_none_is_needed(name: str, batch: Batch)
     for prompt in (one, empty):
         spread = prompt.expand(len(batch), -1, -1)
         with lm.inference():
-            assert torch.equal(lm.run(prompt, batch).logits, lm.run(spread, batch).logits)
+            torch.testing.assert_close(lm.run(prompt, batch).logits, lm.run(spread, batch).logits)
         for beams in (1, 2):
             assert lm.answer(prompt, batch, 4, beams) == lm.answer(spread, batch, 4, beams)
 
@@ -197,6 +197,81 @@ def test_too_few_positions_are_refused(random_lm: Make, batch: Batch) -> None:
         with pytest.raises(ModelError, match="the model takes 96: lower") as caught:
             use()
         assert "\n" not in str(caught.value)
+
+
+ENCODER_DECODER = {
+    **{"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2},
+    **{"decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
+    **{"decoder_start_token_id": 2, "forced_eos_token_id": None, "forced_bos_token_id": None},
+}
+SCALED = {**ENCODER_DECODER, "scale_embedding": True}
+CAUSAL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 16}
+CAUSAL |= {"intermediate_size": 48, "num_key_value_heads": 1}
+DISTANT = {
+    "bart": SCALED,
+    "marian": {**SCALED, "decoder_vocab_size": 4096},  # This and the next two scale ids alone.
+    "pegasus": SCALED,
+    "mvp": SCALED,
+    "m2m_100": SCALED,  # This and the next have no way of their own to shift labels.
+    "blenderbot": ENCODER_DECODER,
+    "switch_transformers": {
+        **{"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 2},
+        **{"num_decoder_layers": 1, "num_experts": 2, "decoder_start_token_id": 0},
+        **{"num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1},
+    },
+    "gemma": CAUSAL,
+    "gemma3_text": CAUSAL,
+    "xglm": {"d_model": 32, "ffn_dim": 48, "num_layers": 1, "attention_heads": 2},
+    "biogpt": {**CAUSAL, "scale_embedding": True},
+}
+
+
+@pytest.mark.parametrize("kind", DISTANT)
+def test_families_equal_a_plain_run(kind: str, random_lm: Make, rows: Rows, batch: Batch) -> None:
+    """Their embeddings are scaled, their labels shifted or their outputs made in other ways."""
+    lm = random_lm(kind, **DISTANT[kind])
+    check_rows(lm, rows, batch, PROMPT)
+    equal = lm.initial_prompt(5, 0).unsqueeze(1) == lm.embed(torch.arange(4096))  # (5, V, d)
+    assert equal.all(dim=2).any(dim=1).all()
+    assert len(lm.answer(lm.embed(torch.tensor([PROMPT])), batch, 3)) == len(batch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "fault"),
+    [
+        ("bert", {**CAUSAL, "is_decoder": False}, "reads padding or what follows"),
+        ("roberta", {**CAUSAL, "is_decoder": True}, "other scores from embeddings"),
+        (
+            "gemma4_text",
+            {
+                **{**CAUSAL, "layer_types": ["full_attention"], "global_head_dim": 16},
+                **{"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 4096},
+            },
+            "fails in a tiny step",
+        ),
+    ],
+)
+def test_families_that_cannot_be_tuned_are_refused_in_one_line(
+    kind: str, options: dict[str, Any], fault: str, random_lm: Make
+) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(2)
+    torch.manual_seed(7)
+    with pytest.raises(ModelError, match=fault) as caught:
+        random_lm(kind, **options)
+    assert "\n" not in str(caught.value)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_positions_of_an_encoder_are_not_those_of_answers(random_lm: Make, batch: Batch) -> None:
+    lm = random_lm("bart")
+    room = 96 - batch.mask.shape[1]
+    fits, long = (torch.zeros(1, length, lm.width) for length in (room, room + 1))
+    assert lm.run(fits, batch).loss.isfinite()
+    assert len(lm.answer(fits, batch, 3)) == len(batch)
+    for use in (lambda: lm.run(long, batch), lambda: lm.answer(long, batch, 3)):
+        with pytest.raises(ModelError, match="have 97 tokens, the model takes 96"):
+            use()
 
 
 def test_a_model_that_reads_padding_is_refused(random_lm: Make) -> None:

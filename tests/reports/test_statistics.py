@@ -104,7 +104,11 @@ CASES = {
     ("pearson", "pearson"): ["1.5", "2.0", "4.8", "none"],
     ("squad", "f1"): WORDS,
     ("squad", "em"): WORDS,
+    ("qa", "f1"): WORDS,
+    ("qa", "em_any"): WORDS,
     ("bleu", "bleu"): WORDS,
+    ("rouge_published", "rouge2_published"): WORDS,
+    ("published_first", "rougeL_published_first"): WORDS,
     ("rouge", "rougeL"): WORDS,
 }
 
@@ -143,4 +147,6 @@ def test_resamples_have_the_scores_of_the_metric(scorer: str, metric: str) -> No
 def test_metrics_that_no_table_compares_are_not_resampled() -> None:
     examples = made_up("pearson", ["1.0", "2.0"])
     assert resampled_metric(examples, ["spearmanr"], "spearmanr") is None
+    for scorer in ("bleu_published", "published_first"):
+        assert resampled_metric(examples, [scorer], METRICS[scorer].outputs[0]) is None
     assert resampled_metric(examples, ["pearson"], "accuracy") is None

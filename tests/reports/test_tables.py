@@ -16,12 +16,13 @@ import pytest
 
 from bench.errors import RecordError, UnknownNameError
 from bench.reports.frame import Results, load_results, make_frame
-from bench.reports.layouts import DASH, LAYOUTS
+from bench.reports.layouts import DASH, LAYOUTS, display
 from bench.reports.tables import render_tables
-from bench.tasks import TASKS
+from bench.tasks import SUITES, TASKS
 
 ROOT = Path(__file__).parents[2]
-FORMS: list[Any] = ["markdown", "latex", "csv", "json", "tidy-csv"]
+FORMS: list[Any] = ["terminal", "markdown", "latex", "latex-document", "csv", "json", "tidy-csv"]
+PROGRAMS = ("csv", "json", "tidy-csv")
 MakeResults = Callable[..., Results]
 
 
@@ -65,6 +66,7 @@ def known_scores() -> dict[tuple[Any, ...], dict[int, float]]:
 
 def test_all_means_and_deviations_of_the_stored_smoke_run(smoke: Results) -> None:
     known, metrics = known_scores(), {task.name: task.table_metric for task in TASKS}
+    suites = {display(suite): tasks for suite, tasks in SUITES.items()}
     compared = 0
     for layout in (None, *(name for name, own in LAYOUTS.items() if not own.transfer)):
         tasks = LAYOUTS[layout or "nlg"].groups
@@ -74,7 +76,7 @@ def test_all_means_and_deviations_of_the_stored_smoke_run(smoke: Results) -> Non
             shots = 16 if one["table"] == 1 else None
             names = [one["column"]]
             if one["column_kind"] == "average":
-                names = list(tasks[one["group"]]) if layout else list(metrics)
+                names = list(tasks[one["group"]] if layout else suites[one["group"]])
             elif one["group"] in metrics:
                 names = [one["group"]]
             several = len(names) > 1
@@ -94,10 +96,11 @@ def test_all_means_and_deviations_of_the_stored_smoke_run(smoke: Results) -> Non
 def test_golden_records(golden: Results) -> None:
     """Two tables with failed, missing and single seeds; their text is known."""
     text, _ = render_tables(golden, "markdown")
-    lines = [re.sub(r" +", " ", line) for line in text.splitlines()]
-    assert "| pt | 2.0 ± 7.5 | 62.0 ± 2.0 | **51.0** ± 1.7 | 38.3 ± 3.7 |" in lines
-    assert f"| dtvg | **12.0** (n=1) | **70.5** ± 0.7 (n=2, 1 failed) | failed | {DASH} |" in lines
-    assert "| majority class | 0.0 | 66.5 | 50.0 | **38.8** |" in lines
+    lines = [re.sub(r" +", " ", line).split("K | ")[-1] for line in text.splitlines()]
+    assert "2.0 ± 7.5 | 62.0 ± 2.0 | 32.0 ± 4.5 | **51.0** ± 1.7 |" in lines
+    gaps = f"**12.0** (n=1) | **70.5** ± 0.7 (n=2, 1 failed) | **41.2** | failed"
+    assert f"{gaps} |" in lines
+    assert f"| Majority | {DASH} | 0.0 | 66.5 | 33.2 | 50.0 |" in lines
     assert "Bundled model and data: not a benchmark result." in text
     assert "Runs: 18 in all, 2 failed, 4 missing." in text
     assert "of a single seed (no ±)" in text
@@ -118,7 +121,7 @@ def test_rows_and_columns_in_order(make_results: MakeResults) -> None:
     expected = ["method", "pt", "attempt", "dtvg", "no_prompt", "zebra", "majority class"]
     assert [row[0] for row in found] == expected
     heads = [head for head in found[0] if not head.endswith(" std")]
-    assert heads[1:5] == ["cola", "rte", "own", "average"]
+    assert heads[1:6] == ["parameters", "cola", "rte", "GLUE average", "own"]
 
 
 def test_csv_is_the_table_and_reads_back(smoke: Results) -> None:
@@ -139,14 +142,14 @@ def test_latex_is_well_formed(make_results: MakeResults, layout: str | None) -> 
     odd: dict[str, Any] = {"label": r"pt:a_b=50%&{x}\~^$#[1]", "model.note": "a & random_b, 5%"}
     runs = [{"task": "boolq", "seed": seed} | own for seed in (1, 2) for own in (odd, {})]
     text, _ = render_tables(make_results(*runs), "latex", layout)
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{table}")
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{tabular}")
     for body in re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL):
         lines = body.strip().splitlines()
-        assert all(line.endswith(r"\\") for line in lines)
-        columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
-        assert columns is not None
+        assert all(line.endswith(r"\\") for line in lines if line != r"\midrule")
+        counts = {len(re.findall(r"(?<!\\)&", line)) for line in lines if "midrule" not in line}
+        assert len(counts) == 1
     content = re.sub(r"^%.*$|%$", "", text, flags=re.MULTILINE)  # Comments.
-    plain = re.sub(r"\\[{}&%$#_\\]", "", content)
+    plain = re.sub(r"\$[_^]\S+\$", "", re.sub(r"\\[{}&%$#_\\]", "", content))
     assert plain.count("{") == plain.count("}")
     assert "%" not in plain
     assert "#" not in plain
@@ -162,7 +165,8 @@ def test_layouts_in_every_format(make_results: MakeResults, layout: str | None, 
     runs = [{"task": task, "method": n, "label": n, "seed": seed} for task, n, seed in names]
     text, warnings = render_tables(make_results(*runs), form, layout, spread="ci")
     assert warnings == []
-    assert "dtvg" in text
+    assert ("dtvg" in text) == (form in PROGRAMS)
+    assert "DTVG" in text or form in PROGRAMS
     assert text.endswith("\n")
 
 
@@ -185,8 +189,8 @@ def test_parameters_by_hand(make_results: MakeResults) -> None:
         {"task": "rte", "parameters": 3000, "model.parameters": 100_000, "seed": 43},
     ]
     found = fields(make_results(*runs), "parameters")
-    assert field(found, row="pt", column="trainable parameters")["number"] == f"1,000 {DASH} 3,000"
-    assert field(found, row="pt", column="share")["number"] == f"1 {DASH} 3"
+    assert field(found, row="pt", column="parameters")["number"] == f"1.0K{DASH}3.0K"
+    assert field(found, row="pt", column="share (%)")["number"] == f"1{DASH}3"
 
 
 def test_ablation_shows_dtvg_in_the_order_of_groupings(make_results: MakeResults) -> None:
@@ -213,7 +217,7 @@ def test_methods_without_training_have_no_gaps(make_results: MakeResults) -> Non
     frozen = {"method": "no_prompt", "label": "no_prompt", "parameters": 0, "shots": None}
     results = make_results({}, {"seed": 43}, {"shots": 32}, frozen | {"score": 12.5})
     text, _ = render_tables(results, "markdown")
-    assert len(re.findall(r"\| no_prompt +\| +12\.5 \|", text)) == 2
+    assert len(re.findall(rf"\| No prompt +\| +0 \| +12\.5 \|", text)) == 2
     assert "Runs: 2 in all, 0 failed, 0 missing." in text
 
 
@@ -299,3 +303,41 @@ def test_bad_arguments(make_results: MakeResults, tmp_path: Path) -> None:
     for layout in (None, "transfer"):
         with pytest.raises(RecordError, match="run `bench run`"):
             render_tables(load_results(tmp_path / "empty"), "markdown", layout)
+
+
+def test_a_terminal_table_is_cut_between_suites(
+    make_results: MakeResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = ("mnli", "qqp", "qnli", "sst2", "boolq", "wic", "cb", "multirc")
+    odd = "pt\x1b[2J"
+    runs = [
+        {"task": task, "seed": seed, "label": label, "score": 50.0 + seed}
+        for task, seed, label in itertools.product(tasks, (1, 2), ("dtvg", odd))
+    ]
+    results = make_results(*runs)
+    for width, parts in ((40, 4), (80, 2), (200, 1)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text, _ = render_tables(results, "terminal", "glue-superglue")
+        assert odd not in text
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+        assert max(map(len, lines)) <= width
+        heads = [line.split() for line in lines if line.startswith("Method")]
+        assert len(heads) >= parts
+        assert sum(len(own) - 1 for own in heads) == 15
+        if width == 80:
+            assert [own[-1] for own in heads] == ["Avg.", "Avg."]
+
+
+def test_ranks_and_outcomes_by_hand(make_results: MakeResults) -> None:
+    """mpt is first twice and last once; it wins twice against pt."""
+    scores = {"mnli": (50.0, 60.0, 70.0), "rte": (40.0, 40.0, 45.0), "cb": (90.0, 95.0, 10.0)}
+    runs = [
+        {"task": task, "method": name, "label": name, "score": score}
+        for task, own in scores.items()
+        for name, score in zip(("pt", "spot", "mpt"), own, strict=True)
+    ]
+    found = fields(make_results(*runs), "summary")
+    ranks = [field(found, row=row, column="rank")["value"] for row in ("pt", "spot", "mpt")]
+    assert ranks == pytest.approx([(3 + 2.5 + 2) / 3, (2 + 2.5 + 1) / 3, (1 + 1 + 3) / 3])
+    assert field(found, row="spot", column="W/T/L")["number"] == "2/1/0"
+    assert field(found, row="mpt", column="W/T/L")["number"] == "2/0/1"

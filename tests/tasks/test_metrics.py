@@ -2,7 +2,12 @@
 
 import json
 import random
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +17,13 @@ import sacrebleu
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nltk.corpus.reader import WordNetCorpusReader
+from nltk.translate.meteor_score import single_meteor_score
 from rouge_score import rouge_scorer
 
 from bench.errors import DataError, UnknownNameError
-from bench.tasks.metrics import METRICS, load, normalise_answer, score
+from bench.tasks.generation import published_tokens
+from bench.tasks.metrics import METRICS, PART, load, normalise_answer, score
 
 ANSWERS = st.sampled_from(["0", "1", "2", "", "yes"])
 BINARY = st.sampled_from(["0", "1"])
@@ -79,11 +87,39 @@ def test_squad_by_hand() -> None:
     assert score("squad", ["the"], [["a"]]) == {"f1": 0.0, "em": 100.0}
 
 
+@pytest.mark.parametrize(
+    ("prediction", "answers", "expected"),
+    [
+        # Learned as "O ' Neil"; of the tokens o, neil and oneil none is shared.
+        ("O ' Neil", ["O'Neil", "Neil"], (100.0, 100.0, 100.0, 100.0)),
+        ("O'Neil", ["O'Neil"], (0.0, 0.0, 0.0, 0.0)),
+        # "neil" is 1 of 1 and 1 of 2 tokens of the first answer, and all of the second.
+        ("Neil!", ["O'Neil", "Neil"], (200 / 3, 0.0, 100.0, 100.0)),
+        # Nothing is left of these; they agree, unlike in SQuAD.
+        ("The", ["The"], (100.0, 100.0, 100.0, 100.0)),
+        ("the", ["...", "x"], (100.0, 100.0, 100.0, 100.0)),
+        ("x", ["The", "x"], (0.0, 0.0, 100.0, 100.0)),
+    ],
+)
+def test_question_answering_by_hand(
+    prediction: str, answers: list[str], expected: tuple[float, ...]
+) -> None:
+    scores = score("qa", [prediction], [answers])
+    assert [*scores] == ["f1", "em", "f1_any", "em_any"]
+    assert [*scores.values()] == pytest.approx(expected)
+    assert METRICS["qa"].right(prediction, answers) == bool(expected[1])
+
+
 def test_multirc_by_hand() -> None:
     predictions, references = ["1", "0", "1", "1", "x"], ["1", "0", "0", "1", "0"]
     # Only question a is all right. True positives 2, false positives 2 (the x counts as 1).
     scores = score("multirc", predictions, references, ["a", "a", "b", "b", "c"])
     assert scores == pytest.approx({"em": 100 / 3, "f1": 100 * 2 * 2 / (2 * 2 + 2)})
+    # Other answers of question a are elsewhere: it counts for F1 alone.
+    groups = ["a" + PART] * 2 + ["b", "b", "c"]
+    assert score("multirc", predictions, references, groups) == scores | {"em": 0.0}
+    groups = [group + PART for group in "aabbc"]
+    assert score("multirc", predictions, references, groups) == {"f1": scores["f1"]}
 
 
 CANDIDATES = ["the cat sat on the mat", "a dog barked at them", "it rains"]
@@ -109,6 +145,93 @@ def test_rouge_equals_rouge_score() -> None:
     assert score("rouge", CANDIDATES, SEVERAL) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", ["bleu_published", "rouge_published"])
+def test_published_generation_scores(shared: Path, name: str) -> None:
+    path = shared / "reference" / "generation_published.json"
+    cases = json.loads(path.read_text(encoding="utf-8"))
+    assert len(cases) > 30
+    for case in cases:
+        scores = score(name, case["predictions"], case["references"])
+        assert scores.keys() == set(METRICS[name].outputs)
+        for key, value in scores.items():
+            published = re.sub("rouge(.)_published", r"rouge_\1/f_score", key).lower()
+            expected = case["scores"][published.removesuffix("_published")]
+            assert value == pytest.approx(expected, abs=1e-4), (case, key)
+
+
+def test_published_scores_by_hand() -> None:
+    # Equal 4-grams after the full stop is split off; "it's" is one unit less than "it 's".
+    assert score("bleu_published", ["The cat sat on it."], ["the cat sat on it ."]) == {
+        "bleu_published": pytest.approx(100)
+    }
+    # Sets {a, b} and {a, b, c}: F = 2·2/5. Bigrams {ab, ba} and {ab, bc}: 2·1/4. LCS ab: 2·2/6.
+    scores = score("rouge_published", ["A b a"], [["a b c", "z"]])
+    assert [*scores.values()] == pytest.approx([80, 50, 400 / 6])
+    # The better reference does not count against the first alone; the shorter one does in BLEU.
+    several = [["z z z z z", "the cat sat down", "the cat sat down on the mat"]]
+    both = score("published_first", ["the cat sat down"], several)
+    assert both == dict.fromkeys(METRICS["published_first"].outputs, 0.0)
+    assert score("bleu_published", ["the cat sat down"], several)["bleu_published"] == 100
+    assert published_tokens(" Isn't 3,000.5  a-b -- (c), 'twas we've \n") == (
+        ["is", "n't", "3,000.5", "a-b", "--", "(", "c", ")", ",", "'", "twas", "we", "'ve"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "expected"),
+    [
+        ("Türkiye", "Tñrkiye", 0.0),
+        ("été", "âtâ", 0.0),
+        ("東京", "東京", 100.0),
+        ("हिन्दी", "हिन्दी", 100.0),
+        ("٣ apples!", "٣ pears", 50.0),
+        ("snake_case", "snake case", 100.0),
+    ],
+)
+def test_rouge_keeps_letters_and_digits_of_all_scripts(
+    prediction: str, reference: str, expected: float
+) -> None:
+    scores = score("rouge", [prediction], [reference])
+    assert [scores["rouge1"], scores["rougeL"]] == pytest.approx([expected] * 2)
+
+
+@pytest.fixture
+def wordnet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """WordNet as nltk reads it, from the files of Debian's wordnet-base."""
+    debian = Path("/usr/share/wordnet")
+    if not debian.is_dir():
+        pytest.skip("needs Debian's WordNet: apt-get install wordnet-base")
+    with TemporaryDirectory() as folder:
+        # nltk follows no links. Two files that nltk opens are missing; METEOR needs none of them.
+        copy = Path(shutil.copytree(debian, Path(folder, "corpora", "wordnet")))
+        (copy / "index.sense").touch()
+        (copy / "lexnames").write_text("".join(f"{n:02} name 0\n" for n in range(45)))
+        monkeypatch.setattr("nltk.data.path", [folder])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # No other languages.
+            reader = WordNetCorpusReader(str(copy), None)
+        monkeypatch.setattr("nltk.corpus.wordnet", reader)
+        yield reader
+
+
+def test_meteor_equals_nltk(wordnet: Any) -> None:
+    draw = random.Random(0)
+    words = ["a", "auto", "car", "stopped", "stops", "dog", "ran", "quickly", "fast", "big", "."]
+    texts = [" ".join(draw.choices(words, k=draw.randint(3, 8))) for _ in range(60)]
+    predictions, references = texts[:20], list(zip(texts[20:40], texts[40:], strict=True))
+    expected = [
+        max(single_meteor_score(one.split(), text.split(), wordnet=wordnet) for one in several)
+        for text, several in zip(predictions, references, strict=True)
+    ]
+    alone = [
+        score("meteor", [text], [several])["meteor"]
+        for text, several in zip(predictions, references, strict=True)
+    ]
+    assert alone == pytest.approx([100 * value for value in expected])
+    assert score("meteor", predictions, references)["meteor"] == pytest.approx(sum(alone) / 20)
+    assert score("meteor", ["a car"], ["an auto"])["meteor"] > 0  # A synonym.
+
+
 def test_meteor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     no_synonyms = SimpleNamespace(ensure_loaded=lambda: None, synsets=lambda word: [])
     monkeypatch.setattr("nltk.corpus.wordnet", no_synonyms)
@@ -122,7 +245,9 @@ PERFECT = {name: ["0", "1"] for name in METRICS if name != "meteor"} | {
     "squad": ["York, king", "1999"],
     "rouge": ["it rains", "again and again"],
     "bleu": ["it rains on all of us", "again and again and again"],
+    "qa": ["York king", "1999"],
 }
+PERFECT |= dict.fromkeys(("bleu_published", "rouge_published", "published_first"), PERFECT["bleu"])
 
 
 @pytest.mark.parametrize("name", PERFECT)

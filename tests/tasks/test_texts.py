@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.errors import DataError
 from bench.tasks import Row, TextPair, get_task
-from bench.tasks.mrqa import pad_punctuation
+from bench.tasks.metrics import pad_punctuation, score_task
 
 SCORES = st.integers(0, 5000).map(lambda thousandths: float(np.float32(thousandths / 1000)))
 
@@ -128,6 +128,17 @@ def test_question_answering_pads_all_but_the_references(name: str) -> None:
     assert pair.references == ("Ann's", "Ann")
 
 
+@pytest.mark.parametrize("name", ["squad", "nq", "hotpotqa", "searchqa", "record"])
+def test_targets_of_real_rows_score_100(shared: Path, name: str) -> None:
+    task = get_task(name)
+    rows = [row for file in (shared / "data" / name).glob("*.parquet") for row in read_rows(file)]
+    pairs = [pair for row in rows for pair in task.to_text(row, True)]
+    for pair in pairs:
+        scores = score_task(task, [pair.target], [pair.references]).metrics
+        assert (scores["f1"], scores["em"]) == (100, 100), pair
+    assert len(pairs) > 60
+
+
 def test_generation_tasks() -> None:
     row: dict[str, Any] = {"meaning_representation": "name[Zizzi]", "human_reference": "Zizzi."}
     pair = one("e2e", row)
@@ -165,6 +176,9 @@ def test_labels_that_the_hub_keeps_as_text() -> None:
     pairs = [one("winogrande", {**WINOGRANDE, "answer": answer}) for answer in "12"]
     assert [pair.target for pair in pairs] == ["0", "1"]
     assert pairs[0].source == "winogrande sentence: _ ran option0: a option1: b"
+    for label in (1, 1.0, "1", True, " 1"):  # As other formats keep them.
+        assert one("winogrande", {**WINOGRANDE, "answer": label}).target == "0"
+        assert one("cola", {**COLA, "label": label}).target == "1"
     rows = [{**SCITAIL, "gold_label": label} for label in ("entailment", "neutral")]
     assert [one("scitail", row).target for row in rows] == ["0", "1"]
 
@@ -179,7 +193,7 @@ def test_labels_that_the_hub_keeps_as_text() -> None:
         ("stsb", {**STSB, "label": "x"}, "'label'"),
         ("winogrande", {**WINOGRANDE, "answer": ""}, "'answer'"),
         ("scitail", {**SCITAIL, "gold_label": "-"}, "'gold_label'"),
-        ("nq", {**NQ, "answers": []}, "'answers'"),
+        ("nq", {**NQ, "answers": []}, "'answers' holds no text; remove such rows (in squad_v2"),
         ("nq", {**NQ, "answers": [["a"]]}, "'answers'"),
         ("squad", {**NQ, "answers": ["a"]}, "'answers'"),
         ("squad", {**NQ, "answers": {"text": []}}, "'text'"),

@@ -1,7 +1,7 @@
 """A module that trains in microseconds, and the loop around it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.config import TrainingSettings
 from bench.method import Batch, ParameterGroup, Trainable
 from bench.training.callbacks import TrainingInfo
-from bench.training.loop import TrainingResult, train
+from bench.training.loop import TrainingResult, Validation, train
 
 INFO = TrainingInfo("wsc.fixed-pt-16-42-0123456789ab", "wsc.fixed", "pt", "pt", 16, 42)
 
@@ -20,6 +20,8 @@ class StubModel:
     """What the loop needs of a language model: a device and the training mode."""
 
     device = torch.device("cpu")
+
+    sharing = nullcontext
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -37,7 +39,7 @@ class Pull(Trainable[Any]):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         vector = ParameterGroup("vector", [self.vector], 0.1, 0.01)
-        return [vector, ParameterGroup("scale", [self.scale], 0.02)]
+        return [vector, ParameterGroup("scale", [self.scale], 0.02, eps=0.5)]
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         target = batch.input_ids.float().mean() + self.noise * torch.randn(4)
@@ -72,9 +74,9 @@ def run() -> Callable[..., TrainingResult]:
     def start(module: Any, *scores: float, batches: Any = None, **given: Any) -> TrainingResult:
         remaining = iter(scores)
 
-        def validate() -> tuple[dict[str, float], float]:
+        def validate() -> Validation:
             score = next(remaining) if scores else -float(module.vector.detach().sum())
-            return {"accuracy": score}, 0.5
+            return Validation({"accuracy": score}, score, 0.5)
 
         options = {name: given.pop(name) for name in OPTIONS if name in given}
         check, model, stream = given.pop("validate", validate), StubModel(), batches or Stream()

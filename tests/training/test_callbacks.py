@@ -154,34 +154,48 @@ def test_callbacks_of_plugins(name: str, error: Any, message: str, tmp_path: Pat
 WARNING = "warning: [red]as it is[/red]"
 LINES = [
     "[1/3, 0 s] cb pt 4 shots seed 42: test accuracy 50.0",
+    "[2/3, 0 s] cb spot 4 shots seed 42: done by another command",
     "[3/3, 0 s] a name longer than the console is wide: no memory",
 ]
+WAIT = "waiting for 2 runs of other commands on this folder"
 STEP = "cb pt 4 shots seed 42: step 1/2, loss 1.0000, validation 12.3 (best 12.3 at 1)"
 SHOWN: dict[Verbosity, list[str]] = {
     "quiet": ["error: a name longer than the console is wide: no memory"],
-    "normal": [WARNING, *LINES],
-    "verbose": [WARNING, STEP, *LINES],
+    "normal": [WARNING, *LINES[:1], WAIT, *LINES[1:]],
+    "verbose": [WARNING, STEP, *LINES[:1], WAIT, *LINES[1:]],
 }
+BARS = ("all runs", "0/3", "3/3", "1/2", "worker 2", "starting", "training", "training (12.3)")
+BARS += ("scoring test", "128/872", "cb pt 4 shots seed 42", " left")
 
 
 @pytest.mark.parametrize("verbosity", SHOWN)
 @pytest.mark.parametrize("terminal", [False, True])
-def test_display(verbosity: Verbosity, terminal: bool) -> None:
+def test_display(verbosity: Verbosity, terminal: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr("bench.progress.INTERVAL", 0)
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=120 if terminal else 30)
     event = EvaluationEvent(1, 2, 1.0, 12.34, {"f1": 12.34}, 1.0, {"prompt": 0.3}, {}, 1, 12.34, 0)
     with make_display(3, verbosity, console) as display:
-        display.say(WARNING)
-        display.on_start(TrainingInfo("stem", "cb", "pt", "pt", 4, 42), 0, 2)
-        display.on_step(1, 2)
-        display.on_evaluation(event)
-        display.on_step(2, 2)
+        report = display.reporter()
+        report.say(WARNING)
+        display.receive(1, ("", "starting", 0, 0))
+        report.on_start(TrainingInfo("stem", "cb", "pt", "pt", 4, 42), 0, 2)
+        display.bars.refresh()
+        report.on_step(1, 2)
+        display.bars.refresh()
+        report.on_evaluation(event)
+        report.on_step(2, 2)
+        display.bars.refresh()
+        display.receive(0, ("cb pt 4 shots seed 42", "scoring test", 128, 872))
+        display.bars.refresh()
         display.finish("cb pt 4 shots seed 42", "test accuracy 50.0")
-        display.skip()
+        for locked in (0, 2, 2, 1, 0):
+            display.wait(locked)
+        display.finish("cb spot 4 shots seed 42", "done by another command")
         display.finish("a name longer than the console is wide", "no memory", failed=True)
     text = file.getvalue()
     if terminal and verbosity != "quiet":  # Bars for all runs and for one.
-        for part in (*SHOWN[verbosity], "all runs", "3/3", "2/2", "validation 12.3"):
+        for part in (*SHOWN[verbosity], *BARS):
             assert part in text
     else:
         assert text.splitlines() == SHOWN[verbosity]

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from bench.errors import StopRequested
 from bench.method import Batch
+from bench.stages import Stages
 from bench.tasks import get_task
 from bench.training.evaluation import Evaluation, evaluate, fixed_prompt
 from bench.training.stopping import Stop
@@ -92,13 +94,33 @@ def test_rows_that_fit_are_remembered_and_scored() -> None:
     assert done.micro_batch_size == 3
     assert model.sizes == [10, 5, 3, 3, 3, 1, 3, 3, 3, 1, 3, 2]
     # One of two words is right.
-    assert done.scores.metrics == {"f1": pytest.approx(200 / 3), "em": 0.0}
+    share = pytest.approx(200 / 3)
+    assert done.scores.metrics == {"f1": share, "em": 0.0, "f1_any": share, "em_any": 0.0}
 
 
 @pytest.mark.parametrize(("fits", "message"), [(0, "out of memory"), (3, "shapes differ")])
 def test_other_errors_and_a_row_that_does_not_fit(fits: int, message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         answered(Echo(fits, RuntimeError(message)), 9, 9)
+
+
+SAID = (
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    "CUDA error: CUSPARSE_STATUS_INSUFFICIENT_RESOURCES when calling `cusparseCreate(handle)`",
+    "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+    "Native API failed. Native API returns: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+    "hipErrorOutOfMemory",
+    "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory",
+    "RESOURCE_EXHAUSTED: while running",
+    "std::bad_alloc",
+)
+
+
+@pytest.mark.parametrize("message", SAID)
+def test_what_libraries_say_when_memory_runs_out(message: str) -> None:
+    assert answered(Echo(3, RuntimeError(message)), 9, 9).micro_batch_size == 3
 
 
 def test_a_deferred_stop_comes_before_the_next_batch() -> None:
@@ -113,3 +135,21 @@ def test_a_deferred_stop_comes_before_the_next_batch() -> None:
     with pytest.raises(StopRequested), stop.deferred():
         answered(model, 9, 3, stop=stop)
     assert model.sizes == [3]
+
+
+@pytest.mark.parametrize(
+    ("task", "metrics", "score"),
+    [
+        ("sst2", {"accuracy": 70.0}, 70),
+        ("cola", {"matthews_correlation": 10.0, "accuracy": 90.0}, 10),
+        ("multirc", {"f1": 40.0, "em": 0.0}, 40),
+        ("mrpc", {"accuracy": 60.0, "f1": 80.0}, 70),
+        ("stsb", {"pearson": 50.0, "spearmanr": 30.0}, 40),
+        ("squad", {"f1": 50.0, "em": 30.0, "f1_any": 99.0, "em_any": 99.0}, 40),
+        ("sst2", {"left": 5.0, "over": 7.0}, 6),  # None of the chosen ones could be computed.
+    ],
+)
+def test_score_that_chooses_the_checkpoint(task: str, metrics: Any, score: float) -> None:
+    examples: Any = SimpleNamespace(task=get_task)
+    made = Stages(None, examples, None, Stop())  # type: ignore[arg-type]
+    assert made.selection_score(task, metrics) == score

@@ -15,8 +15,10 @@ from bench.method import IGNORED_LABEL, Batch, ParameterGroup, Trainable
 from bench.seeding import derive_seed
 from bench.training.callbacks import Callback, EvaluationEvent
 from bench.training.checkpoint import CheckpointFile
-from bench.training.loop import DivergedError, ScoreError, backward
+from bench.training.loop import DivergedError, ScoreError, Validation, backward
 from tests.training.conftest import Pull, Stream, StubModel
+
+SHARE = {"warmup_steps": None, "warmup_share": 0.25}
 
 
 class Rates(Callback):
@@ -35,7 +37,8 @@ def test_steps_equal_a_plain_loop(total: int, warmup: int, clip: float | None, r
     changes = {"steps": total, "warmup_steps": warmup, "evaluate_every": 1, "gradient_clip": clip}
     run(module, *rising, callbacks=[rates], **changes)
     optimiser = torch.optim.AdamW([plain.vector], lr=0.1, weight_decay=0.01, eps=1e-8)
-    optimiser.add_param_group({"params": [plain.scale], "lr": 0.02, "weight_decay": 0.0})
+    small = {"params": [plain.scale], "lr": 0.02, "weight_decay": 0.0, "eps": 0.5}
+    optimiser.add_param_group(small)
     schedule = get_linear_schedule_with_warmup(optimiser, warmup, total)
     for step in range(1, total + 1):
         torch.manual_seed(derive_seed("step", 1, step))
@@ -57,17 +60,18 @@ def test_module_ends_in_its_best_state(run: Any) -> None:
     states: list[Tensor] = []
     scores = iter([10.0, 30.0, 30.0, 20.0])
 
-    def validate() -> tuple[dict[str, float], None]:
+    def validate() -> Validation:
         states.append(module.vector.detach().clone())
-        return {"accuracy": next(scores), "f1": 0.0}, None
+        score = next(scores)
+        return Validation({"accuracy": score, "f1": 90.0 - score}, score, None)
 
     result = run(module, validate=validate, steps=12)
-    # The first of equal scores; a score is the mean of the task's metrics.
-    assert (result.best_step, result.best_score, result.steps) == (6, 15.0, 12)
+    # The first of equal scores; a metric that the score leaves out decides nothing.
+    assert (result.best_step, result.best_score, result.steps) == (6, 30.0, 12)
     assert not result.stopped_early
     assert torch.equal(module.vector, states[1])
     assert [point["step"] for point in result.curve] == [3, 6, 9, 12]
-    assert result.curve[0]["validation"] == {"accuracy": 10.0, "f1": 0.0}
+    assert result.curve[0]["validation"] == {"accuracy": 10.0, "f1": 80.0}
     firsts = {entry["step"]: entry["first"] for entry in result.history}
     assert firsts == {0: 0.0, **{3 * i: float(s[0]) for i, s in enumerate(states, 1)}}
 
@@ -183,7 +187,7 @@ def test_parts_of_a_batch_give_its_gradients(rows: int, part: int) -> None:
 
 def test_a_batch_that_does_not_fit_is_halved_for_good(run: Any, tmp_path: Path) -> None:
     file, options = CheckpointFile(tmp_path / "checkpoint"), {"batches": Ragged(), "steps": 6}
-    constant = {"validate": lambda: ({"accuracy": 1.0}, None)}
+    constant = {"validate": lambda: Validation({"accuracy": 1.0}, 1.0, None)}
     whole, first, second = TokenMean(), TokenMean(fits=3), TokenMean(fits=3)
     expected = run(whole, **constant, **options)
     with pytest.raises(StopIteration):  # There is no second score.
@@ -193,3 +197,32 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(run: Any, tmp_path: Path) 
     assert second.sizes == [2] * 4 * 3  # From step 4 on, without trying more rows.
     assert (expected.micro_batch_size, result.micro_batch_size) == (None, 2)
     assert result.curve[-1]["loss"] == pytest.approx(expected.curve[-1]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "rise"),
+    [
+        ({"epochs": 3}, [4, 8, 12], 2),  # Eight examples in batches of two.
+        ({"epochs": 2.5}, [4, 8, 10], 2),
+        ({"epochs": 2, "batch_size": 3}, [3, 6], 2),
+        ({"steps": 5}, [4, 5], 2),
+        ({"steps": 3, "batch_size": 99}, [1, 2, 3], 2),
+        ({"steps": 40, "evaluate_every": 20, **SHARE}, [20, 40], 10),
+        ({"epochs": 3, **SHARE}, [4, 8, 12], 3),
+    ],
+)
+def test_lengths_that_follow_from_the_examples(
+    changes: Any, steps: list[int], rise: int, run: Any
+) -> None:
+    """Evaluations once an epoch, warm-up as a share of all steps."""
+    rates = Rates()
+    length = {"steps": None, "epochs": None, "evaluate_every": "epoch"}
+    result = run(Pull(), *range(99), callbacks=[rates], **length | changes)
+    assert [point["step"] for point in result.curve] == steps
+    plain = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = get_linear_schedule_with_warmup(plain, rise, steps[-1])
+    for step in range(1, steps[-1] + 1):
+        if step in steps:
+            assert rates.rates[steps.index(step)][0] == schedule.get_last_lr()[0]
+        plain.step()
+        schedule.step()

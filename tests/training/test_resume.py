@@ -7,14 +7,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
 from bench.errors import StopRequested
-from bench.training.callbacks import Callback, TrainingInfo
+from bench.training.callbacks import Callback, GroupLog, TrainingInfo
 from bench.training.checkpoint import CheckpointError, CheckpointFile
 from bench.training.stopping import Stop
-from tests.training.conftest import Pull
+from tests.training.conftest import INFO, Pull
 
 
 class KilledError(BaseException):
@@ -49,6 +50,35 @@ def same(one: Any, two: Any, first: Pull, second: Pull) -> None:
     assert (one.curve, one.history) == (two.curve, two.history)
     for name in ("steps", "best_step", "best_score", "stopped_early", "micro_batch_size"):
         assert getattr(one, name) == getattr(two, name)
+
+
+class Traced(Pull):
+    def trace(self) -> list[dict[str, Any]]:
+        first = float(self.vector.detach()[0])
+        return [{"source": "a", "scale": first}, {"source": "b", "scale": None}]
+
+
+@pytest.mark.parametrize("way", ["kill", "stop"])
+@pytest.mark.parametrize("step", range(1, 8))
+def test_trace_continues(step: int, way: str, run: Any, file: CheckpointFile) -> None:
+    """Its file holds each step once, with the values that the step began with."""
+    folder, firsts, module = file.path.parent, [0.0], Traced()
+    note = At(0, None)
+    note.on_step = lambda *_: firsts.append(module.vector[0].item())  # type: ignore[method-assign]
+    run(module, callbacks=[GroupLog(folder / "whole"), note])
+    whole = pd.read_parquet(folder / "whole" / f"{INFO.name}.parquet")
+    assert whole["step"].tolist() == [n for n in range(1, 8) for _ in "ab"]
+    assert whole[whole["source"] == "a"]["scale"].tolist() == firsts[:-1]
+    assert whole[whole["source"] == "b"]["scale"].isna().all()
+    stop, log = Stop(), GroupLog(folder)
+    act = kill if way == "kill" else lambda: stop.request(signal.SIGTERM)
+    with pytest.raises((KilledError, StopRequested)):
+        run(Traced(), checkpoint=file, callbacks=[log, At(step, act)], stop=stop)
+    for checkpoint in (file, None):  # Continued, and once more from the start.
+        run(Traced(), checkpoint=checkpoint, callbacks=[log])
+        pd.testing.assert_frame_equal(pd.read_parquet(folder / f"{INFO.name}.parquet"), whole)
+    run(Pull(), callbacks=[GroupLog(folder / "none")])
+    assert not (folder / "none").exists()
 
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
@@ -122,9 +152,10 @@ def test_a_damaged_checkpoint_is_reported(kept: int, run: Any, file: CheckpointF
     same(expected, result, whole, again)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"])
 @pytest.mark.parametrize("deferred", [False, True])
-def test_a_signal_stops_training(deferred: bool, number: signal.Signals, code: int) -> None:
+def test_a_signal_stops_training(deferred: bool, name: str) -> None:
+    number = getattr(signal, name)
     stop, reached = Stop(), []
 
     def work() -> None:
@@ -137,7 +168,7 @@ def test_a_signal_stops_training(deferred: bool, number: signal.Signals, code: i
     waits = stop.deferred() if deferred else nullcontext()
     with pytest.raises(StopRequested) as caught, stop.on_signals(), waits:
         work()
-    assert caught.value.exit_code == code
+    assert caught.value.exit_code == 128 + number
     assert reached == ["after the signal"] * deferred
 
 

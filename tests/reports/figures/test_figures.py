@@ -7,16 +7,19 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bench.errors import RecordError, UnknownNameError
-from bench.reports.figures import FIGURES, draw, image, make_figures
+from bench.reports.canvas import image
+from bench.reports.figures import FIGURES, draw, make_figures
 from bench.reports.frame import Results
 
 MakeResults = Callable[..., Results]
+FORMS = ("pdf", "png", "svg")
 COSINES = {"prompts": {"mnli": 0.9}, "task_vectors": {"mnli": -0.25}}
 
 
@@ -68,16 +71,16 @@ def test_learning_curves(make_results: MakeResults) -> None:
     score, loss = figures(results, "learning-curves")
     names = [score.get_label(), loss.get_label()]
     assert names == ["learning-curves-score-1", "learning-curves-loss-1"]
-    assert [axes.get_title() for axes in score.axes] == ["cola\naccuracy", "mrpc\naccuracy"]
-    first, second = panel(score, "mrpc").lines
+    assert [axes.get_title() for axes in score.axes] == ["CoLA", "MRPC"]
+    first, second = panel(score, "MRPC").lines
     assert list(first.get_xdata()) == [10, 20]
     assert list(first.get_ydata()) == [45.0, 60.0]
     assert list(second.get_ydata()) == [90.0]
-    band = np.asarray(panel(score, "mrpc").collections[0].get_paths()[0].vertices)
+    band = np.asarray(panel(score, "MRPC").collections[0].get_paths()[0].vertices)
     assert {tuple(point) for point in band.tolist()} >= {(10, 40), (10, 50), (20, 60)}
-    assert list(panel(loss, "mrpc").lines[0].get_ydata()) == [3.0, 1.0]
+    assert list(panel(loss, "MRPC").lines[0].get_ydata()) == [3.0, 1.0]
     (legend,) = score.legends
-    assert [text.get_text().strip() for text in legend.get_texts()] == ["pt", "pt:x=1"]
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["PT", "PT:x=1"]
 
 
 def test_few_shot(make_results: MakeResults) -> None:
@@ -88,7 +91,7 @@ def test_few_shot(make_results: MakeResults) -> None:
         for seed, score in enumerate(values)
     ]
     (figure,) = figures(make_results(*variations), "few-shot")
-    axes = panel(figure, "mrpc")
+    axes = panel(figure, "MRPC")
     (line,) = axes.lines
     assert list(line.get_ydata()) == pytest.approx([30.0, 50.0, 75.0])
     low = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1].min()
@@ -112,20 +115,74 @@ def test_parameters(make_results: MakeResults) -> None:
         constant | {"task": "cola", "score": 5.0},
         constant | {"task": "mrpc", "score": 7.0},
     )
-    (figure,) = figures(results, "parameters")
-    (axes,) = figure.axes
+    (figure,) = figures(results, "cost")
+    axes = figure.axes[0]
     # Means over tasks by seed: 30 and 50 of pt, 50 and 40 of dtvg.
     points = {
-        float(line.get_xdata()[0]): (float(line.get_ydata()[0]), bars.get_segments()[0][:, 1])
+        round(float(line.get_ydata()[0]), 6): bars.get_segments()[0][:, 1]
         for line, _, (bars,) in axes.containers
     }
-    assert points[3000][0] == pytest.approx(45)
-    assert np.ptp(points[3000][1]) / 2 == pytest.approx(statistics.stdev([50, 40]))
-    (score,) = (own for amount, (own, _) in points.items() if amount != 3000)
-    assert score == pytest.approx(40)
+    assert points.keys() == {40, 45}
+    assert np.ptp(points[45]) / 2 == pytest.approx(statistics.stdev([50, 40]))
     assert [6.0, 6.0] in [list(line.get_ydata()) for line in axes.lines]
     assert axes.get_ylabel() == "mean test score (%), tasks: 2"
-    assert "mean over cola, mrpc," in footer(figure)
+    assert "mean over CoLA, MRPC," in footer(figure)
+
+
+def test_differences_and_transfer_are_those_of_the_table(make_results: MakeResults) -> None:
+    def right(number: int) -> list[bool]:
+        return [place < number for place in range(40)]
+
+    spot = {"method": "spot", "label": "spot:source=mnli", "settings": {"source": "mnli"}}
+    runs = [
+        {"task": task, "seed": seed, "right": right(number)} | own
+        for task, numbers in {"rte": (10, 30), "wic": (22, 20)}.items()
+        for number, own in zip(numbers, ({}, spot), strict=True)
+        for seed in (1, 2)
+    ]
+    results = make_results(*runs)
+    for name in ("differences", "transfer"):
+        (figure,) = figures(results, name)
+        (mesh,) = figure.axes[0].collections
+        assert np.asarray(mesh.get_array()).ravel().tolist() == pytest.approx([50.0, -5.0])
+        assert labels(figure.axes[0].get_xticklabels()) == ["RTE", "WiC"]
+    assert [text.get_text() for text in figures(results, "differences")[0].axes[0].texts] == [
+        "+50†",
+        "-5",
+    ]
+    assert labels(figure.axes[0].get_yticklabels()) == ["MNLI"]
+    (forest,) = figures(results, "forest")
+    marks = [line for line in forest.axes[0].lines if line.get_marker() in ("o", "D")]
+    assert [float(line.get_xdata()[0]) for line in marks] == pytest.approx([50.0, -5.0, 22.5])
+
+
+def test_ranks(make_results: MakeResults) -> None:
+    scores = {"cola": (3, 2, 1), "mrpc": (3, 2, 1), "rte": (3, 1, 2), "cb": (3, 2, 1)}
+    runs = [
+        {"task": task, "method": name, "label": name, "score": float(score)}
+        for task, own in scores.items()
+        for name, score in zip(("pt", "spot", "mpt"), own, strict=True)
+    ]
+    (figure,) = figures(make_results(*runs), "ranks")
+    names = labels(figure.axes[0].get_yticklabels())
+    assert names == ["PT (1.00)", "SPoT (2.25)", "MPT (2.75)"]
+    # Critical value 2.343 of Nemenyi for three methods (Demšar 2006, table 5a).
+    assert f"critical difference {2.343 * (3 * 4 / (6 * 4)) ** 0.5:.2f}" in footer(figure)
+
+
+def test_seeds_are_points(make_results: MakeResults) -> None:
+    (figure,) = figures(
+        make_results({"seed": 1, "score": 10.0}, {"seed": 2, "score": 30.0}), "seeds"
+    )
+    (points,) = figure.axes[0].lines
+    assert list(points.get_ydata()) == [10.0, 30.0]
+
+
+@pytest.mark.parametrize("width", [5.5, 6.3])
+def test_figures_for_a_paper(width: float, make_results: MakeResults) -> None:
+    (figure,), _ = make_figures(make_results({}, {"seed": 43}), ["cost"], width)
+    assert figure.get_figwidth() == width
+    assert [text.get_text() for text in figure.texts] == ["", ""]
 
 
 def test_groups(make_results: MakeResults) -> None:
@@ -138,12 +195,26 @@ def test_groups(make_results: MakeResults) -> None:
         {"seed": 1, ".sources": sources} | groups(["mnli"], ["mnli", "qnli"], []),
     )
     (figure,) = figures(results, "groups")
-    axes = panel(figure, "mrpc")
-    assert labels(axes.get_yticklabels()) == ["qnli", "mnli", "sst2"]
+    axes = panel(figure, "MRPC")
+    assert labels(axes.get_yticklabels()) == ["QNLI", "MNLI", "SST-2"]
     # Seed 2 ended before the third evaluation.
     shares = [[0.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]
-    assert np.asarray(axes.images[0].get_array()).tolist() == shares
-    assert labels(axes.get_xticklabels()) == ["0", "5", "10"]
+    (mesh,) = axes.collections
+    assert np.asarray(mesh.get_array()).reshape(3, 3).tolist() == shares
+    assert mesh.get_coordinates()[0, :, 0].tolist() == [0, 5, 10, 15]
+
+
+def test_groups_of_logged_steps(make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results({"method": "dtvg", "label": "dtvg"})
+    (record,) = results.records
+    name = f"{record.run.file_stem}-{record.training.prompt[:12]}.parquet"
+    (tmp_path / "groups").mkdir()
+    rows = [(step, "mnli", step > 1, 1.0, 0.5) for step in (1, 2, 3)]
+    trace = pd.DataFrame(rows, columns=["step", "source", "member", "scale", "similarity"])
+    trace.to_parquet(tmp_path / "groups" / name)
+    (figure,) = figures(results, "groups")
+    (mesh,) = figure.axes[0].collections
+    assert np.asarray(mesh.get_array()).ravel().tolist() == [0, 1, 1]
 
 
 def test_similarity(make_results: MakeResults) -> None:
@@ -160,31 +231,31 @@ def test_similarity(make_results: MakeResults) -> None:
     )
     (figure,) = figures(results, "similarity")
     prompts, vectors = (panel(figure, name) for name in ("prompts", "task vectors"))
-    assert np.asarray(prompts.images[0].get_array()).ravel().tolist() == pytest.approx([0.5, 0.8])
+    (mesh,) = prompts.collections
+    assert np.asarray(mesh.get_array()).ravel().tolist() == pytest.approx([0.5, 0.8])
     assert [text.get_text() for text in vectors.texts] == ["0.25", "-0.10"]
-    assert labels(prompts.get_yticklabels()) == ["cola", "mrpc"]
+    assert labels(prompts.get_yticklabels()) == ["CoLA", "MRPC"]
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_equal_records_equal_files(name: str, make_results: MakeResults, tmp_path: Path) -> None:
+def test_equal_records_equal_files(make_results: MakeResults, tmp_path: Path) -> None:
     hostile = "_$\\frac$ <script>"
     foreign = {"label": hostile, "task": "$x_$"} | TELLING
     results = make_results(foreign, foreign | {"shots": 4}, foreign | {"seed": 7})
-    paths, warnings = draw(results, [name], tmp_path / "out")
+    names = ["seeds", "few-shot", "cost", "learning-curves", "similarity", "groups"]
+    drawn, warnings = make_figures(results, names)
     assert warnings == []
-    assert {path.suffix for path in paths} == {".pdf", ".png"}
+    files = {figure.get_label(): [image(figure, form) for form in FORMS] for figure in drawn}
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "text.parse_math": True}):
-        again = {figure.get_label(): figure for figure in figures(results, name)}
-        for path in paths:
-            assert image(again[path.stem], path.suffix[1:]) == path.read_bytes()
-    for figure in again.values():
-        assert "$x_$" in texts(figure)
-        assert name == "similarity" or hostile in texts(figure)
-        assert "not a benchmark result" in footer(figure)
+        for figure in make_figures(results, names)[0]:
+            assert [image(figure, form) for form in FORMS] == files[figure.get_label()]
+            assert "$x_$" in texts(figure)
+            assert figure.get_label().startswith("similarity") or hostile in texts(figure)
+            assert "not a benchmark result" in footer(figure)
 
 
 HINTS = {"few-shot": "--shots", "groups": "--method dtvg", "learning-curves": "bench status"}
-HINTS |= {"parameters": "--overwrite failed", "similarity": "--method dtvg"}
+HINTS |= {"cost": "--overwrite failed", "similarity": "--method dtvg", "ranks": "--method dtvg"}
+HINTS |= {"differences": "--method pt", "transfer": "spot:source="}
 
 
 @pytest.mark.parametrize(("name", "hint"), HINTS.items())
@@ -197,9 +268,9 @@ def test_no_records(name: str, hint: str, make_results: MakeResults, tmp_path: P
 
 def test_all_figures_that_the_records_allow(make_results: MakeResults, tmp_path: Path) -> None:
     paths, warnings = draw(make_results({}), None, tmp_path, ["png"])
-    names = {"learning-curves-score-1", "learning-curves-loss-1", "parameters-1"}
+    names = {"learning-curves-score-1", "learning-curves-loss-1", "cost-1", "seeds-1"}
     assert {path.stem for path in paths} == names
-    assert len(warnings) == 3
+    assert len(warnings) == len(FIGURES) - 3
     with pytest.raises(UnknownNameError, match="did you mean learning-curves"):
         make_figures(make_results({}), ["learning-curve"])
 
@@ -216,7 +287,7 @@ def test_strange_diagnostics_are_none(history: Any, make_results: MakeResults) -
 
 def test_records_that_contradict_each_other_are_left_out(make_results: MakeResults) -> None:
     results = make_results({}, {"needs": ["ab" * 32]})
-    assert figures(results, "parameters") == []
+    assert figures(results, "cost") == []
 
 
 def test_a_method_looks_alike_whatever_else_is_there(make_results: MakeResults) -> None:
@@ -232,4 +303,4 @@ def test_a_method_looks_alike_whatever_else_is_there(make_results: MakeResults) 
 
     alone, among = colours("dtvg"), colours("pt", "dtvg", "dtvg:x=1", "mine")
     assert len(set(among.values())) == 4
-    assert alone["dtvg"] == among["dtvg"]
+    assert alone["DTVG"] == among["DTVG"]

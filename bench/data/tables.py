@@ -1,0 +1,112 @@
+"""Files of a dataset: which of them hold a split, and their rows as an Arrow table.
+
+Files are read into memory without ``datasets``, which copies them to its cache on disk, takes
+``::`` in a path for an address, and makes features for columns that no task reads.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DataError, one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = r"\.(parquet|arrow|(jsonl?|csv|tsv)(\.gz)?)"
+OTHER_NAMES = {"validation": "validation|valid|val|dev"}
+
+
+def split_files(folder: Path, split: str, config: str | None = None) -> list[Path]:
+    """Files below a folder that hold a split, in order; none if the split is not there.
+
+    Names are those of the hub (``<split>-00000-of-00002.parquet``, ``<split>/0000.parquet``) and
+    of ``save_to_disk``. Of several configurations, the given one is taken.
+    """
+    name = OTHER_NAMES.get(split, re.escape(split))
+    inside = rf"({name})/((data(set)?|part|{name})\b.*|\d[^/]*)"
+    pattern = re.compile(rf"(.*/)?(({name})([-_.]?\d[^/]*)?|{inside}){FORMATS}")
+    found = [file for file in files_below(folder) if pattern.fullmatch(file)]
+    if config and any("/" in file for file in found):
+        found = [file for file in found if config in file.split("/")] or found
+    kinds = {re.sub(rf"\d[^/]*(?={FORMATS}$)", "", file) for file in found}
+    wholes = {int(whole) for file in found for whole in re.findall(r"\d-of-(\d+)", file)}
+    if len(kinds) > 1 or wholes - {len(found)}:
+        raise DataError(
+            f"{folder} has not one whole copy of the split {split} but {', '.join(found[:6])}: add "
+            "the files that are missing, remove others"
+        )
+    return [folder / file for file in sorted(found, key=_natural)]
+
+
+def files_below(folder: Path) -> list[str]:
+    """Relative paths of all files but hidden ones."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in files]
+    return [name for name in names if "/." not in f"/{name}"]
+
+
+def _natural(name: str) -> list[int | str]:
+    """Sorts train-2 before train-10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def read_tables(files: Sequence[Path], columns: Sequence[str]) -> pa.Table:
+    """The rows of files one after the other: those of the columns that the files have."""
+    import pyarrow as pa
+
+    tables = list[pa.Table]()
+    for file in files:
+        try:
+            table = _read(file, columns)
+            table = table.select([name for name in columns if name in table.column_names])
+            fields = [pa.field(column.name, _plain(column.type)) for column in table.schema]
+            tables.append(table.cast(pa.schema(fields)))
+            tables = [pa.concat_tables(tables, promote_options="permissive")]
+        except Exception as error:  # the libraries' errors have no common base
+            raise DataError(
+                f"cannot read {file} ({one_line(error)}): it must be readable and whole, in UTF-8, "
+                "with one type a column"
+            ) from error
+    return tables[0]
+
+
+def _read(file: Path, columns: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    kind = file.name.removesuffix(".gz").rpartition(".")[2]
+    if kind == "parquet":
+        return parquet.ParquetFile(file).read(columns=list(columns))
+    if kind == "arrow":
+        return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+    if kind in ("csv", "tsv"):
+        block = csv.ReadOptions(block_size=1 << 26)  # Types follow from the first block.
+        parse = csv.ParseOptions(delimiter="\t" if kind == "tsv" else ",", newlines_in_values=True)
+        wanted = csv.ConvertOptions(include_columns=list(columns), include_missing_columns=True)
+        table = csv.read_csv(file, block, parse, wanted)
+        return table.select([field.name for field in table.schema if field.type != pa.null()])
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8-sig") as lines:
+        text = str(lines.read())
+    parts = [text] if text.lstrip().startswith("[") else text.split("\n")
+    values = [json.loads(part) for part in parts if part.strip()]
+    rows: list[dict[str, Any]] = values[0] if values and isinstance(values[0], list) else values
+    present = [name for name in columns if any(name in row for row in rows)]
+    return pa.table({name: [row.get(name) for row in rows] for name in present})
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type without dictionary, extension and view; bytes are UTF-8 texts."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    texts = {pa.binary(): pa.string(), pa.large_binary(): pa.large_string()}
+    return {**texts, pa.string_view(): pa.string()}.get(kind, kind)

@@ -1,0 +1,143 @@
+"""Check of a frozen model at load, so that its faults show before any run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from bench.errors import BenchError, ModelError, one_line
+from bench.method import IGNORED_LABEL, Batch
+
+if TYPE_CHECKING:
+    from bench.models.base import FrozenLM
+
+TOLERANCE = 1e-3
+"""Largest difference of scores that count as equal, relative to the largest of them."""
+
+
+def check(model: FrozenLM) -> None:
+    """Refuse in one line a model that cannot train a prompt; random states stay as they were.
+
+    Token ids must give what their embeddings give, alone and beside padding. Then one step and one
+    answer are computed with a prompt that is no token's embedding, as trained prompts are none.
+    """
+    kind = type(model.model).__name__
+    broken = [n for n, weight in model.model.named_parameters() if not _finite(weight.detach())]
+    if broken:
+        raise ModelError(
+            f"{kind} has NaN or infinite numbers in {some(broken)}: download or save it again"
+        )
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        with _few_layers(model.model):
+            fault = _tried(model)
+        if fault and (fault := _tried(model)):
+            raise ModelError(f"{kind} {fault}")
+
+
+def some(names: list[str]) -> str:
+    """The first of many names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+@contextmanager
+def _few_layers(module: Any) -> Iterator[None]:
+    """Within it, a stack has one layer of each kind: the others would cost time and say no more."""
+    stacks = [
+        (parent, name, layers)
+        for parent in module.modules()
+        for name, layers in parent.named_children()
+        if isinstance(layers, nn.ModuleList)
+        and not hasattr(module.config, "attention_type")  # BigBird changes its layers as it reads.
+        and all(isinstance(layer, GradientCheckpointingLayer) for layer in layers)
+    ]
+    for parent, name, layers in stacks:
+        kinds = {tuple(map(type, layer.modules())): layer for layer in reversed(layers)}
+        setattr(parent, name, nn.ModuleList(reversed(kinds.values())))
+    try:
+        yield
+    finally:
+        for parent, name, layers in stacks:
+            setattr(parent, name, layers)
+
+
+def _tried(model: FrozenLM) -> str:
+    """What :func:`_fault` finds, or how it ends."""
+    try:
+        fault = _fault(model)
+    except (BenchError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # Of any family's own code.
+        config = model.model.config
+        keys = ("decoder_start_token_id", "pad_token_id") if config.is_encoder_decoder else ()
+        if lacking := [key for key in keys if getattr(config, key, None) is None]:
+            return f"needs {' and '.join(lacking)}: set it in its config.json"
+        fault = f"fails in a tiny step with a prompt ({one_line(error)[:200]})"
+    return fault and f"{fault}: choose another model"
+
+
+def _finite(weight: Tensor) -> bool:
+    # A sum needs no memory; one that overflows proves nothing.
+    return bool(weight.sum().isfinite() or weight.isfinite().all())
+
+
+def _fault(model: FrozenLM) -> str:
+    """What keeps a model from training prompts; empty if nothing does."""
+    read = (model.tokenizer("0 1 a b c", add_special_tokens=False)["input_ids"] * 5)[:5]
+    ids = torch.tensor([read, [*read[:3], model.encoder.pad_id, model.encoder.pad_id]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    end = model.encoder.end_id
+    labels = torch.tensor([[read[1], read[2], end], [read[1], end, IGNORED_LABEL]])
+    batch = Batch(*(part.to(model.device) for part in (ids, mask, labels)))
+    alone = Batch(batch.input_ids[1:, :3], batch.mask[1:, :3], batch.labels[1:, :2])
+    with model.inference():
+        expected = _from_ids(model, alone)
+        if not _equal(_from_embeddings(model, batch), expected):
+            # Pegasus, Marian and MVP scale what they look up themselves, and nothing else.
+            model.scale = getattr(model.model.get_encoder(), "embed_scale", 1.0)
+            if not _equal(_from_embeddings(model, alone), expected):
+                return "computes other scores from embeddings than from token ids"
+            if not _equal(_from_embeddings(model, batch), expected):
+                return "reads padding or what follows: rows would depend on their batch"
+        size = model.embed(batch.input_ids).std()
+    draw = torch.randn(1, 2, model.width, generator=torch.Generator().manual_seed(0))
+    prompt = (draw.to(model.device) * size).requires_grad_()
+    with model.training(), torch.enable_grad():
+        loss = model.run(prompt, batch).loss
+        loss.backward()  # type: ignore[no-untyped-call]
+    if prompt.grad is None or not prompt.grad.any() or not _finite(prompt.grad):
+        return f"gives a prompt no gradient (loss {float(loss.detach()):.3g})"
+    model.answer(prompt.detach(), batch, 2)
+    return ""
+
+
+def _from_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Scores and states of one row without padding, as transformers computes them."""
+    if model.architecture == "encoder-decoder":
+        written = model.decoder_inputs(batch.labels)
+        output = model.model(input_ids=batch.input_ids, decoder_input_ids=written, use_cache=False)
+        return output.logits, output.encoder_last_hidden_state
+    # Without the last token, which the batch has, so that a model that reads ahead shows.
+    read = torch.cat([batch.input_ids, batch.labels[:, :-1]], dim=1)
+    output = model.model(input_ids=read, use_cache=False, output_hidden_states=True)
+    length = batch.input_ids.shape[1]
+    return output.logits[:, length - 1 :], output.hidden_states[-1][:, :length]
+
+
+def _from_embeddings(model: FrozenLM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Scores and states of the last row of a batch, without a prompt."""
+    output = model.run(torch.empty(1, 0, model.width, device=model.device), batch)
+    written = batch.labels[-1] != IGNORED_LABEL
+    return output.logits[-1:, written], output.hidden[-1:, output.hidden_mask[-1].bool()]
+
+
+def _equal(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
+    for ours, theirs in zip(found, expected, strict=True):
+        bound = TOLERANCE * theirs.float().nan_to_num(0, 0, 0).abs().max()
+        if not torch.allclose(ours.float(), theirs.float(), rtol=0, atol=float(bound)):
+            return False
+    return True

@@ -1,0 +1,109 @@
+"""Shared prefix: a causal model reads a prompt once, and all rows continue from its cache.
+
+Keys and values of a prompt do not depend on what follows it. One pass over the prompt, with
+gradients, serves a batch: ``r + B L`` positions instead of ``B (r + L)`` (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
+"""Fields of configurations that limit how many columns back a layer sees."""
+
+
+class SharedPrefixes:
+    """Reads prompts with a transformers model; within :meth:`kept`, each of them once."""
+
+    def __init__(self, model: Any, empty_cache: Callable[[], Any], options: dict[str, Any]) -> None:
+        self._model, self._empty_cache, self._options = model, empty_cache, options
+        self._kept: list[tuple[Tensor, list[Tensor], list[Tensor]]] | None = None
+        self._random, config = is_random(model), model.config.get_text_config(decoder=True)
+        sizes = [getattr(config, name, None) for name in WINDOWS]
+        self._windows = [size for size in sizes if isinstance(size, int)]
+
+    def obstacle(self, length: int) -> str:
+        """Why rows of ``length`` tokens cannot share a prompt now; empty if they can."""
+        if self._random and self._model.training:
+            return "its dropout is active in training"
+        # Padding between prompt and input would count.
+        if any(length >= size for size in self._windows):
+            return f"a layer sees a window of {min(self._windows)} tokens"
+        return ""
+
+    def rows(self, prompts: Tensor, count: int, chosen: Tensor | None) -> tuple[Tensor, Any]:
+        """Last hidden states ``(count, r, d)`` and cache of rows that begin with a prompt.
+
+        There is one prompt ``(1, r, d)``, or ``chosen`` ``(count,)`` names those of the rows.
+        """
+        states = self._states(prompts)
+        if chosen is None:
+            states = [each.expand(count, *each.shape[1:]) for each in states]
+        else:  # A product instead of an index: the gradient of an index adds up in no fixed order.
+            one_hot = F.one_hot(chosen, len(prompts)).to(prompts.dtype)  # (count, K)
+            states = [torch.tensordot(one_hot, each, dims=1) for each in states]
+        cache = self._empty_cache()
+        for layer, pair in enumerate(zip(states[1::2], states[2::2], strict=True)):
+            cache.update(*pair, layer)
+        return states[0], cache
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it a prompt is read once; gradients gather there and pass through it at the end.
+
+        Nested ones belong to the outermost.
+        """
+        if self._kept is not None:
+            yield
+            return
+        self._kept = []
+        try:
+            yield
+            pairs = [pair for _, *both in self._kept for pair in zip(*both, strict=True)]
+            reached = [(root, leaf.grad) for root, leaf in pairs if leaf.grad is not None]
+            if reached:
+                roots, gradients = zip(*reached, strict=True)
+                torch.autograd.backward(roots, gradients)
+        finally:
+            self._kept = None
+
+    def _states(self, prompts: Tensor) -> list[Tensor]:
+        if self._kept is None:
+            return self._compute(prompts)
+        recorded = torch.is_grad_enabled() and prompts.requires_grad
+        for values, _, states in self._kept:
+            if torch.equal(values, prompts) and (states[0].requires_grad or not recorded):
+                return states
+        computed = states = self._compute(prompts)
+        if recorded:
+            states = [each.detach().requires_grad_() for each in computed]
+        else:  # The last one alone, as each row of a split may have its own.
+            self._kept = [entry for entry in self._kept if entry[2][0].requires_grad]
+        self._kept.append((prompts.detach().clone(), computed, states))
+        return states
+
+    def _compute(self, prompts: Tensor) -> list[Tensor]:
+        """Last hidden states ``(K, r, d)``, then keys and values of each layer, ``(K, ...)``."""
+        cache, options = self._empty_cache(), {**self._options, "output_hidden_states": True}
+        output = self._model(
+            inputs_embeds=prompts, past_key_values=cache, use_cache=True, **options
+        )
+        pairs = [(layer.keys, layer.values) for layer in cache.layers]
+        return [output.hidden_states[-1], *(each for pair in pairs for each in pair)]
+
+
+def is_random(model: nn.Module) -> bool:
+    """Whether a pass in training mode depends on random draws: dropout, or noise of routers."""
+    for module in model.modules():
+        named = [n for n in vars(module) if any(part in n for part in ("drop", "jitter", "noise"))]
+        names = [*named, *["p"] * isinstance(module, nn.Dropout)]
+        rates = [getattr(module, name) for name in names]
+        if any(isinstance(rate, float) and rate > 0 for rate in rates):
+            return True
+    return False

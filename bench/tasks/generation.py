@@ -1,0 +1,166 @@
+"""Scores of generated text in percent: by libraries, and as the published code computes them."""
+
+# ruff: noqa: RUF001 (the published tokenizer knows several quotes and dashes)
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+from zipfile import BadZipFile
+
+from bench.errors import BenchError
+
+Texts = Sequence[str]
+Scores = dict[str, float]
+
+ROUGE = ("rougeL", "rouge1", "rouge2")
+PUBLISHED = ("bleu_published", "rouge1_published", "rouge2_published", "rougeL_published")
+
+
+class MetricUnavailableError(BenchError):
+    """A metric cannot be computed here."""
+
+
+def bleu(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Corpus BLEU with sacrebleu's defaults (Post 2018)."""
+    from sacrebleu.metrics import BLEU
+
+    # ``force`` silences a warning about tokenised text.
+    score = float(BLEU(force=True).corpus_score(list(predictions), _streams(references)).score)
+    return {"bleu": min(score, 100.0)}  # Equal texts round to 100.00000000000004.
+
+
+def bleu_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Corpus BLEU of the published code: own tokens, shortest reference as length, unsmoothed."""
+    from sacrebleu.metrics import BLEU
+
+    answers = [published_tokens(text) for text in predictions]
+    expected = [[published_tokens(text) for text in texts] for texts in references]
+    scorer = BLEU(tokenize="none", force=True, smooth_method="none")
+    joined = [[" ".join(tokens) for tokens in lists] for lists in expected]
+    found = scorer.corpus_score([" ".join(tokens) for tokens in answers], _streams(joined))
+    lengths = sum(map(len, answers)), sum(min(map(len, lists)) for lists in expected)
+    score = BLEU.compute_bleu(found.counts, found.totals, *lengths, smooth_method="none").score
+    return {"bleu_published": min(float(score), 100.0)}
+
+
+def _streams(references: Sequence[Texts]) -> list[list[str | None]]:
+    """References as sacrebleu takes them: the n-th of each example, or None."""
+    return [
+        [texts[place] if place < len(texts) else None for texts in references]
+        for place in range(max(map(len, references)))
+    ]
+
+
+# The published BLEU's tokenizer, as in GEM's scripts: patterns and their replacements, in order.
+PUBLISHED_RULES = (
+    (r"([][\"<>{}“”«»–|—„‚‘^;!()?#$£%&*…]|``|''|--)", r" \1 "),
+    (r"([^-\w])-([^-0-9])", r"\1 - \2"),
+    (r"([0-9]\s+)-([0-9])", r"\1 - \2"),
+    (r"([^-])-([^-\w])", r"\1 - \2"),
+    (r"(\w)\+(\w)", r"\1 + \2"),
+    (r"([0-9]\s*)\+([0-9])", r"\1 + \2"),
+    (r"\+([^\w+])", r"+ \1"),
+    (r"([^'’\w])(['’])([^'’\d])", r"\1 \2 \3"),
+    (r"([^'’])(['’])([^'’\w])", r"\1 \2 \3"),
+    (r"(\D|^)([.,:/])", r"\1 \2"),
+    (r"([.,:/])(\D|$)", r"\1 \2"),
+    (r"\.\s*\.\s*\.", "..."),
+    (r"(['’´])(s|m|d|ll|re|ve)\s", r" \1\2 "),
+    (r"(n['’´]t\s)", r" \1 "),
+    (r" ([Cc]an(?=not\s)|[Dd]'(?=ye\s)|([Gg]i|[Ll]e)m(?=me\s)|([Gg]o|[Ww]a)n(?=na\s))", r" \1 "),
+    (r" ([Gg]ot(?=ta\s)|[Mm]ore(?='n\s)|'[Tt](?=(is|was)\s))", r" \1 "),
+    (r"\s+", " "),
+)
+
+
+def published_tokens(text: str) -> list[str]:
+    """Lower-case tokens of the published BLEU; an empty text has one empty token."""
+    for pattern, replacement in PUBLISHED_RULES:
+        text = re.sub(pattern, replacement, text)
+    return text.strip().lower().split(" ")
+
+
+def rouge(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Mean ROUGE-L, -1 and -2 F-measure without stemming (Lin 2004), the best over references.
+
+    Words are runs of letters, digits and accent marks of any script, not of English alone.
+    """
+    import regex  # Slow to import.
+
+    def words(text: str) -> list[str]:
+        return list(regex.findall(r"[\p{L}\p{N}\p{M}]+", text.lower()))
+
+    return dict(zip(ROUGE, _rouge(words, ROUGE, predictions, references), strict=True))
+
+
+def rouge_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Mean ROUGE of the published code: split at spaces, sets of n-grams, best over references."""
+
+    def words(text: str) -> list[str]:
+        return text.lower().split(" ")
+
+    def distinct(text: str) -> list[str]:
+        return [*{*words(text)}]
+
+    def distinct_pairs(text: str) -> list[tuple[str, str]]:
+        return [*{*pairwise(words(text))}]
+
+    parts = ((distinct, "rouge1"), (distinct_pairs, "rouge1"), (words, "rougeL"))
+    found = (_rouge(tokens, [name], predictions, references)[0] for tokens, name in parts)
+    return dict(zip(PUBLISHED[1:], found, strict=True))
+
+
+def _rouge(
+    tokenize: Callable[[str], Any], names: Texts, predictions: Texts, references: Sequence[Texts]
+) -> list[float]:
+    """Mean F-measures of rouge_score with another tokenizer, the best over references."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer([*names], tokenizer=SimpleNamespace(tokenize=tokenize))
+    pairs = zip(predictions, references, strict=True)
+    scores = [scorer.score_multi(list(texts), prediction) for prediction, texts in pairs]
+    return [
+        100.0 * sum(float(own[name].fmeasure) for own in scores) / len(scores) for name in names
+    ]
+
+
+def published_first(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """BLEU and ROUGE of the published code against the first reference alone."""
+    first = [texts[:1] for texts in references]
+    scores = bleu_published(predictions, first) | rouge_published(predictions, first)
+    return {f"{name}_first": value for name, value in scores.items()}
+
+
+def meteor(predictions: Texts, references: Sequence[Texts]) -> Scores:
+    """Mean METEOR of nltk (Banerjee and Lavie 2005), the best over references."""
+    from nltk.corpus import wordnet
+    from nltk.tokenize import word_tokenize
+    from nltk.translate.meteor_score import meteor_score
+
+    try:
+        wordnet.ensure_loaded()
+    except (LookupError, OSError, BadZipFile):
+        raise MetricUnavailableError(
+            "meteor needs WordNet, which nltk cannot read: run python -m nltk.downloader wordnet"
+        ) from None
+    scores = []
+    for prediction, texts in zip(predictions, references, strict=True):
+        # Splitting sentences would need a model of nltk.
+        answer, *words = (word_tokenize(text, preserve_line=True) for text in (prediction, *texts))
+        scores.append(float(meteor_score(words, answer, wordnet=wordnet)))
+    return {"meteor": 100.0 * sum(scores) / len(scores)}
+
+
+METRICS = (
+    (bleu, ("bleu",)),
+    (rouge, ROUGE),
+    (meteor, ("meteor",)),
+    (bleu_published, PUBLISHED[:1]),
+    (rouge_published, PUBLISHED[1:]),
+    (published_first, tuple(f"{name}_first" for name in PUBLISHED)),
+)
+"""Functions and the names of their scores."""

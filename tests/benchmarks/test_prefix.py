@@ -1,0 +1,214 @@
+"""A prompt that rows share, on a Llama of SmolLM2-135M's shape with random weights, on real rows.
+
+It stands against a prompt for each row, and against PEFT's PromptTuning, which also computes scores
+of all positions.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from baselines.pt import PromptTuning, PTSettings
+from bench.data import EncodedExamples, Examples, open_source
+from bench.method import Batch, ModelOutput
+from bench.models.decoder_only import DecoderOnlyLM
+from bench.training.evaluation import evaluate, fixed_prompt
+from bench.training.loop import adamw, backward
+
+PROMPT, BATCH, STEPS, ROWS, ANSWER = 100, 16, 2, 500, 4
+SHAPE = {"hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3}
+SHAPE |= {"intermediate_size": 1536, "vocab_size": 49152}
+
+
+class Apart(DecoderOnlyLM):
+    """Every row has its own prompt."""
+
+    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+        return super().run(prompt.expand(len(batch), -1, -1), batch, chosen)
+
+
+Models = Callable[..., tuple[DecoderOnlyLM, DecoderOnlyLM]]
+
+
+@pytest.fixture(scope="module")
+def models(shared: Path) -> Models:
+    """The two ways with one model of some layers."""
+
+    def make(layers: int = 30) -> tuple[DecoderOnlyLM, DecoderOnlyLM]:
+        torch.manual_seed(0)
+        config = LlamaConfig(**SHAPE, num_hidden_layers=layers, tie_word_embeddings=True)
+        module = LlamaForCausalLM(config)
+        words = AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
+        cpu = torch.device("cpu")
+        return DecoderOnlyLM(module, words, cpu), Apart(module, words, cpu)
+
+    return make
+
+
+def read_rows(lm: DecoderOnlyLM, shared: Path) -> Examples:
+    return Examples(open_source(str(shared / "data")), lm.encoder, data_seed=42)
+
+
+def train_steps(lm: DecoderOnlyLM, batches: list[Batch], length: int = PROMPT) -> None:
+    """Training steps of PT."""
+    method = PromptTuning(lm.initial_prompt(length, 42), PTSettings())
+    optimiser = adamw(method.parameter_groups())
+    with lm.training():
+        for batch in batches:
+            backward(lm, method, batch, 0, len(batch))
+            optimiser.step()
+
+
+def wrapped(lm: DecoderOnlyLM) -> Any:
+    peft = pytest.importorskip("peft", reason="the peer it is compared with, of the extra test")
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=PROMPT)
+    return peft.get_peft_model(lm.model, config)
+
+
+def peft_trainer(lm: DecoderOnlyLM, rows: EncodedExamples, folder: Path) -> Any:
+    """Rows in their order, as in the batches of the other side."""
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    texts = []
+    for row in rows.examples(range(len(rows))):
+        read, answer = list(row["input_ids"]), list(row["labels"])
+        texts.append({"input_ids": read + answer, "labels": [-100] * len(read) + answer})
+    options: dict[str, Any] = {"per_device_train_batch_size": BATCH, "max_steps": STEPS}
+    options |= {"train_sampling_strategy": "sequential", "disable_tqdm": True, "report_to": []}
+    options |= {"save_strategy": "no", "logging_strategy": "no", "dataloader_pin_memory": False}
+    return Trainer(
+        model=wrapped(lm),
+        args=TrainingArguments(output_dir=str(folder), use_cpu=True, **options),
+        train_dataset=datasets.Dataset.from_list(texts),
+        data_collator=DataCollatorForSeq2Seq(lm.tokenizer),
+    )
+
+
+def predicted(batch: Batch, length: int = PROMPT) -> float:
+    """Positions with a prompt for each row, over those with a shared one."""
+    width = batch.mask.shape[1] + batch.labels.shape[1] - 1
+    return len(batch) * (length + width) / (length + len(batch) * width)
+
+
+def processor(times: list[Any]) -> list[float]:
+    """Median seconds of each action."""
+    return [median(seconds) for _, seconds in times]
+
+
+@pytest.mark.parametrize("task", ["sst2", "rte"])
+def test_training(
+    task: str, models: Models, shared: Path, tmp_path: Path, in_turn: Any, figure: Any
+) -> None:
+    ours, apart = models()
+    rows = read_rows(ours, shared).training(task, STEPS * BATCH, 42).encoded
+    batches = [rows.batch(range(at, at + BATCH)) for at in range(0, STEPS * BATCH, BATCH)]
+    peer = peft_trainer(ours, rows, tmp_path)
+    train_steps(ours, batches[:1])
+    steps = [partial(train_steps, lm, batches) for lm in (ours, apart)]
+    together, each, theirs = processor(in_turn(*steps, peer.train, rounds=1))
+    expected = sum(map(predicted, batches)) / len(batches)
+    figure("predicted", expected)
+    figure("times as fast as a prompt for each row", each / together, least=0.85 * expected)
+    figure("times as fast as PEFT", theirs / together, least=2.5 if task == "sst2" else 1)
+    assert peer.state.global_step == STEPS
+
+
+def test_answers_to_sst2(models: Models, shared: Path, in_turn: Any, figure: Any) -> None:
+    """Greedy answers of four tokens, against ``generate`` in the order of the data."""
+    lm, _ = models()
+    examples = read_rows(lm, shared)
+    task = replace(examples.task("sst2"), target_length=ANSWER)
+    table = examples.evaluation("sst2", "validation").table
+    rows = EncodedExamples(table.select(range(min(ROWS, len(table)))), lm.encoder.pad_id)
+    source, model = fixed_prompt(lm.initial_prompt(PROMPT, 42)), wrapped(lm)
+
+    def theirs() -> None:
+        texts = [{"input_ids": list(row["input_ids"])} for row in rows.examples(range(len(rows)))]
+        for at in range(0, len(texts), BATCH):
+            inputs = lm.tokenizer.pad(
+                texts[at : at + BATCH], padding_side="left", return_tensors="pt"
+            )
+            with torch.no_grad():
+                model.generate(**inputs, max_new_tokens=ANSWER, do_sample=False)
+
+    ours = partial(evaluate, lm, source, rows, task, BATCH)
+    together, peer = processor(in_turn(ours, theirs, rounds=1))
+    figure("times as fast as PEFT", peer / together, least=2.8)
+
+
+@pytest.mark.parametrize("length", [20, 100])
+@pytest.mark.parametrize("width", [32, 128, 256])
+def test_lengths(length: int, width: int, models: Models, in_turn: Any, figure: Any) -> None:
+    """Training steps of 16 rows, one of them shorter; ten layers, as the ratio is that of one."""
+    ours, apart = models(10)
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, 30000, (BATCH, width), generator=draw)
+    mask = torch.ones_like(ids[:, 1:])
+    mask[0, -1] = 0  # Padding needs a mask, without which attention takes half of the time.
+    batch = Batch(ids[:, 1:], mask, ids[:, :2])
+    train_steps(ours, [batch], length)
+    steps = [partial(train_steps, lm, [batch], length) for lm in (ours, apart)]
+    together, each = processor(in_turn(*steps, rounds=2))
+    figure("predicted", predicted(batch, length))
+    figure("measured", each / together)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import torch
+import test_prefix as own
+torch.set_num_threads(1)
+ours, apart = own.models.__wrapped__(Path(sys.argv[2]))()
+ids = torch.randint(3, 30000, (own.BATCH, 47))
+batch = own.Batch(ids, torch.ones_like(ids), ids[:, :2])
+before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+own.train_steps(ours if sys.argv[1] == "shared" else apart, [batch])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")
+def test_activations(shared: Path, benchmark: Any, figure: Any) -> None:
+    """Peak of a training step of 16 rows with 48 tokens, minus what was there before."""
+    here = Path(__file__).resolve().parent
+    path = {"PYTHONPATH": os.pathsep.join((str(here.parents[1]), str(here)))}
+
+    def peaks() -> list[float]:
+        command = [sys.executable, "-c", MEMORY]
+        done = [
+            subprocess.run(
+                [*command, way, shared], stdout=subprocess.PIPE, check=True, env=os.environ | path
+            )
+            for way in ("shared", "apart")
+        ]
+        return [int(each.stdout) / 2**30 for each in done]
+
+    together, each = benchmark.pedantic(peaks, rounds=1)
+    figure("GiB, a prompt for each row", each)
+    figure("GiB, a shared prompt", together)
+    figure("share", together / each, most=0.6)
+
+
+def test_bf16_against_float32(models: Models, shared: Path, in_turn: Any, figure: Any) -> None:
+    told = Path("/proc/cpuinfo")
+    if not told.exists() or "bf16" not in told.read_text():
+        pytest.skip("needs a processor with bfloat16 instructions (as Linux tells)")
+    full, half = models()[0], models()[0]
+    half.store_weights_in("bf16")
+    rows = read_rows(full, shared).training("sst2", BATCH, 42).encoded
+    steps = [partial(train_steps, lm, [rows.batch(range(BATCH))]) for lm in (full, half)]
+    float32, bf16 = processor(in_turn(*steps, rounds=3))
+    figure("times as fast in bf16", float32 / bf16)

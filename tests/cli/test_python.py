@@ -1,0 +1,47 @@
+"""The Python interface: the same results and tables as the command line's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import bench as api
+from bench.errors import RecordError
+from tests.cli.conftest import Bench
+
+SHORT = {"training.steps": 2, "training.warmup_steps": 0, "training.evaluate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("python") / "out"
+
+
+def test_run_gives_the_results_that_the_folder_holds(folder: Path) -> None:
+    frame = api.run(["rte", "cb"], ["pt"], shots=[4], seeds=[1], out=folder, settings=SHORT)
+    assert set(frame["task"]) == {"rte", "cb"}
+    assert frame.equals(api.load_results(folder))
+    part = api.run(["cb"], ["pt"], shots=[4], seeds=[1], out=folder, settings=SHORT)
+    assert part.equals(frame[frame["task"] == "cb"])
+    prompt = api.load_prompt(folder, "cb-pt-4-1")
+    assert prompt.shape == (20, 128)
+    assert prompt.dtype == torch.float32
+
+
+def test_table_is_that_of_the_command_line(folder: Path, bench: Bench) -> None:
+    frame = api.load_results(folder)
+    assert api.table(frame) == bench("table", folder).out
+    assert "rte" not in api.table(frame[frame["task"] == "cb"]).lower()
+    with pytest.raises(RecordError, match=r"bench\.load_results"):
+        api.table(pd.DataFrame({"id": []}))
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import bench, sys; assert bench.__version__; print({'torch', 'pandas'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,210 @@
+"""Values to choose from on validation, and prompts trained on a mixture of source tasks."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import torch
+from small_grids import SOURCES, by_label, comparable, configure, do
+
+from baselines.pt import MixtureStage, PTSettings
+from bench import worker
+from bench.errors import ConfigError, RunError, UnknownNameError
+from bench.grid import make_grid
+from bench.method import Ingredients
+from bench.record import read_record
+from bench.registry import parse_method
+from bench.store import ResultStore
+
+CHOICES = ("dtvg:learning_rate=0.3|0.03", "attempt:hidden=4|8,learning_rate=0.03|0.3")
+
+
+def test_values_give_their_product() -> None:
+    text = "attempt:learning_rate=0.3|3e-2,temperature=null|7,hidden=4|4"
+    spec = parse_method(text, {"hidden": 5})
+    assert spec.label == "attempt:hidden=4,learning_rate=0.3|0.03,temperature=null|7.0"
+    found = [(t.settings.learning_rate, t.settings.temperature, t.label) for t in spec.tries]
+    assert found == [
+        (0.3, None, "attempt:hidden=4"),
+        (0.3, 7.0, "attempt:hidden=4,temperature=7.0"),
+        (0.03, None, "attempt:hidden=4,learning_rate=0.03"),
+        (0.03, 7.0, "attempt:hidden=4,learning_rate=0.03,temperature=7.0"),
+    ]
+    values = spec.values()
+    assert [values[key] for key in ("hidden", "learning_rate")] == [4, [0.3, 0.03]]
+    assert parse_method("pt:learning_rate=0.2|2e-1", {}) == parse_method("pt:learning_rate=0.2", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("fixed:prompt=a|b", "fixed trains nothing, so give one value, without '|'"),
+        ("pt:learning_rate=0.1|", "learning_rate: a value beside '|' is missing"),
+        ("pt:learning_rate=0.1|x", "learning_rate: expected a number (given: 'x')"),
+        ("dtvg:grouping=all|al", "grouping: expected "),
+        ("pt:rate=1|2", "unknown setting of pt 'rate'"),
+        (f"mpt:rank={'|'.join(map(str, range(1, 1002)))}", "more than 1000 combinations"),
+    ],
+)
+def test_faults_of_values_are_one_line(text: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_method(text, {})
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_tries_are_plain_runs(finished: ResultStore) -> None:
+    """Their prompts are those of plain variants; the prompts they start from keep their rates."""
+    grid = make_grid(configure(methods=["mpt", *CHOICES]), finished)
+    plain = make_grid(configure(), finished)
+    assert grid.to_run == 2
+    assert {
+        run.prompt_id for run in grid.runs.values() if run.method.name == "pt"
+    } < plain.runs.keys()
+    for run in list(grid.reported.values())[1:]:
+        assert run.start.tries[run.method.name == "attempt"] in grid.runs.values()
+        variants = [spec.label for spec in run.method.tries]
+        others = make_grid(configure(methods=variants), finished).reported
+        assert [t.prompt_id for t in run.start.tries] == list(others)
+        assert [t.label for t in run.method.tries] == [o.method.label for o in others.values()]
+
+
+@pytest.mark.parametrize(("variant", "stages"), [("learning_rate=9|8", 1), ("rank=1|2", 2)])
+def test_tries_share_a_source_stage(variant: str, stages: int, finished: ResultStore) -> None:
+    grid = make_grid(configure(methods=["mpt", f"mpt:{variant}"]), finished)
+    found = [run for run in grid.runs.values() if run.is_source_stage]
+    assert len(found) == stages
+    assert found[0].prompt_id in make_grid(configure(), finished).runs
+
+
+@pytest.fixture(scope="module")
+def chosen(finished: ResultStore, tmp_path_factory: Any) -> ResultStore:
+    """A finished grid in which methods choose among values; look, but do not change it."""
+    folder = tmp_path_factory.mktemp("chosen") / "out"
+    store = ResultStore(shutil.copytree(finished.folder, folder))
+    do(configure(methods=CHOICES), store)
+    return store
+
+
+def test_the_best_on_validation_is_reported(chosen: ResultStore, tmp_path: Path) -> None:
+    store = ResultStore(shutil.copytree(chosen.folder, tmp_path / "out"))
+    grid = make_grid(configure(methods=CHOICES), store)
+    assert grid.todo == ()
+    with pytest.MonkeyPatch.context() as patch:  # The tries only have to be scored.
+        patch.setattr(worker, "train", Mock(side_effect=AssertionError("nothing to be trained")))
+        for run in grid.reported.values():
+            do(configure(methods=[spec.label for spec in run.method.tries]), store)
+    for run in grid.reported.values():
+        record, plain = store.find(run), [by_label(store)[t.label] for t in run.method.tries]
+        scores = [other.training.best_score for other in plain]
+        best = plain[scores.index(max(scores))]
+        assert [block.score for block in record.tries] == scores
+        assert [block.chosen for block in record.tries] == [other is best for other in plain]
+        assert [block.prompt for block in record.tries] == [o.training.prompt for o in plain]
+        keys = record.tries[0].settings.keys()
+        variant = run.method.label.partition(":")[2]
+        assert keys == {part.partition("=")[0] for part in variant.split(",")}
+        for block, other in zip(record.tries, plain, strict=True):
+            assert block.settings.items() <= other.run.settings.items()
+        same = comparable(record) | {"run": None, "id": None, "tries": None, "predictions": None}
+        assert same == comparable(best) | dict.fromkeys(("run", "id", "tries", "predictions"))
+        assert record.predictions.digest == best.predictions.digest
+
+
+def test_the_first_of_equal_tries_is_chosen(finished: ResultStore, tmp_path: Path) -> None:
+    store = ResultStore(shutil.copytree(finished.folder, tmp_path / "out"))
+    text = "pt:learning_rate=1e-12|1e-13|1e-14"
+    do(configure(methods=[text]), store)
+    record = by_label(store)[text]
+    assert len({block.score for block in record.tries}) == 1
+    assert [block.chosen for block in record.tries] == [True, False, False]
+
+
+@pytest.mark.parametrize("failed", [1, 2])
+def test_failed_tries(failed: int, copy: ResultStore, monkeypatch: Any) -> None:
+    train, error = worker.train, RunError("diverged")
+    labels = ["pt:learning_rate=0.2", "pt:learning_rate=0.1"][:failed]
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        if named["info"].label in labels:
+            raise error
+        return train(*arguments, **named)
+
+    monkeypatch.setattr(worker, "train", fail)
+    do(configure(methods=["pt:learning_rate=0.2|0.1"]), copy)
+    record = by_label(copy)["pt:learning_rate=0.2|0.1"]
+    if failed == 1:
+        assert [block.chosen for block in record.tries] == [False, True]
+        assert record.tries[0].score is None
+        assert record.tries[1].score == record.training.best_score
+    else:
+        assert record.error.message.endswith("failed (diverged)")
+        assert record.error.message.startswith("not run: cb-pt-4-42-")
+
+
+def test_overwrite_repeats_the_tries(chosen: ResultStore, tmp_path: Path) -> None:
+    store = ResultStore(shutil.copytree(chosen.folder, tmp_path / "out"))
+    config = configure(methods=CHOICES[:1])
+    before = {path.name: read_record(path).seal for path in store.prompts.glob("*.json")}
+    grid = do(config, store, "always")
+    (run,) = grid.reported.values()
+    assert set(grid.todo) == {run, *run.start.tries}
+    after = {path.name: read_record(path).seal for path in store.prompts.glob("*.json")}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {f"{each.prompt_name}.json" for each in run.start.tries}
+
+
+MIXTURES = ("spot:source=all", "spot:source=qnli+sst2,learning_rate=1e-9", "spot:source=sst2+qnli")
+
+
+def test_a_mixture_is_one_prompt_by_the_settings_of_pt(finished: ResultStore) -> None:
+    config = configure(methods=MIXTURES, tasks=["cb", "rte"], shots=[4, 5], seeds=[42, 43])
+    grid = make_grid(config, finished)
+    mixtures = [run for run in grid.runs.values() if run.is_source_stage]
+    assert [(run.task, run.tasks, run.seed) for run in mixtures] == [
+        ("sst2+qnli", [*SOURCES], seed) for seed in (42, 43)
+    ]
+    assert {run.start.shared for run in grid.reported.values()} == set(mixtures)
+    assert {run.method.name for run in grid.runs.values()} == {"pt", "spot"}
+    source = make_grid(configure(methods=["attempt"]), finished).runs.values()
+    pt = next(run for run in source if run.task == "sst2")
+    for key in ("settings", "training", "shots"):
+        assert getattr(mixtures[0].protocol, key) == getattr(pt.protocol, key)
+    # A mixture of one task is its source prompt.
+    one = make_grid(configure(methods=["spot:source=all"], sources=["sst2"]), finished)
+    assert next(iter(one.runs)) == pt.prompt_id
+
+
+@pytest.mark.parametrize("source", ["mnli+sst2", "sst2+", "al", "+"])
+def test_tasks_of_a_mixture_must_be_sources(source: str, finished: ResultStore) -> None:
+    with pytest.raises(UnknownNameError, match="unknown source task of spot:source="):
+        make_grid(configure(methods=[f"spot:source={source}"]), finished)
+
+
+def test_spot_starts_from_the_mixture(copy: ResultStore) -> None:
+    grid = do(configure(methods=MIXTURES), copy)
+    (mixture,) = (run for run in grid.runs.values() if run.is_source_stage)
+    stored = copy.load_prompt(mixture.prompt_id)
+    assert stored.record.prompt.form == "prompt"
+    assert stored.record.training.curve[0].validation.keys() == {*SOURCES}
+    assert mixture.prompt_name.startswith("sst2_qnli-pt-full-42-")
+    for run in grid.reported.values():
+        record = copy.find(run)
+        assert [block.task for block in record.sources] == ["sst2+qnli"]
+        assert record.training.initial_digest == stored.initial_digest
+        if run.method.settings.learning_rate == 1e-9:  # It ends where it started.
+            assert torch.allclose(copy.load_prompt(run.prompt_id).matrix, stored.matrix, atol=1e-6)
+    do(configure(methods=[f"fixed:prompt={stored.record.id[:12]}"]), copy)
+    assert len(by_label(copy)) == 5 + len(MIXTURES) + 1
+
+
+def test_mixtures_draw_tasks_in_proportion_to_their_examples() -> None:
+    examples = {"a": 600, "b": 300, "c": 100}
+    stage = MixtureStage.source_stage(PTSettings(), Ingredients(torch.zeros(2, 3)), examples)
+    draw = torch.Generator().manual_seed(0)
+    drawn = Counter(task for _ in range(500) for task in stage.sample_tasks(20, draw))
+    for index, number in enumerate(examples.values()):
+        assert drawn[index] / 10_000 == pytest.approx(number / 1000, abs=0.02)

@@ -1,0 +1,171 @@
+"""Local files in the forms in which people have them: names, formats, types, and faults."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench.data import open_source
+from bench.errors import DataError
+from bench.tasks.base import Task
+
+Toy = Callable[..., Task]
+ROWS = [
+    {"sentence": text, "label": i % 3, "other": {"x": [i]}}
+    for i, text in enumerate(
+        ["plain", "two\nlines", 'q"uote, comma', "\u2028 東京 é", "NA", "null"]
+    )
+]
+
+
+def save(rows: list[dict[str, Any]], file: Path) -> None:
+    """Written by ``datasets``, in the format that the name asks for."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = datasets.Dataset.from_list(rows)
+    name = file.name.removesuffix(".gz")
+    if name.endswith((".parquet", ".csv", ".tsv")):
+        with file.open("wb") as out:  # The library would take :: in a path for an address.
+            if name.endswith(".parquet"):
+                table.to_parquet(out)
+            else:
+                separator = "\t" if name.endswith(".tsv") else ","
+                table.remove_columns("other").to_csv(out, sep=separator, index=False)
+    elif name.endswith(".json"):
+        file.write_text(json.dumps(rows, indent=2, ensure_ascii=False), encoding="utf-8-sig")
+    else:
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.write_text(lines + "\n", encoding="utf-8")
+    if file.suffix == ".gz":
+        file.write_bytes(gzip.compress(file.read_bytes()))
+
+
+def read(folder: Path, task: Task, split: str = "train") -> list[dict[str, Any]]:
+    rows = open_source(str(folder)).load(task, split)
+    assert rows["official_row"][:] == list(range(len(rows)))
+    return rows.remove_columns("official_row").to_list()
+
+
+EXPECTED = [{"sentence": row["sentence"], "label": row["label"]} for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(f"train{kind}" for kind in (".parquet", ".jsonl", ".json", ".csv", ".tsv")),
+        *(f"train{kind}.gz" for kind in (".jsonl", ".csv")),
+        *("train/0000.parquet", "data/train-00000-of-00001-0a1b.parquet", "train/train.csv"),
+        "train-00000-of-00002.parquet train-00001-of-00002.parquet",
+        "train/part-0.c000.jsonl train/part-1.c000.jsonl",
+        "train_2.csv train_10.csv",
+    ],
+)
+def test_names_and_formats(toy: Toy, tmp_path: Path, names: str) -> None:
+    """Other files in the folder are left alone."""
+    files, folder = names.split(), tmp_path / "a::b *[c]" / "toy"
+    share = len(ROWS) // len(files)
+    for i, name in enumerate(files):
+        save(ROWS[i * share : (i + 1) * share], folder / name)
+    for name in ("train_small.jsonl", "pretrain.csv", "README.md", ".cache/train.parquet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("no rows")
+    assert read(folder.parent, toy()) == EXPECTED
+    source = open_source(str(folder.parent))
+    before = source.fingerprint(toy())
+    assert source.splits(toy()) == ("train",)
+    save(ROWS[:2], folder / files[-1])
+    assert open_source(str(folder.parent)).fingerprint(toy()) != before
+
+
+@pytest.mark.parametrize("name", ["dev.jsonl", "val.csv", "valid-00000-of-00001.parquet"])
+def test_names_of_the_validation_split(toy: Toy, tmp_path: Path, name: str) -> None:
+    save(ROWS, tmp_path / "toy" / name)
+    assert read(tmp_path, toy(), "validation") == EXPECTED
+
+
+def test_saved_datasets(toy: Toy, tmp_path: Path) -> None:
+    """With the files that ``datasets`` keeps beside the rows, even if these are damaged."""
+    labels = datasets.ClassLabel(names=["a", "b", "c"])
+    split = datasets.Dataset.from_list(ROWS).cast_column("label", labels)
+    both = datasets.DatasetDict(train=split, validation=split.select([1]))
+    both.save_to_disk(tmp_path / "toy", num_shards={"train": 3, "validation": 1})
+    (tmp_path / "toy" / "train" / "cache-0a1b2c.arrow").write_bytes(b"left by a map")
+    (tmp_path / "toy" / "train" / "dataset_info.json").write_text("")
+    assert read(tmp_path, toy()) == EXPECTED
+    assert read(tmp_path, toy(), "validation") == EXPECTED[1:2]
+
+
+def test_columns_that_no_task_reads(toy: Toy, tmp_path: Path) -> None:
+    """Also such that datasets has no features for; dictionaries and bytes of texts are texts."""
+    texts = [row["sentence"] for row in EXPECTED]
+    ids = pa.array([b"0123456789abcdef"] * 6, pa.binary(16))
+    table = pa.table(
+        {
+            "sentence": pa.array(texts).dictionary_encode(),
+            "label": pa.array([row["label"] for row in EXPECTED], pa.decimal128(3)),
+            "map": pa.array([[("k", 1)]] * 6, pa.map_(pa.string(), pa.int8())),
+            "uuid": pa.ExtensionArray.from_storage(pa.uuid(), ids),
+            "when": pa.array([1] * 6, pa.duration("s")),
+        }
+    )
+    (tmp_path / "toy").mkdir()
+    file = tmp_path / "toy" / "train.parquet"
+    pq.write_table(table, file)
+    assert read(tmp_path, toy()) == EXPECTED
+    pq.write_table(table.set_column(0, "sentence", pa.array([t.encode() for t in texts])), file)
+    assert read(tmp_path, toy()) == EXPECTED
+
+
+LINE = b'{"sentence": "x", "label": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"rows.txt": b""}, r"toy/train.parquet is missing \(found: rows.txt\): toy needs its"),
+        ({"train-00000-of-00002.jsonl": LINE}, "not one whole copy of .* train but train-00000-of"),
+        ({"train-0-of-1.jsonl": LINE, "train-1-of-1.jsonl": LINE}, "not one whole copy"),
+        (
+            {"train.jsonl": LINE, "train.csv": b"a"},
+            "not one whole .* but train.csv, train.jsonl: a",
+        ),
+        ({"train.jsonl": LINE, "train_1.jsonl": LINE}, "not one whole copy of the split train"),
+        ({"a/train.jsonl": LINE, "b/train.jsonl": LINE}, "but a/train.jsonl, b/train.jsonl: add"),
+        (
+            {"train.jsonl": b'{"sentence": "caf\xe9"}'},
+            r"cannot read .*/train.jsonl \(UnicodeDecode",
+        ),
+        (
+            {"train.csv": b"sentence,label\ncaf\xe9,1\n"},
+            r"cannot read .*/train.csv \(ArrowInvalid",
+        ),
+        ({"train.csv": b"sentence,label\nx,1,2,3\ny,1,2\n"}, r"cannot read .*/train.csv \("),
+        ({"train.csv": b""}, r"cannot read .*/train.csv \("),
+        ({"train.csv": b"a,b\n1,2\n"}, "train.csv lacks the columns sentence, label: toy needs"),
+        ({"train.jsonl": LINE + b'{"sentence"'}, r"cannot read .*/train.jsonl \(JSONDecodeError"),
+        ({"train.jsonl": LINE + LINE.replace(b"1", b'"1"')}, r"\(ArrowInvalid: .*one type a col"),
+        ({"train.json": b"[1, 2]"}, r"cannot read .*/train.json \(TypeError"),
+        ({"train.jsonl.gz": gzip.compress(LINE)[:-9]}, r"cannot read .*/train.jsonl.gz \(EOF"),
+        ({"train.arrow": b"no arrow"}, r"cannot read .*/train.arrow \("),
+        ({"train.jsonl": b""}, "train.jsonl lacks the columns|has no rows"),
+    ],
+)
+def test_faults(toy: Toy, tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    for name, content in files.items():
+        (tmp_path / "toy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "toy" / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        open_source(str(tmp_path)).load(toy(), "train")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_of_several_configurations(toy: Toy, tmp_path: Path) -> None:
+    """As in a copy of a repository of the hub."""
+    save(ROWS, tmp_path / "toy" / "en" / "train-00000-of-00001.parquet")
+    save(ROWS[:1], tmp_path / "toy" / "de" / "train-00000-of-00001.parquet")
+    assert read(tmp_path, toy(config="en")) == EXPECTED

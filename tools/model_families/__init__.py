@@ -1,0 +1,1 @@
+"""Which model families agree with plain transformers; see ``README.md``."""
