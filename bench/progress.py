@@ -150,7 +150,7 @@ def make_display(
     try:
         yield display
     finally:
-        for row, *_ in display.rows.values():
+        for row, *_ in [*display.rows.values()]:
             display.bars.update(row, visible=False)
         with suppress(OSError):  # The terminal is closed.
             display.bars.stop()

@@ -173,7 +173,8 @@ class LocalFolder(DataSource):
 
     def fingerprint(self, task: Task) -> str:
         """Digest of the names and bytes of the task's files."""
-        splits, folder, parts = self.splits(task) or ("train",), self.folder / task.name, []
+        splits, folder = self.splits(task) or ("train",), self.folder / task.name
+        parts = list[str]()
         for file in sorted(file for split in splits for file in self._files(task, split)[0]):
             name = re.sub(f"{FORMATS}$", "", file.relative_to(folder).as_posix())
             try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bench.errors import DataError, one_line
 
@@ -91,8 +91,9 @@ def _read(file: Path, columns: Sequence[str]) -> pa.Table:
         wanted = csv.ConvertOptions(include_columns=list(columns), include_missing_columns=True)
         table = csv.read_csv(file, block, parse, wanted)
         return table.select([field.name for field in table.schema if field.type != pa.null()])
-    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8-sig") as lines:
-        text = str(lines.read())
+    opener: Callable[..., IO[Any]] = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8-sig") as stream:
+        text = str(stream.read())
     parts = [text] if text.lstrip().startswith("[") else text.split("\n")
     values = [json.loads(part) for part in parts if part.strip()]
     rows: list[dict[str, Any]] = values[0] if values and isinstance(values[0], list) else values

@@ -108,10 +108,14 @@ def make_figure(part: Part, name: str, title: str, reading: str, shape: Shape) -
     figure = Figure(figsize=(width, total))
     own = (width - shape.left - shape.right - (across - 1) * wide) / across
     grid = figure.add_gridspec(
-        *(lines, across),
-        **{"left": shape.left / width, "right": 1 - shape.right / width},
-        **{"bottom": foot / total, "top": 1 - above / total},
-        **{"wspace": wide / own, "hspace": high / shape.height},
+        nrows=lines,
+        ncols=across,
+        left=shape.left / width,
+        right=1 - shape.right / width,
+        bottom=foot / total,
+        top=1 - above / total,
+        wspace=wide / own,
+        hspace=high / shape.height,
     )
     figure.set_label(f"{name}-{part.number}")
     figure.text(0, 1, "" if part.paper else title, size=11, weight="bold", va="top")

@@ -191,7 +191,7 @@ def forest(part: Part) -> Iterator[Figure]:
         colour = part.looks[row]["color"]
         for at, task in enumerate(tasks):
             if cell := own.get(task):
-                ends = [cell.get("ci_low"), cell.get("ci_high")]
+                ends = cell.get("ci_low", math.nan), cell.get("ci_high", math.nan)
                 panel.plot(ends, [at, at], "-", color=colour, linewidth=1)
                 fill = colour if "mark" in cell else "white"
                 panel.plot(cell["difference"], at, "o", color=colour, markerfacecolor=fill)

@@ -78,7 +78,7 @@ LAYOUTS: Mapping[str, Layout] = {
         by_shots=True,
     ),
     "nlg": Layout(
-        "Generation: sacrebleu, rouge_score and nltk's METEOR, against all references",
+        "Generation (BLEU of sacrebleu, ROUGE of rouge_score, METEOR of nltk; all references)",
         {task: (task,) for task in _GENERATION},
         average=False,
         metrics=("bleu", "rouge1", "rouge2", "rougeL", "meteor"),

@@ -30,8 +30,8 @@ def _maps(
     reading: str,
     panels: Mapping[str, pd.DataFrame],
     bar: str,
+    looks: Mapping[str, Any],
     ends: tuple[float, float] = (-math.inf, math.inf),
-    **looks: Any,
 ) -> Figure:
     """Matrices as colours, with the numbers where a format says how; columns may be steps."""
     frames, steps = [*panels.values()], looks.get("steps", False)
@@ -58,7 +58,7 @@ def _maps(
             )
             panel.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         else:
-            turn = {"rotation": 60, "ha": "right"} if turned else {}
+            turn: dict[str, Any] = {"rotation": 60, "ha": "right"} if turned else {}
             panel.set_xticks(range(len(frame.columns)), [*map(display, frame.columns)], **turn)
         mesh = panel.pcolormesh(
             *(sides, np.arange(len(rows) + 1) - 0.5, values),
@@ -100,7 +100,7 @@ def difference_map(part: Part) -> Iterator[Figure]:
             for key, none in (("difference", math.nan), ("mark", ""))
         )
         looks = {"colours": "RdBu", "text": "+.0f", "marks": marks}
-        yield _maps(part, "differences", title, reading, {"": values}, "points", **looks)
+        yield _maps(part, "differences", title, reading, {"": values}, "points", looks)
 
 
 def transfer(part: Part) -> Iterator[Figure]:
@@ -123,8 +123,8 @@ def transfer(part: Part) -> Iterator[Figure]:
             "Rows: sources. Columns: targets. Test score of SPoT minus that of PT, over seeds."
         )
         title = "Gain of SPoT over PT in percentage points, by source and target"
-        looks = {"colours": "RdBu", "text": "+.1f"}
-        yield _maps(part, "transfer", title, reading, {"": values}, "points", **looks)
+        panels, looks = {"": values}, {"colours": "RdBu", "text": "+.1f"}
+        yield _maps(part, "transfer", title, reading, panels, "points", looks)
 
 
 def similarity(part: Part) -> Iterator[Figure]:
@@ -153,8 +153,8 @@ def similarity(part: Part) -> Iterator[Figure]:
     if panels:
         reading = "Means over seeds, of the means over tokens, before the method's own training."
         title = "Cosine similarity of targets (rows) and sources (columns)"
-        looks = {"colours": "PuOr_r", "text": ".2f", "ends": (-1, 1)}
-        yield _maps(part, "similarity", title, reading, panels, "cosine", **looks)
+        looks = {"colours": "PuOr_r", "text": ".2f"}
+        yield _maps(part, "similarity", title, reading, panels, "cosine", looks, (-1, 1))
 
 
 def groups(part: Part) -> Iterator[Figure]:
@@ -170,18 +170,19 @@ def groups(part: Part) -> Iterator[Figure]:
         }
         if panels:
             reading = "Colour: share of the seeds with the source in the group."
-            title, looks = f"Sources in the group of {display(row)}", {"colours": "Blues"}
-            yield _maps(
-                *(part, f"groups-{place}", title, reading, panels, "share of seeds", (0, 1)),
-                **looks,
-                steps=True,
+            title, looks = (
+                f"Sources in the group of {display(row)}",
+                {"colours": "Blues", "steps": True},
             )
+            name, bar = f"groups-{place}", "share of seeds"
+            yield _maps(part, name, title, reading, panels, bar, looks, (0, 1))
 
 
 def _trace(folder: Path, record: Record) -> pd.DataFrame:
     """Task, step, source and membership: of each step if they were logged, else of evaluations."""
     prompt = record.training.prompt[:12] if record.training else ""
     path = folder / "groups" / f"{record.run.file_stem}-{prompt}.parquet"
+    trace: pd.DataFrame
     if path.is_file():
         trace = pd.read_parquet(path, columns=["step", "source", "member"])
         trace = trace[trace["source"] != "target"].astype({"member": float})
@@ -190,4 +191,5 @@ def _trace(folder: Path, record: Record) -> pd.DataFrame:
         named = [*(own.task for own in record.sources), *(str(s) for _, own in told for s in own)]
         lines = [(step, s, float(s in own)) for step, own in told for s in dict.fromkeys(named)]
         trace = pd.DataFrame(lines, columns=["step", "source", "member"])
-    return trace.assign(task=record.run.task)
+    trace = trace.assign(task=record.run.task)
+    return trace

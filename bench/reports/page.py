@@ -67,9 +67,10 @@ def _page(
 ) -> bytes:
     tasks = ordered_tasks(record.run.task for record in results.records)
     sections = [Scores(section) for section in make_sections(results, results.frame)]
-    links = {}
+    links: dict[Any, str] = {}
     for scores in sections:
-        own, facts = scores.section.frame, json.dumps(scores.facts())
+        own = scores.section.frame.sort_values("seed").drop_duplicates(["row", "task"])
+        facts = json.dumps(scores.facts())
         links |= {(facts, *k): i for *k, i in zip(own["row"], own["task"], own["id"], strict=True)}
     tables = {
         name.removesuffix(".json"): json.loads(text)["tables"]

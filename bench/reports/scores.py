@@ -157,7 +157,8 @@ class Scores:
             for t, own in cells.items()
             if min(c["n_seeds"] for c in own) >= least
         }
-        return pd.DataFrame(values, index=rows, dtype=float)
+        found: pd.DataFrame = pd.DataFrame(values, index=rows, dtype=float)
+        return found
 
     def cell(self, row: str, column: Column, interval: bool) -> Cell:
         """Mean over seeds, and over the tasks of an average, with deviation and interval."""

@@ -157,7 +157,12 @@ def _table(
         len(runs) * len(scores.seeds),
         *(sum(n.get(place, 0) for place in runs) for n in (scores.failed, scores.recorded)),
     )
-    counts = {"total": total, "failed": failed, "missing": total - recorded, "ranked": ranked}
+    counts: dict[str, Any] = {
+        "total": total,
+        "failed": failed,
+        "missing": total - recorded,
+        "ranked": ranked,
+    }
     counts |= {
         "conflicts": len(runs & scores.conflicts),
         "rows": _by_value({task: f"{own:g}" for task, own in scores.test_rows.items()}, tasks),

@@ -11,10 +11,11 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import DataError, UnknownNameError
-from bench.tasks import generation
+from bench.tasks.generation import METRICS as GENERATION
 from bench.tasks.generation import MetricUnavailableError, Scores, Texts
 
 if TYPE_CHECKING:
@@ -229,6 +230,9 @@ class Metric:
         return self.function(predictions, **inputs)
 
 
+QA = ("f1", "em", "f1_any", "em_any")
+_several = partial(Metric, several_references=True)
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -239,21 +243,9 @@ METRICS: Mapping[str, Metric] = {
         Metric(multirc, ("f1", "em"), grouped=True, rule=" over all answers"),
         Metric(pearson, ("pearson",), numeric=True, right=same_number),
         Metric(spearmanr, ("spearmanr",), numeric=True, right=same_number),
-        Metric(
-            squad,
-            ("f1", "em"),
-            several_references=True,
-            right=exact_match,
-            rule=" with the best answer",
-        ),
-        Metric(
-            qa,
-            ("f1", "em", "f1_any", "em_any"),
-            several_references=True,
-            right=first_answer,
-            rule=" with the first answer",
-        ),
-        *(Metric(*own, several_references=True) for own in generation.METRICS),
+        _several(squad, ("f1", "em"), right=exact_match, rule=" with the best answer"),
+        _several(qa, QA, right=first_answer, rule=" with the first answer"),
+        *(_several(*own) for own in GENERATION),
     )
 }
 """Every metric by name."""

@@ -201,7 +201,7 @@ def backward(
     tokens = (batch.labels != IGNORED_LABEL).sum(dim=1)  # (B,)
     total = torch.zeros((), device=model.device)
     parts = rows < len(batch)
-    shares = parts and not trainable.instance_dependent and model.architecture == "decoder-only"
+    shares = parts and not trainable.instance_dependent
     with model.sharing() if shares else nullcontext():
         for start in range(0, len(batch), rows):
             end = start + rows

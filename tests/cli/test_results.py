@@ -91,11 +91,14 @@ def test_tables(form: str, finished: Path, bench: Bench) -> None:
     scores = records[0].scores
     accuracy = scores.test["accuracy"]
     if form == "json":
-        field = json.loads(answer.out)["tables"][0]["fields"][0]
-        assert (field["row"], field["mean"]) == ("pt", accuracy)
+        fields = json.loads(answer.out)["tables"][0]["fields"]
+        means = {(f["row"], f["column"]): f.get("mean") for f in fields}
+        assert means["pt", "mrpc"] == accuracy
+        assert bench("table", finished, "--json").out == answer.out
     elif "csv" in form:
-        line = next(csv.DictReader(io.StringIO(answer.out)))
-        assert float(line["mrpc" if form == "csv" else "mean"]) == accuracy
+        lines = list(csv.DictReader(io.StringIO(answer.out)))
+        found = [line for line in lines if line.get("column") in (None, "mrpc")]
+        assert float(found[0]["mrpc" if form == "csv" else "mean"]) == accuracy
     else:
         assert f"{accuracy:.1f}" in answer.out
         assert ("\\begin{table" in answer.out) == (form == "latex")
@@ -107,7 +110,7 @@ def test_table_options(finished: Path, bench: Bench) -> None:
     assert "GLUE" in plain
     assert bench(*words, "--no-marks", "--spread", "ci").out != plain
     assert bench(*words, "--no-marks", "--published").out != plain
-    assert "dtvg" in bench(*words, "--marks", "--against", "dtvg").out
+    assert "DTVG" in bench(*words, "--marks", "--against", "dtvg").out
     assert "nothing to compare with" in bench("table", finished, "--layout", "transfer").error()
     assert "unknown layout 'glu'" in bench("table", finished, "--layout", "glu").error()
     assert bench("table", finished, "--layout", "mrqa-others").error().startswith("no readable")

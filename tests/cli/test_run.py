@@ -24,7 +24,7 @@ def test_a_run_ends_with_its_table_and_continues(bench: Bench) -> None:
     assert LINES in first.err
     (record,) = Path("out/records").glob("*.json")
     accuracy = json.loads(record.read_text())["scores"]["test"]["accuracy"]
-    row = next(line for line in first.out.splitlines() if line.startswith("| pt "))
+    row = next(line for line in first.out.splitlines() if line.startswith("| PT "))
     assert f"{accuracy:.1f}" in row
     assert bench("table", "out").out == first.out
     again = bench(*ONE)

@@ -8,7 +8,9 @@ import pytest
 
 from bench.config import RunConfig, dump_config, load_config
 from bench.errors import ConfigError, ModelError
+from bench.grid import make_grid
 from bench.registry import parse_method
+from bench.store import ResultStore
 
 
 @pytest.fixture
@@ -297,28 +299,27 @@ def test_faults_of_methods_are_one_line_each(text: str, faults: list[str]) -> No
         assert found.startswith(start.replace("{}", text))
 
 
-def test_options_of_a_suite_count_for_its_tasks_alone() -> None:
-    items = ["training.batch_size=3", "method_options.pt.training.batch_size=5"]
+def test_options_of_a_suite_count_for_its_tasks_alone(tmp_path: Path) -> None:
+    glue = "suite_options.glue"
+    items = ["training.batch_size=3", "source_training.batch_size=7", "sources=[mnli]"]
+    items += [f"{glue}.training={{batch_size: 4, patience: 9}}", "methods=[dtvg]", "suites=[]"]
+    items += ["method_options.pt.training.batch_size=5", "tasks=[cb,rte,mnli]"]
     items += ["method_options.dtvg.settings.scales=off"]
-    glue = "suite_options.glue.method_options"
-    items += [f"{glue}.pt.training.patience=2", f"{glue}.dtvg.settings.grouping=all"]
-    items += ["suite_options.glue.training={batch_size: 4, patience: 9}"]
+    items += [f"{glue}.method_options.pt.training.patience=2"]
+    items += [f"{glue}.method_options.dtvg.settings.grouping=all"]
+    items += [f"{glue}.method_options.pt.settings.learning_rate=0.5"]
     items += ["suite_options.sources.training.batch_size=6"]
-    config = load_config(items=items)
-    sizes = {}
-    for task in ("cb", "rte", "squad", "mnli"):
-        special = config.for_task(task)
-        for method in ("pt", "dtvg"):
-            training = special.target_training(method)
-            sizes[task, method] = (training.batch_size, training.patience)
-        assert special.source_training == config.source_training
-        settings = special.method_spec("dtvg").settings
-        expected = "all" if task in ("rte", "mnli") else "full"
-        assert (settings.scales, settings.grouping) == ("off", expected)
-    assert sizes == {
-        **{("cb", "pt"): (5, None), ("cb", "dtvg"): (3, None)},
-        **{("rte", "pt"): (5, 2), ("rte", "dtvg"): (4, 9)},
-        **{("squad", "pt"): (5, None), ("squad", "dtvg"): (6, None)},
+    grid = make_grid(load_config(items=items), ResultStore(tmp_path))
+    found = {}
+    for run in grid.runs.values():
+        settings, training = run.method.settings, run.training
+        own = getattr(settings, "grouping", settings.learning_rate)
+        found[run.task, run.method.name, run.shots] = (training.batch_size, training.patience, own)
+        assert getattr(settings, "scales", "off") == "off"
+    assert found == {
+        ("mnli", "pt", None): (7, None, 0.3),  # The source prompt.
+        **{("cb", "pt", 16): (5, None, 0.3), ("cb", "dtvg", 16): (3, None, "full")},
+        **{("rte", "pt", 16): (5, 2, 0.5), ("rte", "dtvg", 16): (4, 9, "all")},
         # In both suites: the later one wins.
-        **{("mnli", "pt"): (5, 2), ("mnli", "dtvg"): (6, 9)},
+        **{("mnli", "pt", 16): (5, 2, 0.5), ("mnli", "dtvg", 16): (6, 9, "all")},
     }

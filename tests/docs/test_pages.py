@@ -197,7 +197,7 @@ def test_example_plugins_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     plugins = [option for path in EXAMPLES.glob("*.py") for option in ("--plugin", str(path))]
     bench.main(["list", "methods", *plugins], standalone_mode=False)
     assert re.search("residual +plugin of file residual_prompt.py", capsys.readouterr().out)
-    bench.main(["list", "tasks", *plugins], standalone_mode=False)
+    bench.main(["list", "tasks", "--verbose", *plugins], standalone_mode=False)
     assert "me/reviews" in capsys.readouterr().out
     assert parse_method("residual:bottleneck=32", {}).values()["bottleneck"] == 32
     assert type(make_callbacks(["json-lines"], tmp_path)[0]).__name__ == "JsonLines"
