@@ -6,7 +6,7 @@ Importing it loads neither PyTorch nor pandas.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-__version__ = version("dtvg-bench")
-
-_FOLDER = "bench results folder"
-"""Attribute of a frame that names the folder it was read from."""
+try:
+    __version__ = metadata.version("dtvg-bench")
+except metadata.PackageNotFoundError:  # A checkout that is not installed.
+    __version__ = "0"
 
 
 def run(
@@ -35,21 +35,15 @@ def run(
     """Train and score a grid as ``bench run`` does; finished runs are not repeated.
 
     Args:
-        tasks: tasks of the grid; without tasks and suites, those of the preset.
+        tasks: without tasks and suites, those of the preset.
         methods: ``name`` or ``name:key=value,...``.
-        suites: suites of the grid.
         shots: training examples in total per task, or ``full``.
-        seeds: one run each.
         preset: ``smoke`` (the default) or ``paper``.
-        out: result folder.
         workers: local processes; a script that sets it needs ``if __name__ == "__main__"``.
         settings: other keys of the configuration, such as ``{"training.steps": 100}``.
 
     Returns:
-        Results of these runs, as :func:`load_results` gives them.
-
-    Raises:
-        BenchError: the configuration has faults, or input or output cannot be used.
+        Results of these runs, as of :func:`load_results`; BenchError if they cannot be made.
     """
     import json
 
@@ -67,19 +61,19 @@ def run(
     grid = make_grid(load_config(preset, None, values, items), store)
     run_grid(grid, store, Resources(workers=workers))
     frame = load_results(out)
-    return frame[frame["id"].isin(grid.ids)]
+    own: pd.DataFrame = frame[frame["id"].isin(grid.ids)]
+    return own
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
-    """Results of a folder, one row per run and test metric; ``shown`` marks the one of tables.
+    """Results of a folder, one row per run and test metric; RecordError if there is none.
 
-    Raises:
-        RecordError: there is no such folder.
+    ``shown`` marks the metric of tables.
     """
     from bench.reports.frame import load_results
 
     frame = load_results(Path(folder)).frame
-    frame.attrs[_FOLDER] = str(folder)
+    frame.attrs["folder"] = str(folder)  # For :func:`table`.
     return frame
 
 
@@ -88,27 +82,19 @@ def table(
     layout: str | None = None,
     form: Literal["markdown", "latex", "csv", "json", "tidy-csv"] = "markdown",
 ) -> str:
-    """Table of the runs in a frame of :func:`load_results`, of which rows may be left out.
-
-    Raises:
-        RecordError: the frame is none of :func:`load_results`, or holds no run.
-    """
+    """Table of the runs in a frame of :func:`load_results`; RecordError for another frame."""
     from bench.errors import RecordError
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables
 
-    if _FOLDER not in results.attrs:
+    if "folder" not in results.attrs:
         raise RecordError("the frame does not say which folder it is of: use bench.load_results")
-    found = load_results(Path(results.attrs[_FOLDER]))
+    found = load_results(Path(results.attrs["folder"]))
     return render_tables(found.only(set(results["id"])), form, layout)[0]
 
 
 def load_prompt(folder: str | Path, prompt: str) -> Tensor:
-    """Stored soft prompt ``(r, d)`` by its id, or the beginning of it.
-
-    Raises:
-        PromptError: there is no such prompt, or it is damaged or depends on the input.
-    """
+    """Stored soft prompt ``(r, d)`` by the beginning of its id or name; PromptError if unusable."""
     from bench.store import ResultStore
 
     return ResultStore(Path(folder)).load_prompt(prompt).matrix

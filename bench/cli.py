@@ -25,20 +25,16 @@ def main() -> None:
 def _run(words: list[str]) -> int:
     import click
 
-    from bench.commands.base import bench, no_such
+    from bench.commands.base import bench
     from bench.errors import BenchError, StopRequested
 
     try:
         return bench.main(words, prog_name="bench", standalone_mode=False) or 0
     except click.Abort as error:
         raise KeyboardInterrupt from error
-    except click.NoSuchOption as error:
-        options = error.ctx.command.get_params(error.ctx) if error.ctx else []
-        known = [name for option in options for name in option.opts if name.startswith("--")]
-        command = str(error.ctx.info_name) if error.ctx else ""
-        return _fail(str(no_such("option", error.option_name, known, command)))
-    except click.ClickException as error:
-        return _fail(" ".join(error.format_message().split()))
+    except click.UsageError as error:
+        usage = error.ctx.get_usage() if error.ctx else ""
+        return _fail(" ".join(f"{error.format_message()} {usage}".split()))
     except BenchError as error:
         if "--debug" in words:
             raise

@@ -6,7 +6,7 @@ Later sources win. All faults are reported together, each with its place and the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from importlib import resources
 from pathlib import Path
@@ -164,13 +164,14 @@ class RunConfig(_Strict):
 
     def for_task(self, task: str) -> RunConfig:
         """The configuration with the options of the suites that hold a task."""
-        suites = [name for name in self.suite_options if task in get_suite(name)]
-        return self.for_suites(*suites) if suites else self
+        return self.for_suites(*(name for name in self.suite_options if task in get_suite(name)))
 
     def for_suites(self, *names: str) -> RunConfig:
         """The configuration with the options of suites."""
         values = self.model_dump(exclude={"suite_options"})
-        return _checked(reduce(_merged, (self.suite_options[name] for name in names), values), [])
+        for name in names:
+            values = _merged(values, self.suite_options[name])
+        return _checked(values, []) if names else self
 
     def method_spec(self, method: str) -> MethodSpec:
         """A method, given as ``name`` or ``name:key=value,...``, with the settings of this run."""
@@ -273,19 +274,22 @@ def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
     for task in sorted(config.source_prompts.keys() - set(config.sources)):
         faults.append(f"source_prompts: {task} is none of the sources ({sources})")
     for method in config.method_options:
-        for check in (lambda name: config.target_training(name, True), config.stage_training):
-            try:
-                check(method)
-            except ConfigError as error:
-                faults.extend(error.faults)
+        faults += _faults(config.target_training, method, True)
+        faults += _faults(config.stage_training, method)
     for suite in config.suite_options:
-        try:
-            config.for_suites(suite)
-        except ConfigError as error:
-            faults += [f"suite_options.{suite}: {f}" for f in error.faults if f not in faults]
+        new = [fault for fault in _faults(config.for_suites, suite) if fault not in faults]
+        faults += [f"suite_options.{suite}: {fault}" for fault in new]
     if faults:
         raise ConfigError(dict.fromkeys(faults))
     return config
+
+
+def _faults(check: Callable[..., object], *arguments: object) -> Sequence[str]:
+    try:
+        check(*arguments)
+    except ConfigError as error:
+        return error.faults
+    return ()
 
 
 def _validated(values: Mapping[str, Any]) -> RunConfig:
@@ -301,18 +305,14 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
 def _settings_faults(values: Mapping[str, Any]) -> Iterator[str]:
     """Faults in the settings of the methods that run or have options, whatever else is wrong."""
     methods, options = values.get("methods"), values.get("method_options")
-    methods = list(map(str, methods)) if isinstance(methods, list | tuple) else []
+    methods = [*map(str, methods)] if isinstance(methods, list | tuple) else []
     options = options if isinstance(options, Mapping) else {}
     used = {method.partition(":")[0] for method in methods}
-    for method in [*methods, *(str(name) for name in options if name not in used)]:
-        given = options.get(method.partition(":")[0])
+    for method in [*methods, *(name for name in options if name not in used)]:
+        given = options.get(str(method).partition(":")[0])
         settings = given.get("settings") if isinstance(given, Mapping) else None
-        try:
-            parse_method(method, settings if isinstance(settings, Mapping) else {})
-        except UnknownNameError:
-            continue  # Reported by the model.
-        except ConfigError as error:
-            yield from error.faults
+        settings = settings if isinstance(settings, Mapping) else {}
+        yield from _faults(parse_method, str(method), settings)
 
 
 def _changes(config: RunConfig, usual: RunConfig) -> str:
@@ -370,15 +370,15 @@ def _described(error: ValidationError, place: tuple[str, ...] = ()) -> Iterator[
             fields = models.get(len(above), TrainingSettings).model_fields
             known = {".".join([*above, field]) for field in fields}
             known |= {f"training.{field}" for field in TrainingSettings.model_fields}
-            hint = f"unknown key {where!r}: {where_set(key)}"
-            yield hint if where_set(key) else str(UnknownNameError("key", where, known))
+            hint = where_set(key) and f"unknown key {where!r}: {where_set(key)}"
+            yield hint or str(UnknownNameError("key", where, known))
         elif cause and isinstance(cause.args[0], UnknownNameError):
             yield str(cause)
         else:
             yield f"{where}: {plain_fault(fault)}"
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: Mapping[str, Any], changes: Mapping[Any, Any]) -> dict[str, Any]:
     """``changes`` over ``base``, nested mappings key by key."""
     merged = {**base, **changes}
     for key, new in changes.items():

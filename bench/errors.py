@@ -23,8 +23,6 @@ def counted(number: int, noun: str) -> str:
 class BenchError(Exception):
     """Base of all errors that a change of input, configuration or environment can mend."""
 
-    exit_code = 2
-
 
 class ConfigError(BenchError):
     """A preset, configuration file, ``--set`` item or command-line option cannot be used."""

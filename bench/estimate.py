@@ -16,12 +16,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from joblib import cpu_count
 
 from bench.config import TrainingSettings
 from bench.data import Examples, open_source
 from bench.data.splits import TaskRows
 from bench.errors import RecordError
+from bench.executors import threads_each
 from bench.grid import SOURCE_STAGE, GivenPrompt, Grid, Run
 from bench.method import SourceStage, tensor_digest
 from bench.models.base import FrozenLM
@@ -29,6 +29,7 @@ from bench.models.loading import load, usable_device
 from bench.provenance import provenance
 from bench.record import Record, RunBlock, TrainingBlock, read_records
 from bench.registry import method_entry
+from bench.reports import render
 from bench.stages import Stages
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.training.callbacks import TrainingInfo
@@ -46,15 +47,25 @@ Amounts: TypeAlias = Any  # Array of passes, positions, and tokens of the texts.
 Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # With seconds, by kind of work.
 
 
-def amounts(pairs: Sequence[Sequence[int]], size: int, prompt: int, answers: bool) -> Amounts:
-    """Amounts of examples in batches; ``pairs`` are the lengths of input and answer."""
+def amounts(
+    pairs: Sequence[Sequence[int]], size: int, prompt: int, shared: bool, answers: bool
+) -> Amounts:
+    """Amounts of examples in batches; ``pairs`` are the lengths of input and answer.
+
+    A ``shared`` prompt is read once for a batch.
+    """
     total = np.zeros(3)
     for start in range(0, len(pairs), size):
         rows = np.array(pairs[start : start + size])
-        read, written = rows.max(axis=0)
-        passes = written if answers else 1
-        total += (passes, len(rows) * (prompt + read + written), rows.sum())
+        positions = (1 if shared else len(rows)) * prompt + len(rows) * rows.max(axis=0).sum()
+        total += (rows[:, 1].max() if answers else 1, positions, rows.sum())
     return total
+
+
+def prompt_of(run: RunBlock) -> tuple[int, bool]:
+    """Length of the prompt, and whether the rows of a batch share what the model keeps of it."""
+    dependent = method_entry(run.method).load().instance_dependent
+    return run.prompt_length, run.model.kind == "decoder-only" and not dependent
 
 
 def fit(timings: Timings) -> Callable[[str], Amounts]:
@@ -90,7 +101,7 @@ class Rows:
         examples, draw = run.shots or round(counts.sum()), np.random.default_rng(0)
         drawn = draw.choice(len(parts), 4 * SAMPLE, p=counts / counts.sum())
         pairs = [parts[task][0][draw.integers(len(parts[task][0]))] for task in drawn]
-        training = amounts(pairs, min(settings.batch_size, examples), run.prompt_length, False)
+        training = amounts(pairs, min(settings.batch_size, examples), *prompt_of(run), False)
         steps = settings.total_steps(examples)
         evaluations = -(-steps // settings.evaluation_interval(examples))
         if not method_entry(run.method).load().trained:
@@ -99,7 +110,7 @@ class Rows:
         def answered(task: str, split: str) -> Amounts:
             pairs, share = self._lengths(task, split)
             size = settings.evaluation_batch_size
-            return share * amounts(sorted(pairs), size, run.prompt_length, answers=True)
+            return share * amounts(sorted(pairs), size, *prompt_of(run), answers=True)
 
         validation = evaluations * sum(answered(task, "validation") for task in tasks)
         return training * (steps / training[0]), validation, answered(tasks[0], "test")
@@ -186,7 +197,7 @@ def calibrated(grid: Grid, rows: Rows, model: FrozenLM, say: Callable[[str], obj
             seconds = time.perf_counter() - began
             written = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
             inputs = rows.examples.evaluation(run.task, "validation").lengths
-            sizes = settings.evaluation_batch_size, protocol.prompt_length
+            sizes = settings.evaluation_batch_size, *prompt_of(protocol)
             pairs = sorted(zip(inputs, written, strict=True))
             timings[ANSWERS].append((amounts(pairs, *sizes, answers=True), seconds))
     return timings
@@ -209,7 +220,7 @@ def estimate(
     parts: dict[str, Amounts] = defaultdict(lambda: np.zeros(len(COLUMNS)))
     if grid.todo:
         began, threads = time.perf_counter(), torch.get_num_threads()
-        torch.set_num_threads(max(1, min(threads, cpu_count() // workers)))
+        torch.set_num_threads(min(threads, threads_each(workers)))
         device = usable_device(config.device)
         model = load(config.model, device, config.precision, config.bin_weights)
         rows, start = Rows(grid, model), time.perf_counter() - began
@@ -253,9 +264,4 @@ def render_estimate(values: Mapping[str, Any]) -> str:
     heads = ["", *(name.replace("_", " ") for name in COLUMNS)]
     parts = {**values["parts"], "all": values["total"]}.items()
     table = tabulate([[key, *part.values()] for key, part in parts], heads, intfmt=",")
-    return (
-        f"preset {values['preset']}, model {values['model']}, data {values['data']}\n"
-        f"runs: {values['runs_to_run']} to run, {values['runs_done']} done\n{table}\n"
-        f"time: {values['hours']:.2f} h; workers: {values['workers']}\n"
-        f"disk: {values['disk_bytes'] / 1e6:.1f} MB; costs from: {values['costs_from']}"
-    )
+    return render("estimate.txt.jinja", table=table.splitlines(), **values)

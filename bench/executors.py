@@ -18,11 +18,11 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.config import RunConfig
-from bench.errors import BenchError, ConfigError, StopRequested, counted, one_line
+from bench.errors import BenchError, ConfigError, StopRequested, one_line
 from bench.grid import Grid, make_grid
 from bench.plugins import files_in_use, use_files
 from bench.progress import Display, Report, Reporter, Verbosity
@@ -64,13 +64,14 @@ class Pool(ExitStack):
     def prepare(self) -> None:
         """Encode all rows, so that bad ones fail before any training."""
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
+    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
         """Start a run; see :meth:`bench.worker.Worker.do`."""
         raise NotImplementedError
 
-    def result(self, future: Future[Outcome]) -> Outcome | None:
+    def result(self, future: Future[Any]) -> Outcome | None:
         """The outcome of a run that ended; None: its process or machine is gone."""
-        return future.result()
+        outcome: Outcome | None = future.result()
+        return outcome
 
 
 class LocalPool(Pool):
@@ -85,17 +86,14 @@ class LocalPool(Pool):
     def prepare(self) -> None:
         self._worker.prepare()
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
+    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
+        future = Future[Any]()
         future.set_result(self._worker.do(self._worker.grid.runs[prompt_id], not_run))
         return future
 
 
 class ProcessPool(Pool):
-    """Worker processes of this machine, each an executor of its own; a stop is passed on to them.
-
-    The death of a process then concerns one run; in one pool of several it breaks all futures.
-    """
+    """Worker processes of this machine, each with a thread here; a stop is passed on to them."""
 
     room: int
 
@@ -103,9 +101,10 @@ class ProcessPool(Pool):
         super().__init__()
         self._order, self.room, self._device = order, workers, device
         self._stop, self._display = stop, display
-        self._executors: dict[int, ProcessPoolExecutor] = {}
-        self._processes: dict[int, list[BaseProcess]] = {}
-        self._running: dict[Future[Outcome], int] = {}
+        self._threads = ThreadPoolExecutor(workers)
+        self._processes: list[BaseProcess] = []  # Also those that were replaced.
+        self._channels: dict[int, Connection] = {}
+        self._running: dict[Future[Any], int] = {}
 
     def __enter__(self) -> Self:
         self.enter_context(self._stop.deferred())
@@ -115,77 +114,69 @@ class ProcessPool(Pool):
 
     def __exit__(self, *error: Any) -> bool:
         """End all processes; runs that are under way save a checkpoint."""
-        processes = [process for started in self._processes.values() for process in started]
         try:
-            for process in processes if any(error) else ():
+            for process in self._processes if any(error) else ():
                 process.terminate()
-            for executor in self._executors.values():
-                executor.shutdown(cancel_futures=True)
+            self._threads.shutdown()
+            for channel in self._channels.values():
+                channel.close()
+            for process in self._processes:
+                process.join()
         except BaseException:  # A second signal.
-            for process in processes:
+            for process in self._processes:
                 process.kill()
             raise
         return bool(super().__exit__(*error))
 
     def prepare(self) -> None:
         # In the first worker; the others read its cache.
-        for _ in range(TRIES):
-            future = self.submit("", None)
-            while not wait_for([future], timeout=0.2).done:
-                self._stop.check()
-            outcome = self.result(future)
-            if outcome is not None and outcome.state == "finished":
-                return
-            if outcome is not None and outcome.state == "error":
-                raise ExecutorError(outcome.text)
-        raise ExecutorError(
-            f"{TRIES} workers ended before any run; see whether memory ran out, or use fewer"
-        )
+        future = self.submit("", None)
+        while not wait_for([future], timeout=0.2).done:
+            self._stop.check()
+        outcome = self.result(future)
+        if outcome is None:
+            raise ExecutorError("a worker ended before any run; see whether memory ran out")
+        if outcome.state == "error":
+            raise ExecutorError(outcome.text)
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
-        index = min(self._executors.keys() - self._running.values())
-        run = partial(_do, self._order, prompt_id, not_run)
-        try:
-            future = self._executors[index].submit(run)
-        except BrokenExecutor:  # The process died between two runs.
-            self._start(index)
-            future = self._executors[index].submit(run)
+    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
+        index = min(self._channels.keys() - self._running.values())
+        future = self._threads.submit(self._do, index, (prompt_id, not_run))
         self._running[future] = index
         return future
 
-    def result(self, future: Future[Outcome]) -> Outcome | None:
-        index, outcome = self._running.pop(future), None
+    def _do(self, index: int, run: tuple[str, str | None]) -> Outcome | None:
+        """Have a worker do a run, and show what it reports meanwhile."""
+        try:
+            self._channels[index].send(run)
+            while not isinstance(report := self._channels[index].recv(), Outcome):
+                self._display.receive(index, report)
+        except (EOFError, OSError):  # Its process ended.
+            return None
+        return report
+
+    def result(self, future: Future[Any]) -> Outcome | None:
+        index, outcome = self._running.pop(future), super().result(future)
         self._display.receive(index, ("", "waiting for other runs", 0, 0))
-        with contextlib.suppress(BrokenExecutor):
-            outcome = future.result()
         if outcome is None or outcome.state == "stopped":
+            self._channels[index].close()
             self._start(index)
         return outcome
 
     def _start(self, index: int) -> None:
         """Start one process, with the signals blocked until it can handle them."""
-        if index in self._executors:
-            self._executors[index].shutdown(wait=False)
         context = multiprocessing.get_context("spawn")
-        reports, channel = context.Pipe(duplex=False)
-        given = channel, _share(index, self.room, self._device)
-        executor = ProcessPoolExecutor(1, context, initializer=_initialise, initargs=given)
-        before = set(multiprocessing.active_children())
+        self._channels[index], channel = context.Pipe()
+        share = _share(index, self.room, self._device)
+        process = context.Process(target=_serve, args=(channel, share, self._order))
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            executor.submit(os.getpid)
+            process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self._processes[index] = list(set(multiprocessing.active_children()) - before)
-        self._executors[index] = executor
+        self._processes.append(process)
         channel.close()
         self._display.receive(index, ("", "starting", 0, 0))
-        threading.Thread(target=self._listen, args=(index, reports), daemon=True).start()
-
-    def _listen(self, index: int, reports: Connection) -> None:
-        with contextlib.suppress(EOFError, OSError):  # Its process ended.
-            while True:
-                self._display.receive(index, reports.recv())
 
 
 class RayPool(Pool):
@@ -200,15 +191,14 @@ class RayPool(Pool):
         super().__init__()
         self._order, self._cpus, self._gpus = order, cpus, gpus
         self._device, self._display = device, display
-        self._running: dict[Future[Outcome], Any] = {}
+        self._running: dict[Future[Any], Any] = {}
 
     def __enter__(self) -> Self:
         try:
             self._ray = ray = importlib.import_module("ray")
         except ImportError as error:
-            raise ConfigError(
-                "--executor ray: Ray is not installed; pip install -c constraints.txt -e '.[ray]'"
-            ) from error
+            hint = "Ray is not installed; pip install -c constraints.txt -e '.[ray]'"
+            raise ConfigError(f"--executor ray: {hint}") from error
         address = os.environ.get("RAY_ADDRESS", "auto")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         before = signal.getsignal(signal.SIGTERM)
@@ -218,23 +208,19 @@ class RayPool(Pool):
                 socket.create_connection((host, int(port)), timeout=5.0).close()
             ray.init(include_dashboard=False)
         except Exception as error:
-            raise ExecutorError(
-                f"Ray cannot be used at RAY_ADDRESS={address} ({one_line(error)}); give HOST:PORT "
-                "of a cluster's head, or unset it to use this machine alone"
-            ) from error
+            reason = f"({one_line(error)}); give HOST:PORT of a cluster's head, or unset it"
+            raise ExecutorError(f"Ray cannot be used at RAY_ADDRESS={address} {reason}") from error
         finally:
             signal.signal(signal.SIGTERM, before)  # Ray installs a handler of its own.
         # Ray prints messages of its nodes to standard output, some of them at shutdown.
         self.enter_context(contextlib.redirect_stdout(sys.stderr))
         self.callback(ray.shutdown)
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
+        total = ray.cluster_resources()
+        cpus, gpus = total.get("CPU", 0), total.get("GPU", 0)
         if self._gpus is None:
             self._gpus = 1.0 if gpus and self._device != "cpu" else 0.0
-        self._display.say(
-            f"Ray cluster: {counted(len(nodes), 'node')}, CPUs: {cpus:g}, GPUs: {gpus:g}; for each "
-            f"run, CPUs: {self._cpus}, GPUs: {self._gpus:g}"
-        )
+        each = f"for each run, CPUs: {self._cpus}, GPUs: {self._gpus:g}"
+        self._display.say(f"Ray cluster, CPUs: {cpus:g}, GPUs: {gpus:g}; {each}")
         resources = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": RETRIES}
         self._do = ray.remote(**resources)(_do_on_ray)
         return self
@@ -242,28 +228,25 @@ class RayPool(Pool):
     def __exit__(self, *error: Any) -> bool:
         """Leave the cluster; runs that are under way save a checkpoint."""
         with contextlib.suppress(self._ray.exceptions.RayError):
-            references = list(self._running.values())
-            for reference in references:
+            for reference in self._running.values():
                 self._ray.cancel(reference)
-            if references:
-                self._ray.wait(references, num_returns=len(references), timeout=60)
+            if left := list(self._running.values()):
+                self._ray.wait(left, num_returns=len(left), timeout=60)
         return bool(super().__exit__(*error))
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Outcome]:
+    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
         reference = self._do.remote(self._order, prompt_id, not_run)
-        future: Future[Outcome] = reference.future()
+        future: Future[Any] = reference.future()
         self._running[future] = reference
         return future
 
-    def result(self, future: Future[Outcome]) -> Outcome | None:
+    def result(self, future: Future[Any]) -> Outcome | None:
         del self._running[future]
         errors = self._ray.exceptions
         try:
-            return future.result()
+            return super().result(future)
         except errors.LocalRayletDiedError as error:
-            raise ExecutorError(
-                "the Ray node of this machine ended; give the same command again once Ray runs"
-            ) from error
+            raise ExecutorError("the Ray node of this machine ended; start Ray again") from error
         except errors.RayTaskError:
             raise  # A fault of the program.
         except errors.RayError:
@@ -295,48 +278,44 @@ def make_order(
 # In worker processes
 
 STOP = Stop()
-_life = ExitStack()
-_busy = threading.Lock()
-_channels: list[Connection] = []  # To the driver's display.
+_channels: list[Connection] = []  # To the driver.
 
 
-def _initialise(channel: Connection, share: dict[str, str]) -> None:
-    """Handle signals by a checkpoint, and end with the driver; ``share`` is of the machine."""
+def _serve(channel: Connection, share: dict[str, str], order: str) -> None:
+    """Do the runs that the driver sends; ``share`` is of the machine."""
     os.environ.update(share)
     torch.set_num_threads(int(share[THREADS]))
     _channels.append(channel)
-    _life.enter_context(STOP.deferred())
-    for number in handled():
-        signal.signal(number, lambda number, _: STOP.request(signal.Signals(number)))
-    threading.Thread(target=_end_with_driver, daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    with STOP.deferred():
+        for number in handled():
+            signal.signal(number, lambda number, _: STOP.request(signal.Signals(number)))
+        threading.Thread(target=_stop_with_driver, daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        with contextlib.suppress(EOFError, ConnectionError):  # The driver is gone.
+            while run := channel.recv():
+                channel.send(_do(order, *run))
 
 
-def _end_with_driver() -> None:
-    """Exit once the driver is gone; a run that is under way saves a checkpoint first."""
+def _stop_with_driver() -> None:
+    """Let a run that is under way save a checkpoint and end once the driver is gone."""
     driver = multiprocessing.parent_process()
     if driver is not None:
         wait([driver.sentinel])
         STOP.request(signal.SIGTERM)
-        with _busy:
-            os._exit(128 + signal.SIGTERM)
 
 
 def _do(order: str, prompt_id: str, not_run: str | None) -> Outcome:
     """Do a run in a worker process; without an id, encode all rows."""
     try:
-        with _busy:
-            worker = _worker(order)
-            STOP.check()
-            if not prompt_id:
-                worker.prepare()
-                return Outcome("finished")
-            if prompt_id not in worker.grid.runs:
-                raise ExecutorError(
-                    f"{socket.gethostname()} lays out other runs than the driver: give every node "
-                    "the same version of this program, model, data and plugins"
-                )
-            return worker.do(worker.grid.runs[prompt_id], not_run)
+        worker = _worker(order)
+        STOP.check()
+        if not prompt_id:
+            worker.prepare()
+            return Outcome("finished")
+        if prompt_id not in worker.grid.runs:
+            reason = "give every node the same program, model, data and plugins"
+            raise ExecutorError(f"{socket.gethostname()} has other runs than the driver: {reason}")
+        return worker.do(worker.grid.runs[prompt_id], not_run)
     except BenchError as error:
         return Outcome("error", str(error))
     except StopRequested as request:
@@ -367,9 +346,7 @@ def _worker(order: str) -> Worker:
     values: dict[str, Any] = json.loads(order)
     for folder in (values["cwd"], values["out"]):
         if not Path(folder).is_dir():
-            raise ConfigError(
-                f"{socket.gethostname()} has no folder {folder}: share it among all nodes"
-            )
+            raise ConfigError(f"{socket.gethostname()} has no folder {folder}: share it")
     os.chdir(values["cwd"])
     sys.argv = values["argv"]
     use_files(map(Path, values["plugins"]))
@@ -382,12 +359,17 @@ def _worker(order: str) -> Worker:
     return Worker(grid, store, reporter, callbacks, STOP, values["debug"])
 
 
+def threads_each(workers: int) -> int:
+    """Threads of each of so many workers on this machine."""
+    limited = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
+    wanted = os.environ.get(THREADS, "")
+    return max(1, min(cores // workers, int(wanted) if wanted.isdigit() else cores))
+
+
 def _share(index: int, workers: int, device: str) -> dict[str, str]:
     """Environment variables that give a worker its share of the machine."""
-    from joblib import cpu_count  # As affinity and containers allow; starts a process on import.
-
-    threads, wanted = max(1, cpu_count() // workers), os.environ.get(THREADS, "")
-    values = {THREADS: str(min(threads, int(wanted)) if wanted.isdigit() else threads)}
+    values = {THREADS: str(threads_each(workers))}
     every = ",".join(map(str, range(torch.cuda.device_count())))
     gpus = os.environ.get(GPUS, every).split(",")
     if len(gpus) > 1 and ":" not in device:

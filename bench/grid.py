@@ -8,19 +8,20 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import chain, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from bench import provenance
 from bench.config import RunConfig, TrainingSettings
 from bench.data import open_source
 from bench.errors import InitialPromptMismatchError, PromptError, UnknownNameError
-from bench.models.loading import describe
+from bench.models.loading import ModelInfo, describe
 from bench.record import DataBlock, ModelBlock, Record, RunBlock, SourceBlock, VersionsBlock
 from bench.registry import MethodSpec
 from bench.store import ResultStore, StoredPrompt
 from bench.tasks import get_task
 
-if TYPE_CHECKING:
-    from bench.method import Needs
+COMMON = ("data_seed", "prompt_length", "input_length", "validation_rows", "precision")
+"""What is equal in all runs of a configuration."""
 
 SOURCE_STAGE = "sources"
 """Stands in for the task of a method's own multi-task source stage; a mixture is ``a+b``."""
@@ -187,14 +188,8 @@ def make_grid(config: RunConfig, store: ResultStore, overwrite: Overwrite = "nev
             if built or seal_of(each) in missing:
                 needed = (need for need in each.start if isinstance(need, Run))
                 wanted |= {need.prompt_id for need in needed if seal_of(need) in missing}
-    return Grid(
-        config=config,
-        runs=maker.runs,
-        reported=reported,
-        records=records,
-        todo=tuple(run for run in maker.runs.values() if run.prompt_id in wanted),
-        renewed=frozenset(renewed),
-    )
+    todo = tuple(run for run in maker.runs.values() if run.prompt_id in wanted)
+    return Grid(config, maker.runs, reported, records, todo, frozenset(renewed))
 
 
 class _GridMaker:
@@ -205,15 +200,7 @@ class _GridMaker:
         self.config = config
         self._store = store
         self._source = open_source(config.data)
-        model = describe(config.model)
-        self._model = ModelBlock(
-            name=model.name,
-            digest=model.digest,
-            kind=model.architecture,
-            bundled=model.bundled,
-            parameters=0,
-            note=model.note,
-        )
+        self._model = model_block(describe(config.model))
         self._pt = config.method_spec("pt")
         self._add = cache(self._make_run)
         self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
@@ -221,11 +208,8 @@ class _GridMaker:
         self._special = cache(config.for_task)
         self._spec = cache(lambda task, method: self._special(task).method_spec(method))
         self._training = cache(lambda task, *name: self._special(task).target_training(*name))
-        self._needs = cache(self._checked_needs)
-        self._versions = cache(self._version_block)
         self._data = cache(self._data_block)
         self._fingerprint = cache(lambda task: self._source.fingerprint(get_task(task)))
-        self._sources = cache(self._source_prompts)
         self._find = cache(self._find_given)
         named = {task: config.source_prompts.get(task) for task in config.sources}
         self._given = {task: self._find(text, task) for task, text in named.items() if text}
@@ -248,17 +232,25 @@ class _GridMaker:
             tries = tuple(self._target(each, task, shots, seed) for each in spec.tries)
             training = self._training(task, spec.name, few)
             return self._add(spec, task, shots, seed, training, Start(tries=tries))
-        needs = self._needs(spec)
-        if not spec.load().trained:  # One run for all shots and seeds.
+        method, target, shared = spec.load(), None, None
+        sources: tuple[Run | GivenPrompt, ...] = ()
+        needs = method.needs(spec.settings)
+        for name in needs.named_sources:
+            if name not in config.sources:
+                raise UnknownNameError(f"source task of {spec.label}", name, config.sources)
+        if not method.trained:  # One run for all shots and seeds.
             shots, seed, few = None, 0, False
-        sources = self._sources(seed) if needs.sources or needs.shared else ()
-        target = shared = None
+        if needs.sources or needs.shared:
+            sources = tuple(
+                self._given.get(each)
+                or self._add(self._pt, each, None, seed, self.config.source_training)
+                for each in config.sources
+            )
         if needs.target:
             training = self._training(task, "pt", few)
             target = self._add(self._spec(task, "pt"), task, shots, seed, training)
         if needs.shared:
-            settings, method = config.stage_training(spec.name), spec.load()
-            usual = method.Settings()
+            settings, usual = config.stage_training(spec.name), method.Settings()
             unread = {key: getattr(usual, key) for key in method.target_settings}
             own = replace(spec.settings, **unread)
             stage = spec if own == spec.settings else replace(spec, settings=own, label=spec.name)
@@ -277,29 +269,8 @@ class _GridMaker:
             )
         return self._add(spec, task, shots, seed, self._training(task, spec.name, few), start)
 
-    def _checked_needs(self, spec: MethodSpec) -> Needs:
-        needs, sources = spec.load().needs(spec.settings), self.config.sources
-        for name in needs.named_sources:
-            if name not in sources:
-                raise UnknownNameError(f"source task of {spec.label}", name, sources)
-        return needs
-
     def _tasks(self, task: str) -> tuple[str, ...]:
         return self.config.sources if task == SOURCE_STAGE else tuple(task.split("+"))
-
-    def _version_block(self, spec: MethodSpec, task: str) -> VersionsBlock:
-        from bench.provenance import RESULTS_VERSION
-
-        versions = [get_task(name).version for name in self._tasks(task)]
-        version = versions[0] if len(versions) == 1 else ".".join(map(str, versions))
-        return VersionsBlock(results=RESULTS_VERSION, method=spec.version, task=version)
-
-    def _source_prompts(self, seed: int) -> tuple[Run | GivenPrompt, ...]:
-        settings = self.config.source_training
-        return tuple(
-            self._given.get(task) or self._add(self._pt, task, None, seed, settings)
-            for task in self.config.sources
-        )
 
     def _make_run(
         self,
@@ -310,7 +281,12 @@ class _GridMaker:
         training: TrainingSettings,
         start: Start = Start(),
     ) -> Run:
-        config = self.config
+        first, *more = (get_task(name).version for name in self._tasks(task))
+        versions = VersionsBlock(
+            results=provenance.RESULTS_VERSION,
+            method=spec.load().version,
+            task=".".join(map(str, (first, *more))) if more else first,
+        )
         protocol = RunBlock(
             task=task,
             method=spec.name,
@@ -321,14 +297,10 @@ class _GridMaker:
             preset=self._preset,
             model=self._model,
             data=self._data(task),
-            data_seed=config.data_seed,
-            prompt_length=config.prompt_length,
-            input_length=config.input_length,
-            validation_rows=config.validation_rows,
-            precision=config.precision,
             training=training.model_dump(mode="json"),
-            versions=self._versions(spec, task),
+            versions=versions,
             needs=[need.prompt_id for need in start],
+            **{key: getattr(self.config, key) for key in COMMON},
         )
         run = Run(protocol, spec, training, start)
         return self.runs.setdefault(run.prompt_id, run)
@@ -363,6 +335,12 @@ class _GridMaker:
         if fault:
             raise PromptError(f"{place} {fault}")
         return GivenPrompt(run.task, stored)
+
+
+def model_block(model: ModelInfo, parameters: int = 0) -> ModelBlock:
+    """What a record says of a model."""
+    facts = {key: getattr(model, key) for key in ("name", "digest", "bundled", "note")}
+    return ModelBlock(kind=model.architecture, parameters=parameters, **facts)
 
 
 def _digest(*parts: str) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bench.errors import ConfigError, OutputError, PromptError, one_line
 from bench.files import atomic_write
+from bench.grid import model_block
 from bench.method import tensor_digest
 from bench.models.loading import ModelInfo, describe, folder_name, is_folder_name, load
 from bench.provenance import now, provenance
@@ -135,13 +136,12 @@ def _stored(
     digest, start = tensor_digest(matrix), None if initial is None else tensor_digest(initial)
     parts = json.dumps(["imported", model.digest, task, digest, start])
     prompt_id = hashlib.sha256(parts.encode()).hexdigest()
-    facts = {key: getattr(model, key) for key in ("name", "digest", "bundled", "note")}
     run = {
         **dict.fromkeys(("method", "label", "preset"), "imported"),
         **dict.fromkeys(("shots", "input_length", "validation_rows"), None),
         **{"settings": {}, "training": {}, "needs": [], "seed": 0, "data_seed": 0},
         **{"task": task, "prompt_length": len(matrix), "precision": "float32"},
-        "model": {**facts, "kind": model.architecture, "parameters": parameters},
+        "model": model_block(model, parameters),
         "versions": dict.fromkeys(("results", "method", "task"), 0),
         "data": {"kind": "local", "name": str(path), "fingerprint": digest, "revision": None},
     }
@@ -236,9 +236,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix.lower() not in SUFFIXES:
         raise PromptError(f"prompt file {path}: expected a name that ends with {SUFFIXES}")
     data = _read_bytes(path)
-    read = safetensors.torch.load if path.suffix.lower() == SUFFIXES[0] else _unpickle
     try:
-        content: Any = read(data)
+        safe = path.suffix.lower() == SUFFIXES[0]
+        content: Any = safetensors.torch.load(data) if safe else _unpickle(data)
     except Exception as error:  # A damaged or hostile file may raise anything.
         raise PromptError(
             f"prompt file {path}: damaged, or holds more than tensors, which is never unpickled "
@@ -256,13 +256,14 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickle(data: bytes) -> Any:
     """The content of a PyTorch file; these are not compressed, so what unpacks to more is bad."""
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > len(data):
-                raise ValueError("unpacks to more than its size")
+    file = io.BytesIO(data)
+    parts = zipfile.ZipFile(file).infolist() if zipfile.is_zipfile(file) else []
+    if sum(part.file_size for part in parts) > len(data):
+        raise ValueError("unpacks to more than its size")
+    file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _listed(tensors: dict[str, Tensor]) -> str:

@@ -43,30 +43,24 @@ class Predictions:
     examples: tuple[Prediction, ...]  # In the order of the test split, at least one.
     scorers: tuple[str, ...]  # Names of the metrics that score them.
 
-    @property
-    def groups(self) -> list[str] | None:
-        """The group of each example; None if the task has none."""
-        groups = [example.group for example in self.examples if example.group is not None]
-        return groups if len(groups) == len(self.examples) else None
-
     def metrics(self) -> dict[str, float]:
         """All scores in percent, without those that cannot be computed here."""
         scores: dict[str, float] = {}
         answers = [example.prediction.strip() for example in self.examples]
         references = [example.references for example in self.examples]
+        groups = [example.group for example in self.examples]
         for scorer in self.scorers:
             with suppress(MetricUnavailableError):
-                scores |= METRICS[scorer].compute(answers, references, self.groups)
+                scores |= METRICS[scorer].compute(answers, references, groups)
         return scores
 
     def to_lines(self) -> bytes:
         """The JSON lines; plain ASCII, so that no answer holds the end of a line."""
-        lines = [asdict(example) for example in self.examples]
-        for line in lines:
-            if line["group"] is None:
-                del line["group"]
-        texts = [json.dumps(line, separators=(",", ":")) + "\n" for line in lines]
-        return "".join(texts).encode("ascii")
+        lines = []
+        for example in map(asdict, self.examples):
+            values = {key: value for key, value in example.items() if value is not None}
+            lines.append(json.dumps(values, separators=(",", ":")) + "\n")
+        return "".join(lines).encode("ascii")
 
 
 def judge(
@@ -110,8 +104,8 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
         with gzip.open(path) as file:
             data = file.read(MOST_BYTES)  # A small file may unpack to anything.
     except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RecordError(f"cannot read predictions {path}: {reason}; run again") from error
+        reason = one_line(error)
+        raise RecordError(f"cannot read predictions {path} ({reason}); run again") from error
     if hashlib.sha256(data).hexdigest() != block.digest:
         raise RecordError(f"{path} differs from the digest in {record.file_name}; run again")
     for scorer in set(block.scorers) - METRICS.keys():

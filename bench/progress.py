@@ -65,18 +65,17 @@ class Display:
     """
 
     def __init__(self, console: Console, total_runs: int, verbosity: Verbosity) -> None:
-        self.console, self.total_runs, self.verbosity = console, total_runs, verbosity
+        self.total_runs, self.verbosity = total_runs, verbosity
         self.done, self.locked, self.began = 0, 0, time.monotonic()
+        name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bars = progress.Progress(
-            progress.TextColumn(
-                "{task.description}",
-                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-            ),
+            progress.TextColumn("{task.description}", table_column=name),
             progress.BarColumn(16),
             "{task.fields[count]}",
             progress.TimeElapsedColumn(),
             progress.TextColumn("{task.fields[text]}", table_column=Column(min_width=22)),
             console=console,
+            transient=True,
             expand=True,
             disable=verbosity == "quiet" or not console.is_terminal,
         )
@@ -105,14 +104,11 @@ class Display:
         self._show_all()
 
     def _show_all(self) -> None:
-        done, total = self.done + sum(self.parts.values()), self.total_runs
-        left = (time.monotonic() - self.began) * (total / done - 1) if done else 0
-        self.bars.update(
-            self.all,
-            completed=self.done if self.done == total else min(done, total - 0.01),
-            count=f"{self.done}/{total}",
-            text=f"{timedelta(seconds=round(left))} left" if left > 0 else "",
-        )
+        done, total = min(self.done + sum(self.parts.values()), self.total_runs), self.total_runs
+        left = round((time.monotonic() - self.began) * (total / done - 1)) if done else 0
+        text = f"{timedelta(seconds=left)} left" if done else ""
+        count = f"{self.done}/{total}"
+        self.bars.update(self.all, completed=done, count=count, text=text)
 
     def wait(self, locked: int) -> None:
         """Say that all runs that are left are being done by other commands."""
@@ -124,20 +120,15 @@ class Display:
         """Count a run and show its outcome."""
         self.done += 1
         self._show_all()
-        if self.verbosity != "quiet":
-            seconds = time.monotonic() - self.began
-            self.say(f"[{self.done}/{self.total_runs}, {seconds:.0f} s] {what}: {outcome}")
-        elif failed:
-            self._print(f"error: {what}: {outcome}")
+        count = f"{self.done}/{self.total_runs}, {time.monotonic() - self.began:.0f} s"
+        head = "error:" if self.verbosity == "quiet" else f"[{count}]"
+        self.say(f"{head} {what}: {outcome}", failed)
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, always: bool = False) -> None:
         """Show a line, unless quiet."""
-        if self.verbosity != "quiet":
-            self._print(line)
-
-    def _print(self, line: str) -> None:
-        with suppress(OSError):
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if always or self.verbosity != "quiet":
+            with suppress(OSError):  # The terminal is closed.
+                self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -150,7 +141,5 @@ def make_display(
     try:
         yield display
     finally:
-        for row, *_ in [*display.rows.values()]:
-            display.bars.update(row, visible=False)
-        with suppress(OSError):  # The terminal is closed.
+        with suppress(OSError):
             display.bars.stop()

@@ -29,18 +29,25 @@ PACKAGES = (
 @cache
 def provenance() -> ProvenanceBlock:
     """Commit, versions, hardware and command line of this process."""
+    import torch
+
     commit, dirty = _git()
-    versions = {}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    versions, cpu = {}, platform.processor()
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
+        cpu = found[1] if found else cpu
     return ProvenanceBlock(
         git_commit=commit,
         git_dirty=dirty,
         versions=versions,
         python=platform.python_version(),
         platform=platform.platform(),
-        hardware=_hardware(),
+        hardware=HardwareBlock(cpu=cpu, threads=torch.get_num_threads(), gpu=gpu),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     )
 
@@ -82,18 +89,6 @@ def reset_peak_memory() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-
-
-def _hardware() -> HardwareBlock:
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    cpu = platform.processor()
-    with suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
-        cpu = found[1] if found else cpu
-    return HardwareBlock(cpu=cpu, threads=torch.get_num_threads(), gpu=gpu)
 
 
 def _git() -> tuple[str | None, bool | None]:

@@ -109,20 +109,13 @@ class RowsBlock(Block):
     notes: list[str]
 
 
-class LabelShares(Block):
-    """Share of answers that are a label of the task; None without labels."""
-
-    validation: Share | None
-    test: Share | None
-
-
 class ScoresBlock(Block):
     """All metrics of the best checkpoint; ``left_out`` says why a metric is missing."""
 
     table_metric: Name
     validation: Metrics
     test: Metrics
-    valid_label_share: LabelShares
+    valid_label_share: dict[Literal["validation", "test"], Share | None]  # None without labels.
     left_out: dict[str, str]
 
 

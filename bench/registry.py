@@ -66,20 +66,15 @@ class MethodSpec:
         """The method's class."""
         return method_entry(self.name).load()
 
-    @property
-    def version(self) -> int:
-        """The method's version, raised by hand when its results change."""
-        return self.load().version
-
     def values(self) -> dict[str, Any]:
         """The settings as values of JSON; a list where tries differ."""
         from pydantic import TypeAdapter
 
         adapter = TypeAdapter[Any](type(self.settings))
         each = [adapter.dump_python(spec.settings, mode="json") for spec in self.tries or [self]]
-        found = {key: [values[key] for values in each] for key in each[0]}
-        for values in found.values():
-            values[:] = [value for at, value in enumerate(values) if value not in values[:at]]
+        found: dict[str, list[Any]] = {key: [] for key in each[0]}
+        for key, value in (item for values in each for item in values.items()):
+            found[key] += [] if value in found[key] else [value]
         return {key: values if len(values) > 1 else values[0] for key, values in found.items()}
 
 
@@ -127,56 +122,53 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     method = method_entry(text).load()
     name, colon, variant = text.partition(":")
     known = {field.name: field.type for field in fields(method.Settings)}
-    default = method.Settings()
+    default, place = method.Settings(), f"method {text!r}"
+    texts = {key for key in known if isinstance(getattr(default, key), str)}
     chosen: dict[str, list[Any]] = {}
     faults = []
     for item in variant.split(",") if colon else ():
         key, equals, value = item.partition("=")
         if not equals or not key:
-            faults.append(f"method {text!r}: expected {name}:key=value, got {item!r}")
+            faults.append(f"{place}: expected {name}:key=value, got {item!r}")
             continue
         words = [value] if known.get(key) in (str, "str") else value.split("|")
         if len(words) > 1 and not all(word.strip() for word in words):
-            faults.append(f"method {text!r}: {key}: a value beside '|' is missing")
+            faults.append(f"{place}: {key}: a value beside '|' is missing")
         try:
-            chosen[key] = [yaml.safe_load(word) for word in words]
+            read = [(word, yaml.safe_load(word)) for word in words]
         except (yaml.YAMLError, ValueError, RecursionError):
-            faults.append(f"method {text!r}: {key}: no valid YAML (given: {value!r})")
+            faults.append(f"{place}: {key}: no valid YAML (given: {value!r})")
             continue
-        if isinstance(getattr(default, key, None), str):  # An id of digits alone, or a bare on.
-            pairs = zip(chosen[key], words, strict=True)
-            chosen[key] = [value if isinstance(value, str) else word for value, word in pairs]
+        # An id of digits alone, or a bare on, is text.
+        text_only = key in texts
+        chosen[key] = [w if text_only and not isinstance(v, str) else v for w, v in read]
     unknown = (options.keys() | chosen.keys()) - known.keys()
     faults += [str(UnknownNameError(f"setting of {name}", key, known)) for key in unknown]
     if "|" in variant and not method.trained:
-        faults.append(f"method {text!r}: {name} trains nothing, so give one value, without '|'")
+        faults.append(f"{place}: {name} trains nothing, so give one value, without '|'")
     if math.prod(map(len, chosen.values())) > MOST_TRIES:
-        faults.append(f"method {text!r}: more than {MOST_TRIES} combinations; give fewer values")
+        faults.append(f"{place}: more than {MOST_TRIES} combinations; give fewer values")
     if faults:
         raise ConfigError(sorted(faults))
-    plain = dict(options)
-    for key, value in options.items():
-        if isinstance(value, bool) and isinstance(getattr(default, key), str):
-            plain[key] = "on" if value else "off"  # YAML reads a bare on or off as a truth value.
-    adapter = TypeAdapter(method.Settings)
+    # YAML reads a bare on or off as a truth value.
+    bare = {key for key, value in options.items() if key in texts and isinstance(value, bool)}
+    plain = {**options, **{key: "on" if options[key] else "off" for key in bare}}
+    adapter, tries = TypeAdapter(method.Settings), []
     try:
-        tries = [
-            adapter.validate_python(plain | dict(zip(chosen, values, strict=True)))
-            for values in itertools.product(*chosen.values())
-        ]
+        for values in itertools.product(*chosen.values()):
+            tries.append(adapter.validate_python(plain | dict(zip(chosen, values, strict=True))))
+            method.needs(tries[-1])
+            for key, value in asdict(tries[-1]).items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError(f"{key}: expected a finite number (given: {value})")
         usual = adapter.validate_python(plain)
-        for settings in tries:
-            method.needs(settings)
     except ValidationError as error:
         raise ConfigError(
-            ": ".join([f"method {text!r}", *map(str, fault["loc"]), plain_fault(fault)])
+            ": ".join([place, *map(str, fault["loc"]), plain_fault(fault)])
             for fault in error.errors()
         ) from error
     except ValueError as error:
-        raise ConfigError(f"method {text!r}: {error}") from error
-    for key, value in (item for settings in tries for item in asdict(settings).items()):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"method {text!r}: {key}: expected a finite number (given: {value})")
+        raise ConfigError(f"{place}: {error}") from error
 
     def label(*tries: Any) -> str:
         """Name and what differs from the plain method under the same options."""

@@ -147,12 +147,10 @@ class _Loop:
         what = run.describe() if scored else f"prompt {run.describe()}"
         if outcome.state == "error":
             raise ExecutorError(outcome.text)
-        if outcome.state == "found":
-            self.display.finish(what, "done by another command")
-        elif outcome.state == "failed":
+        failed = outcome.state == "failed"
+        if failed:
             self.failed[key] = outcome.text
-            self.display.finish(what, f"failed: {outcome.text}", failed=True)
-        else:
-            self.display.finish(what, outcome.text)
+        text = "done by another command" if outcome.state == "found" else outcome.text
+        self.display.finish(what, f"failed: {text}" if failed else text, failed=failed)
         if scored:
             self.counts[outcome.state] += 1

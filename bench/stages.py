@@ -86,8 +86,7 @@ class Stages:
 
     def make(self, run: Run) -> Stage:
         """A method on one target task, or its stage on all source tasks together."""
-        settings, examples, device = run.training, self._examples, self.model.device
-        names = run.tasks
+        settings, examples, names = run.training, self._examples, run.tasks
         chosen = [examples.training(name, run.shots, run.seed) for name in names]
         encoded = [part.encoded for part in chosen]
         rows = RowsBlock(
@@ -97,23 +96,22 @@ class Stages:
             few_shot=None if run.is_source_stage else chosen[0].few_shot,
             notes=[],
         )
+        order = settings.batch_size, run.seed, self.model.device
         if not run.is_source_stage:
-            size, batching = settings.batch_size, settings.batching
-            batches = TaskBatches(encoded[0], size, run.seed, device, batching)
+            batches = TaskBatches(encoded[0], *order, settings.batching)
             return Stage(run, self.build(run), batches, rows, self)
-        ingredients, method = self._ingredients(run), run.method
-        torch.manual_seed(derive_seed("module", run.seed))
-        counts = dict(zip(names, map(len, encoded), strict=True))
-        module = method.load().source_stage(method.settings, ingredients, counts).to(device)
-        mixture = MixtureBatches(encoded, module, settings.batch_size, run.seed, device)
-        return Stage(run, module, mixture, rows, self)
+        module = self.build(run, dict(zip(names, map(len, encoded), strict=True)))
+        return Stage(run, module, MixtureBatches(encoded, module, *order), rows, self)
 
-    def build(self, run: Run) -> PromptMethod[Any]:
-        """The method's module before training; random starts inside it follow from the seed."""
-        ingredients = self._ingredients(run)
+    def build(self, run: Run, *counts: Mapping[str, int]) -> Any:
+        """The method's module, or with counts of examples its source stage, before training.
+
+        Random starts inside it follow from the seed.
+        """
+        ingredients, method = self._ingredients(run), run.method.load()
         torch.manual_seed(derive_seed("module", run.seed))
-        module: PromptMethod[Any] = run.method.load().build(run.method.settings, ingredients)
-        return module.to(self.model.device)
+        make = method.source_stage if counts else method.build
+        return make(run.method.settings, ingredients, *counts).to(self.model.device)
 
     def prompt_source(self, module: PromptMethod[Any]) -> PromptSource:
         """How a module gives prompts in evaluation: one merged matrix wherever that is possible."""

@@ -124,11 +124,10 @@ class ResultStore:
     def find(self, run: Run) -> Record | None:
         """The record of a run; None if it is missing or damaged."""
         path = self.records / f"{run.name}.json"
-        try:
-            record = read_record(path) if path.exists() else None
-        except RecordError:
-            return None
-        return record if record and record.id == run.id else None
+        with suppress(RecordError):
+            if path.exists() and (record := read_record(path)).id == run.id:
+                return record
+        return None
 
     def write(self, record: Record, predictions: Predictions | None = None) -> Record:
         """Write a record, and before it the answers it names; former ones are replaced.
@@ -151,17 +150,12 @@ class ResultStore:
 
     # Prompts
 
-    def has_prompt(self, run: Run) -> bool:
-        """Whether the prompt of a run is stored undamaged."""
-        return self.seal(run) is not None
-
     def seal(self, run: Run) -> str | None:
         """Tells one storing of a run's prompt from the next; None: it is missing or damaged."""
-        path = self.prompts / f"{run.prompt_name}.json"
-        try:
-            return _read_prompt(path)[0].seal if path.exists() else None
-        except PromptError:
-            return None
+        with suppress(PromptError):
+            if stored := self.prompt_of(run):
+                return stored.record.seal
+        return None
 
     def save_prompt(self, record: Record, tensors: Mapping[str, Tensor]) -> None:
         """Store a prompt; its record, which names the digest of the tensors, is written last."""
@@ -223,8 +217,10 @@ def _file(folder: Path, text: str, kind: str) -> Path:
     raise RecordError(f"no {kind} {text!r} in {folder}: {hint}")
 
 
-def _read_prompt(path: Path) -> tuple[Record, bytes]:
-    """The record of a prompt, and its tensors as bytes, which are those that the record names."""
+def _load_prompt(path: Path) -> StoredPrompt:
+    """A prompt, whose tensors are those that its record names."""
+    import safetensors.torch
+
     file = path.with_suffix(".safetensors")
     try:
         record, data = read_record(path), file.read_bytes()
@@ -232,13 +228,6 @@ def _read_prompt(path: Path) -> tuple[Record, bytes]:
         raise PromptError(f"{error}: delete {path} and run again, or import it") from error
     if record.prompt is None or hashlib.sha256(data).hexdigest() != record.prompt.sha256:
         raise PromptError(f"prompt {file} is damaged: delete {path} and run again, or import it")
-    return record, data
-
-
-def _load_prompt(path: Path) -> StoredPrompt:
-    import safetensors.torch
-
-    record, data = _read_prompt(path)
     return StoredPrompt(record, safetensors.torch.load(data))
 
 

@@ -22,9 +22,7 @@ from bench.progress import Reporter
 from bench.provenance import differences, now, peak_memory, provenance, reset_peak_memory
 from bench.record import (
     UNSEALED,
-    CurvePoint,
     ErrorBlock,
-    LabelShares,
     MajorityBlock,
     PromptBlock,
     Record,
@@ -42,6 +40,9 @@ from bench.training.checkpoint import CheckpointFile, TrainingResult
 from bench.training.evaluation import fixed_prompt
 from bench.training.loop import train
 from bench.training.stopping import Stop
+
+FROM_RESULT = ("steps", "best_step", "best_score", "stopped_early", "curve", "micro_batch_size")
+"""What a record takes from the result of the training loop."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class Worker:
     @cached_property
     def examples(self) -> Examples:
         """The encoded rows, each split when the first run needs it."""
-        config, encoder = self.grid.config, self.model.encoder
-        limits = (config.input_length, config.validation_rows)
-        return Examples(open_source(config.data), encoder, config.data_seed, *limits)
+        config = self.grid.config
+        limits = config.data_seed, config.input_length, config.validation_rows
+        return Examples(open_source(config.data), self.model.encoder, *limits)
 
     def prepare(self) -> None:
         """Encode all rows of the runs that are left, so that what does not fit fails early."""
@@ -199,15 +200,10 @@ class Worker:
             rows=stage.rows,
             training=TrainingBlock(
                 trainable_parameters=stage.module.trainable_parameters(),
-                steps=result.steps,
-                best_step=result.best_step,
-                best_score=result.best_score,
-                stopped_early=result.stopped_early,
-                curve=[CurvePoint(**point) for point in result.curve],
                 initial_digest=self.stages.initial_digest(run),
                 prompt=run.prompt_id,
-                micro_batch_size=result.micro_batch_size,
                 evaluation_micro_batch_size=stage.answered_together,
+                **{key: getattr(result, key) for key in FROM_RESULT},
             ),
             diagnostics=_diagnostics(result),
             timing=TimingBlock(
@@ -231,13 +227,7 @@ class Worker:
             source = fixed_prompt(stored.matrix.to(self.model.device))
         else:
             module = self.stages.build(run)
-            try:
-                module.load_state_dict(stored.tensors)
-            except RuntimeError as error:
-                raise PromptError(
-                    f"prompt {run.prompt_id[:12]} does not fit {run.method.label}; delete it and "
-                    "run again"
-                ) from error
+            module.load_state_dict(stored.tensors)
             source = self.stages.prompt_source(module)
         record, training = stored.record, stored.record.training
         assert training is not None
@@ -260,7 +250,7 @@ class Worker:
                 table_metric=task.table_metric,
                 validation=best.validation,
                 test=test.scores.metrics,
-                valid_label_share=LabelShares(validation=best.valid_label_share, test=share),
+                valid_label_share={"validation": best.valid_label_share, "test": share},
                 left_out=test.scores.left_out,
             ),
             "majority": None
@@ -315,18 +305,17 @@ def _validation_score(stored: StoredPrompt | None) -> float:
 
 def _blocks(run: Run, tries: Mapping[Run, StoredPrompt | None], best: Run) -> list[TryBlock]:
     """The tries of a run with what sets them apart; none for a run without tries."""
-    common, blocks = run.protocol.settings, []
-    for each in run.start.tries:
-        own, score = each.protocol.settings, _validation_score(tries[each])
-        blocks.append(
-            TryBlock(
-                settings={key: value for key, value in own.items() if value != common[key]},
-                score=score if math.isfinite(score) else None,
-                prompt=each.prompt_id,
-                chosen=each is best,
-            )
+    common = run.protocol.settings
+    return [
+        TryBlock(
+            settings={k: v for k, v in each.protocol.settings.items() if v != common[k]},
+            score=stored.record.training.best_score if stored and stored.record.training else None,
+            prompt=each.prompt_id,
+            chosen=each is best,
         )
-    return blocks
+        for each, stored in tries.items()
+        if each is not run
+    ]
 
 
 def _diagnostics(result: TrainingResult) -> dict[str, Any]:
@@ -336,10 +325,10 @@ def _diagnostics(result: TrainingResult) -> dict[str, Any]:
     another list than the one before.
     """
     history = [point for point in result.history if len(point) > 1]
-    best = [point for point in history if point["step"] == result.best_step]
+    best = next((point for point in history if point["step"] == result.best_step), {})
     changes = {
         key: sum(one.get(key) != other.get(key) for one, other in pairwise(history))
-        for key, value in (best[0] if best else {}).items()
+        for key, value in best.items()
         if isinstance(value, list) and all(isinstance(item, str) for item in value)
     }
-    return {"best": best[0], "changes": changes, "history": history} if best else {}
+    return {"best": best, "changes": changes, "history": history} if best else {}

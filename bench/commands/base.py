@@ -14,7 +14,8 @@ from typing import Any, Literal
 import click
 from click import Option, Parameter
 
-from bench.errors import ConfigError, UnknownNameError
+from bench import __version__
+from bench.errors import UnknownNameError
 
 COMMANDS = {
     "run": ("run", "Train and score a grid of runs, and print its table."),
@@ -32,35 +33,6 @@ COMMANDS = {
 }
 """Module and short help by command; the module is imported when the command is used."""
 
-GONE = {
-    "compare": "'bench table DIR --layout transfer'",
-    "floors": "the method no_prompt; tables also have a row of the majority class",
-    "verify": "'bench status DIR'",
-    "freeze": "'bench run --config DIR/configs/NAME.yaml'",
-    "prompts": "'bench list prompts DIR' or 'bench import'",
-    "evaluate": "the method fixed:prompt=ID",
-    "completion": 'click\'s: eval "$(_BENCH_COMPLETE=bash_source bench)"',
-    "--from": "--config DIR/configs/NAME.yaml",
-    "--budget": "fewer --seeds, --shots, --method or --task",
-    "--source-prompt": "--set source_prompts.TASK=PROMPT",
-    "--tokenizer": "a model folder that holds the tokenizer",
-    "--pack": "--workers",
-    "--address": "the environment variable RAY_ADDRESS",
-    "--retry-failed": "--overwrite failed",
-    "--cpus-per-cell": "--cpus-per-run",
-    "--gpus-per-cell": "--gpus-per-run",
-    "show --out": "'bench show DIR RUN'",
-}
-"""Commands and options of former versions, and what replaces them."""
-
-
-def no_such(kind: str, name: str, known: Iterable[str], command: str = "") -> ConfigError:
-    """Error for an unknown command or option: what replaces it, or the nearest names."""
-    instead = GONE.get(f"{command} {name}", GONE.get(name))
-    if instead:
-        return ConfigError(f"the {kind} {name} is gone: use {instead}")
-    return UnknownNameError(kind, name, known)
-
 
 class Group(click.Group):
     """All commands; an unknown name is answered with the nearest one."""
@@ -72,7 +44,7 @@ class Group(click.Group):
         if cmd_name in COMMANDS:
             importlib.import_module(f"bench.commands.{COMMANDS[cmd_name][0]}")
         elif not cmd_name.startswith("-") and not ctx.resilient_parsing:
-            raise no_such("command", cmd_name, COMMANDS)
+            raise UnknownNameError("command", cmd_name, COMMANDS)
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -80,11 +52,10 @@ class Group(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
-
-
-@click.group(cls=Group, context_settings=SETTINGS)
-@click.version_option(package_name="dtvg-bench", prog_name="bench")
+@click.group(
+    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.version_option(__version__, prog_name="bench")
 def bench() -> None:
     """Benchmark multi-task prompt tuning: PT, SPoT, ATTEMPT, MPT and DTVG on a frozen model.
 
@@ -94,7 +65,7 @@ def bench() -> None:
     """
 
 
-def _use_plugins(context: click.Context, parameter: click.Parameter, files: Sequence[Path]) -> None:
+def _use_plugins(context: click.Context, parameter: Parameter, files: Sequence[Path]) -> None:
     from bench.plugins import use_files
 
     if not context.resilient_parsing:  # Completion runs no code of plugins.

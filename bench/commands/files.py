@@ -7,7 +7,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -63,10 +62,9 @@ def list_(
     if kind == "tasks" and not verbose:
         rows = [_short(row) for row in rows]
     for row in rows:
-        if "presets" in row:
-            own = row["presets"].items()
-            row["presets"] = [f"{name}: {value}" for name, value in own if value != row["default"]]
         row |= {key: ", ".join(value) for key, value in row.items() if isinstance(value, list)}
+        if "presets" in row:
+            row["presets"] = ", ".join(f"{key}: {value}" for key, value in row["presets"].items())
     click.echo(tabulate(rows, headers="keys", maxcolwidths=60, missingval="-"))
 
 
@@ -101,7 +99,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings() -> Rows:
-    """The settings of all methods: default, value per preset, and the comment in the code."""
+    """Settings of all methods: default, other values of presets, and the comment in the code."""
     presets = {name: load_config(name).method_options for name in PRESETS}
     llama = load_config("paper", None, {"model": "tiny-llama"}).method_options
     presets["paper with a Llama"] = llama
@@ -110,10 +108,12 @@ def _settings() -> Rows:
         settings = entry.load().Settings
         code = "".join(map(inspect.getsource, settings.__mro__[-2::-1]))
         comments = dict(re.findall(r"^    (\w+): [^#\n]+  # (.+)$", code, re.MULTILINE))
+        given = {k: v[name].settings if name in v else {} for k, v in presets.items()}
         for key, value in MethodSpec(name, settings(), name).values().items():
-            given = {k: v[name].settings if name in v else {} for k, v in presets.items()}
             row = {"method": name, "setting": key, "default": value}
-            row |= {"presets": {preset: own.get(key, value) for preset, own in given.items()}}
+            row["presets"] = {
+                k: own[key] for k, own in given.items() if own.get(key, value) != value
+            }
             rows.append(row | {"what": comments.get(key, "")})
     return rows
 
@@ -144,9 +144,7 @@ DATA = [
 
 
 @bench.command(params=DATA)
-def data(
-    action: str, suites: tuple[str, ...], tasks: tuple[str, ...], place: str, as_json: bool
-) -> None:
+def data(action: str, suites: list[str], tasks: list[str], place: str, as_json: bool) -> None:
     """Check the data of some or all tasks, or load it from the hub into the cache (HF_HOME).
 
     check compares every split with what the task declares: columns, row counts (hub only), and
@@ -172,40 +170,33 @@ def data(
             head = f"{'ok' if report.ok else 'differs':<8} {report.task:<14} {counts}".rstrip()
             faults = [f"! {fault}" for fault in report.differences]
             click.echo("\n  ".join([head, *faults, *(f"note: {note}" for note in report.notes)]))
-    faulty = sum(not report["ok"] for report in seen)
-    if as_json:
-        print_json(seen)
-    else:
-        total = counted(len(seen), "task")
-        click.echo(f"{len(seen) - faulty} of {total} as declared, {faulty} not")
-    sys.exit(1 if faulty else 0)
+    good, total = sum(report["ok"] for report in seen), len(seen)
+    last = f"{good} of {counted(total, 'task')} as declared, {total - good} not"
+    print_json(seen) if as_json else click.echo(last)
+    sys.exit(1 if good < total else 0)
 
 
 EXPORT = [
-    Argument(["words"], metavar="DIR RUN FOLDER", nargs=-1),
+    base.FOLDER,
+    Argument(["record"], metavar="RUN"),
+    Argument(["target"], metavar="FOLDER", type=PATH),
     Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
-    Option(["--out"], type=PATH, default="out", hidden=True),  # Was DIR: RUN FOLDER --out DIR.
     *(base.PROMPTS, base.JSON),
 ]
 
 
 @bench.command(params=EXPORT, epilog=base.RUN)
-def export(words: tuple[str, ...], out: Path, prompts: Path | None, as_json: bool) -> None:
+def export(folder: Path, record: str, target: Path, prompts: Path | None, as_json: bool) -> None:
     """Write the prompt of a RUN in DIR to FOLDER as a PEFT adapter.
 
     `peft.PeftModel.from_pretrained(model, FOLDER)` loads it. ATTEMPT's prompt depends on the input
     and cannot be exported.
     """
-    if len(words) not in (2, 3):
-        raise click.UsageError("name result folder, run and target: bench export DIR RUN FOLDER")
-
     from bench.interop import export_peft
 
-    *folder, record, target = words
-    store = ResultStore(Path(*folder).expanduser() if folder else out, prompts)
-    found = export_peft(store, record, Path(target).expanduser())
+    found = export_peft(ResultStore(folder, prompts), record, target)
     told = f"{found.run.describe()}: adapter and model card in {target}"
-    print_json({"id": found.id, "folder": target}) if as_json else click.echo(told)
+    print_json({"id": found.id, "folder": str(target)}) if as_json else click.echo(told)
 
 
 SEED = IntRange(0, 2**63 - 1)
@@ -260,12 +251,10 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
     import torch
     from huggingface_hub import constants
 
-    from bench.provenance import PACKAGES, provenance
+    from bench.provenance import provenance
 
     versions = {"Python": provenance().python, **provenance().versions}
-    missing = [name for name in PACKAGES[1:] if name not in versions]  # The first is this project.
-    texts = [f"{k} {v}" for k, v in versions.items()] + [f"{k} is not installed" for k in missing]
-    yield "versions", "fault" if missing else "ok", ", ".join(texts)
+    yield "versions", "ok", ", ".join(f"{name} {version}" for name, version in versions.items())
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "devices", "ok" if gpus else "note", ", ".join(gpus) or "no GPU: runs take the CPU"
     try:
@@ -273,11 +262,7 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
         yield "hub", "ok", f"{constants.ENDPOINT} answers"
     except (OSError, ValueError) as error:
         yield "hub", "note", f"{constants.ENDPOINT} is out of reach ({one_line(error)})"
-    folders = {
-        "result folder": out,
-        "model cache": Path(constants.HF_HUB_CACHE),
-    }
-    for name, folder in folders.items():
+    for name, folder in {"result folder": out, "model cache": Path(constants.HF_HUB_CACHE)}.items():
         place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
         try:
             with tempfile.TemporaryFile(dir=place):
@@ -285,15 +270,12 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
             yield name, "ok", f"{folder} can be written, {free:.1f} GB free"
         except OSError as error:
             yield name, "fault", f"{folder} cannot be written ({one_line(error)})"
-    began = time.perf_counter()
     faults = _self_test()
-    text = f"trained, scored and checked in {time.perf_counter() - began:.1f} s"
-    yield "self-test", "fault" if faults else "ok", "; ".join(faults) or text
+    yield "self-test", "fault" if faults else "ok", "; ".join(faults) or "trained and scored"
 
 
 def _self_test() -> list[str]:
     """Faults while a prompt is trained and scored on the bundled model and samples."""
-    from bench.commands.results import check as check_files
     from bench.grid import make_grid
     from bench.record import read_records
     from bench.runner import run_grid
@@ -303,10 +285,8 @@ def _self_test() -> list[str]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             store = ResultStore(Path(folder))
-            run_grid(
-                make_grid(load_config(None, None, options, short), store), store, verbosity="quiet"
-            )
-            failed = [r.error.message for r in read_records(store.records)[0] if r.error]
-            return [*failed, *check_files(store)]
+            grid = make_grid(load_config(None, None, options, short), store)
+            run_grid(grid, store, verbosity="quiet")
+            return [r.error.message for r in read_records(store.records)[0] if r.error]
     except Exception as error:  # Any exception is a finding here.
         return [one_line(error)]

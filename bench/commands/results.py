@@ -17,11 +17,11 @@ from bench.commands.base import FOLDER, JSON, PATH, PLUGIN, ListOption, bench, p
 from bench.config import load_config
 from bench.data import load_splits, open_source
 from bench.data.sources import OFFICIAL_ROW
-from bench.errors import BenchError, DataError, RecordError
+from bench.errors import BenchError, ConfigError, DataError, RecordError
 from bench.files import file_digest
 from bench.grid import Run, make_grid
 from bench.predictions import Predictions, load_predictions
-from bench.record import Record, read_record, read_records
+from bench.record import Record, read_records
 from bench.reports.show import show_errors, show_record
 from bench.store import ResultStore
 from bench.tasks import get_task
@@ -40,7 +40,7 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
     records, _ = read_records(store.records)
     failed = [f"{r.file_name}: {r.error.message}" for r in records if r.error is not None]
     running, missing = _unrecorded(store, {record.id for record in records})
-    lists = {"failed": failed, "running": running, "missing": missing, "faults": [*check(store)]}
+    lists = {"failed": failed, "running": running, "missing": missing, "faults": [*_faults(store)]}
     finished = len(records) - len(failed)
     if as_json:
         print_json({"finished": finished, **lists})
@@ -66,7 +66,7 @@ def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list
     return [*running.values()], [run.describe() for run in left]
 
 
-def check(store: ResultStore) -> Iterator[str]:
+def _faults(store: ResultStore) -> Iterator[str]:
     """Read all files of a result folder; one line for each fault, with the file."""
     from bench.training.checkpoint import CheckpointFile
 
@@ -102,7 +102,7 @@ TABLE = [
     FOLDER,
     Option(["--format", "form"], type=FORMS, help="Default: Markdown; on a terminal, coloured."),
     Option(["--standalone"], is_flag=True, help="LaTeX that compiles; default: part of a text."),
-    Option(["--json", "as_json"], is_flag=True, help="As --format json."),
+    Option(["--json", "form"], flag_value="json", help="As --format json."),
     Option(["--layout"], help=LAYOUTS),
     Option(["--spread"], type=Choice(["std", "ci"]), default="std", help="What follows a mean."),
     Option(["--published"], is_flag=True, help="Put published numbers beside ours."),
@@ -112,7 +112,7 @@ TABLE = [
 
 
 @bench.command(params=TABLE)
-def table(folder: Path, as_json: bool, standalone: bool, **options: Any) -> None:
+def table(folder: Path, form: str | None, standalone: bool, **options: Any) -> None:
     """Print the tables of a result folder; without --layout, all tasks in one table per setting.
 
     --spread std is the standard deviation over seeds, ci the 95 % interval over test rows.
@@ -121,10 +121,8 @@ def table(folder: Path, as_json: bool, standalone: bool, **options: Any) -> None
     from bench.reports.tables import render_tables
 
     results = load_results(folder)
-    options["form"] = "json" if as_json else options["form"] or base.terminal_form()
-    if standalone:
-        options["form"] = "latex-document"
-    text, warnings = render_tables(results, **options)
+    form = "latex-document" if standalone else form or base.terminal_form()
+    text, warnings = render_tables(results, form, **options)
     warn([*results.warnings, *warnings])
     click.echo(text, nl=False)
 
@@ -142,27 +140,19 @@ PLOT = [
 
 @bench.command(params=PLOT)
 def plot(
-    folder: Path,
-    names: tuple[str, ...],
-    out: Path | None,
-    formats: list[str],
-    paper: str | None,
-    as_json: bool,
+    folder: Path, names: list[str], out: Path | None, formats: list[str], paper: str, as_json: bool
 ) -> None:
     """Draw all figures of a result folder, or those named, and print the names of the files.
 
     NAME is differences, ranks, seeds, forest, transfer, few-shot, cost, learning-curves,
     similarity or groups.
     """
-    if names and not folder.is_dir() and Path(names[-1]).is_dir():
-        raise click.UsageError("the result folder comes first: bench plot DIR NAME")
-
     from bench.reports.figures import draw
     from bench.reports.frame import load_results
 
-    results, chosen = load_results(folder), [name for name in names if name != "all"]
+    results = load_results(folder)
     target, width = out or folder / "figures", float(paper or 0)
-    paths, warnings = draw(results, chosen or None, target, formats, width)
+    paths, warnings = draw(results, names or None, target, formats, width)
     warn([*results.warnings, *warnings])
     _print_paths(paths, as_json)
 
@@ -183,7 +173,7 @@ REPORT = [
 def report(folder: Path, html: Path | None, out: Path | None, as_json: bool) -> None:
     """Write a result folder as a page, or all that can be made of it; prints the file names."""
     if html is None and out is None:
-        raise click.UsageError("say what to write: --html FILE for one page, or --out FOLDER")
+        raise ConfigError("say what to write: --html FILE for one page, or --out FOLDER")
 
     import gc
 
@@ -204,25 +194,23 @@ def report(folder: Path, html: Path | None, out: Path | None, as_json: bool) -> 
 
 SHOW = [
     FOLDER,
-    Argument(["record"], metavar="RUN", required=False),
+    Argument(["record"], metavar="RUN"),
     Option(["--errors"], is_flag=True, help="Also print the test examples answered wrong."),
     *(PLUGIN, JSON),
 ]
 
 
 @bench.command(params=SHOW, epilog=base.RUN)
-def show(folder: Path, record: str | None, errors: bool, as_json: bool) -> None:
+def show(folder: Path, record: str, errors: bool, as_json: bool) -> None:
     """Print the record of a RUN in DIR: scores, curves, diagnostics and where it was made."""
-    if record is None and not folder.is_file():
-        raise click.UsageError("name the result folder and the run: bench show DIR RUN")
-    records = folder.parent if record is None else ResultStore(folder).records
-    found = read_record(folder) if record is None else ResultStore(folder).record(record)
+    store = ResultStore(folder)
+    found = store.record(record)
     if as_json:
         print_json(found.model_dump(mode="json", by_alias=True))
         return
     text = show_record(found)
     if errors:
-        predictions = load_predictions(records, found)
+        predictions = load_predictions(store.records, found)
         try:
             inputs = _inputs(found, predictions)
         except BenchError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from bench.training.callbacks import callback_names
 OVERWRITE, EXECUTOR = Choice(["never", "failed", "always"]), Choice(["local", "ray"])
 SHOTS = "Training examples in total, not in-context examples: 4,16 or 'full'."
 MOST_SEEDS = 10_000
+NUMBER = "[0-9]{1,19}"  # Python reads no numbers of thousands of digits.
 GRID = [
     base.SUITES,
     base.TASKS,
@@ -53,8 +55,8 @@ EXECUTION = [
     Option(["--print-config"], is_flag=True, help="Print configuration and settings as YAML."),
     ListOption(["--log", "loggers"], help="tensorboard or a plugin; to OUT/logs."),
     Option(["--log-groups"], is_flag=True, help="DTVG's group in each step; to OUT/groups."),
-    Option(["--quiet"], is_flag=True, help="Print nothing but errors and the final table."),
-    Option(["--verbose"], is_flag=True, help="Print one more line per evaluation."),
+    Option(["--quiet", "verbosity"], flag_value="quiet", help="Print only errors and the table."),
+    Option(["--verbose", "verbosity"], flag_value="verbose", help="Print a line per evaluation."),
 ]
 PLAN = [
     Option(["--calibrate"], is_flag=True, help="Time short trainings, even if timings exist."),
@@ -67,13 +69,11 @@ END = [
 
 
 @bench.command(cls=Sections, params=GRID + EXECUTION + END)
-def run(quiet: bool, verbose: bool, file: Path | None, **options: Any) -> None:
+def run(verbosity: Any, file: Path | None, **options: Any) -> None:
     """Train and score every run of a grid, then print its table.
 
     Finished runs are never trained again; a killed command continues when it is given again.
     """
-    if quiet and verbose:
-        raise ConfigError("--quiet and --verbose exclude each other: give one of them")
     resources = _resources(options)
     loggers = [*options["loggers"], *["groups"] * options["log_groups"]]
     for name in loggers:
@@ -84,6 +84,7 @@ def run(quiet: bool, verbose: bool, file: Path | None, **options: Any) -> None:
         _print_config(config, options["as_json"])
         return
     grid, store = _grid(config, options)
+    quiet = verbosity == "quiet"
     for line in _environment(file, grid) if file and not quiet else ():
         click.echo(f"differs from {file}: {line}", err=True)
     if options["dry_run"]:
@@ -94,12 +95,12 @@ def run(quiet: bool, verbose: bool, file: Path | None, **options: Any) -> None:
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables
 
-    verbosity: Any = "quiet" if quiet else "verbose" if verbose else "normal"
     counts = Counter[str]()
     if grid.todo:  # A finished grid needs no model and no executor.
         from bench.runner import Resources, run_grid
 
-        counts = run_grid(grid, store, Resources(**resources), loggers, verbosity, options["debug"])
+        used, verbosity = Resources(**resources), verbosity or "normal"
+        counts = run_grid(grid, store, used, loggers, verbosity, options["debug"])
     results = load_results(store.folder).only(grid.ids)
     # Those that failed before this command, or in another process, count as well.
     failed = sum(record.status == "failed" for record in results.records)
@@ -135,10 +136,10 @@ def plan(file: Path | None, calibrate: bool, records: Path | None, **options: An
 
 def _resources(options: dict[str, Any]) -> dict[str, Any]:
     """Given values of :class:`bench.runner.Resources`; none may belong to the other executor."""
-    keys, executor = ("workers", "cpus_per_run", "gpus_per_run"), options["executor"]
-    given = {key: options[key] for key in keys if options[key] is not None}
-    for key in keys[:1] if executor == "ray" else keys[1:]:
-        if key in given:
+    keys = {"workers": "local", "cpus_per_run": "ray", "gpus_per_run": "ray"}
+    executor, given = options["executor"], {k: options[k] for k in keys if options[k] is not None}
+    for key in given:
+        if keys[key] != executor:
             option = key.replace("_", "-")
             raise ConfigError(f"--{option} has no meaning with --executor {executor}")
     return {"executor": executor, **given}
@@ -154,7 +155,7 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
     if options["suites"] or options["tasks"]:
         values |= {"suites": options["suites"], "tasks": options["tasks"]}
     if options["shots"]:
-        values["shots"] = [int(word) if _is_number(word) else word for word in options["shots"]]
+        values["shots"] = [int(w) if re.fullmatch(NUMBER, w) else w for w in options["shots"]]
     if options["seeds"]:
         values["seeds"] = [seed for word in options["seeds"] for seed in _seeds(word)]
     return load_config(options["preset"], file, values, options["items"])
@@ -172,16 +173,12 @@ def _print_config(config: RunConfig, as_json: bool) -> None:
     click.echo("\n".join([dump_config(config).rstrip(), head, *lines]))
 
 
-def _is_number(word: str) -> bool:
-    return word.isdecimal() and len(word) < 20  # Python reads no numbers of thousands of digits.
-
-
 def _seeds(word: str) -> Sequence[int | str]:
     """The seeds of a number or of a range, such as ``42-44``; other words are refused later."""
-    ends = [part.strip() for part in word.split("-")]
-    if len(ends) > 2 or not all(map(_is_number, ends)):
+    ends = re.fullmatch(rf"({NUMBER})(?:-({NUMBER}))?", word)
+    if ends is None:
         return [word]
-    first, last = int(ends[0]), int(ends[-1])
+    first, last = int(ends[1]), int(ends[2] or ends[1])
     if not first <= last < first + MOST_SEEDS:
         raise ConfigError(
             f"--seeds {word}: expected FIRST-LAST, such as 42-44, of at most {MOST_SEEDS} seeds"
@@ -219,7 +216,7 @@ def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
             state = "to run" if key in todo else grid.records[key].status
             runs.append({"id": run.id, "state": state, **line})
         else:
-            exists = "exists" if store.has_prompt(run) else "not needed"
+            exists = "exists" if store.seal(run) else "not needed"
             prompts.append({"id": key, "state": "to train" if key in todo else exists, **line})
     return {
         **{key: getattr(grid.config, key) for key in ("preset", "model", "data")},

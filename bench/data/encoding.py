@@ -8,12 +8,13 @@ seed and the number of the step, so a resumed run sees the batches of an uninter
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bench.data.sources import OFFICIAL_ROW, DataSource, read_each, read_split, rows_of
+from bench.data.sources import OFFICIAL_ROW, DataSource, read_split
 from bench.data.splits import TaskRows, load_splits, sample_shots
 from bench.seeding import generator
 from bench.tasks import get_task
@@ -56,22 +57,19 @@ class EncodedExamples:
     references: cached_property[list[list[str]]] = _column("references")  # all right answers
     groups: cached_property[list[str | None]] = _column("group")  # of examples judged together
     rows: cached_property[list[int]] = _column("row")  # official row, the first of joined rows
+    truncated: cached_property[list[bool]] = _column("truncated")  # whether the input was cut
 
     def __init__(self, table: datasets.Dataset, pad_id: int) -> None:
         self.table, self.pad_id = table, pad_id
-        self._ids = table.select_columns(["input_ids", "labels"])
+        self._ids = table.select_columns(["input_ids", "labels"]).with_format("arrow")
 
     def __len__(self) -> int:
         return len(self.table)
 
-    @property
-    def truncated(self) -> int:
-        """Number of inputs that were cut."""
-        return sum(self.table["truncated"][:])
-
     def examples(self, indices: Sequence[int]) -> list[Example]:
         """Token ids of the given examples."""
-        return rows_of(self._ids[list(indices)])
+        rows: list[Example] = self._ids[list(indices)].to_pylist()
+        return rows
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The given examples, padded to the longest of them."""
@@ -104,7 +102,7 @@ class Examples:
         self.labels: Callable[[str], list[str]] = cache(self._labels)
         self.evaluation: Callable[[str, str], EncodedExamples] = cache(self._evaluation)
         self._full: Callable[[str], EncodedExamples] = cache(
-            lambda name: self._encode(name, self.rows(name).train, training=True)
+            lambda name: encode(self.rows(name).train, self.task(name), self.encoder, True)
         )
 
     def task(self, name: str) -> Task:
@@ -118,9 +116,10 @@ class Examples:
         rows = self.rows(name).train
         if shots is None:
             return TrainingRows(self._full(name), len(rows), None)
-        rows = rows.select(sample_shots(self.task(name), rows, shots, seed))
-        few_shot = rows[OFFICIAL_ROW][:]
-        return TrainingRows(self._encode(name, rows, training=True), len(rows), few_shot)
+        task = self.task(name)
+        rows = rows.select(sample_shots(task, rows, shots, seed))
+        encoded = encode(rows, task, self.encoder, training=True)
+        return TrainingRows(encoded, len(rows), rows[OFFICIAL_ROW][:])
 
     def notes(self, name: str) -> list[str]:
         """Remarks on the rows for the record."""
@@ -128,7 +127,7 @@ class Examples:
         used = len(self._validation(name))
         if used < full:
             notes.append(f"validated on {used} of {full} rows")
-        if cut := self.evaluation(name, "test").truncated:
+        if cut := sum(self.evaluation(name, "test").truncated):
             notes.append(f"{cut} test inputs cut at {self.task(name).input_length} tokens")
         return notes
 
@@ -138,25 +137,17 @@ class Examples:
 
     def _evaluation(self, name: str, split: str) -> EncodedExamples:
         rows = self._validation(name) if split == "validation" else self.rows(name).test
-        examples = self._encode(name, rows, training=False)
-        if any(examples.groups):
-            examples.groups = self._mark_parts(name, rows, examples.groups)
+        task, parts = self.task(name), self.rows(name)
+        examples = encode(rows, task, self.encoder, training=False)
+        if any(examples.groups):  # Mark those that have more examples in the official split.
+            here, whole = Counter(examples.groups), Counter[str | None]()
+            for part in (parts.train, parts.validation, parts.test):
+                if part.info.description == rows.info.description:
+                    for pairs in read_split(part, lambda row: task.to_text(row, False)):
+                        whole.update(pair.group for pair in pairs)
+            groups = examples.groups
+            examples.groups = [g + PART if g and here[g] < whole[g] else g for g in groups]
         return examples
-
-    def _mark_parts(
-        self, name: str, rows: datasets.Dataset, groups: list[str | None]
-    ) -> list[str | None]:
-        """Mark the groups that have more examples in the official split than in these rows."""
-        task, split, whole = self.task(name), self.rows(name), Counter[str | None]()
-        for part in (split.train, split.validation, split.test):
-            if part.info.description == rows.info.description:
-                for pairs in read_split(part, lambda row: task.to_text(row, False)):
-                    whole.update(pair.group for pair in pairs)
-        here = Counter(groups)
-        return [g + PART if g is not None and here[g] < whole[g] else g for g in groups]
-
-    def _encode(self, name: str, rows: datasets.Dataset, training: bool) -> EncodedExamples:
-        return encode(rows, self.task(name), self.encoder, training)
 
     def _labels(self, name: str) -> list[str]:
         """The label of each training row; none for a task without labels."""
@@ -168,7 +159,7 @@ class Examples:
 
 def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Dataset:
     """The first rows; if the task joins rows, also later rows of their sources (all references)."""
-    if number >= len(rows) or not task.group_by_source:
+    if not task.group_by_source:
         return rows.select(range(min(number, len(rows))))
     texts = read_split(rows, lambda row: task.to_text(row, False))
     sources = [{pair.source for pair in pairs} for pairs in texts]
@@ -185,32 +176,23 @@ def encode(
     become one example with all references if :attr:`Task.group_by_source` says so.
     """
     import datasets
-
-    origin, join = rows.info.description, task.group_by_source and not training
+    import pyarrow as pa
 
     def pairs_of(row: Row) -> list[tuple[int, TextPair]]:
         return [(row[OFFICIAL_ROW], pair) for pair in task.to_text(row, training)]
 
-    def encode_columns(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        pairs = [pair for found in read_each([columns], origin, pairs_of) for pair in found]
-        return _encode_pairs(_joined(pairs) if join else pairs, task, encoder)
-
-    table = rows.map(
-        encode_columns,
-        batched=True,
-        batch_size=None if join else 1000,  # rows to be joined may lie anywhere
-        remove_columns=rows.column_names,
-        features=datasets.Features(
-            **dict.fromkeys(("input_ids", "labels"), datasets.List(datasets.Value("int32"))),
-            **dict.fromkeys(("length", "row"), datasets.Value("int32")),
-            **dict.fromkeys(("source", "target", "group"), datasets.Value("string")),
-            references=datasets.List(datasets.Value("string")),
-            truncated=datasets.Value("bool"),
-        ),
-        keep_in_memory=True,
-        load_from_cache_file=False,
-        new_fingerprint="encoded",  # spares a digest of the tokenizer
-    )
+    pairs = chain.from_iterable(read_split(rows, pairs_of))
+    if task.group_by_source and not training:
+        pairs = chain(_joined(pairs))
+    ids, number, text = pa.list_(pa.int32()), pa.int32(), pa.string()
+    columns = {"input_ids": ids, "labels": ids, "length": number, "row": number, "source": text}
+    columns |= {"target": text, "group": text, "references": pa.list_(text)}
+    schema = pa.schema(columns | {"truncated": pa.bool_()})
+    tables = [schema.empty_table()]
+    while batch := [*islice(pairs, 1000)]:
+        tables.append(pa.table(_encode_pairs(batch, task, encoder), schema))
+    # With a given fingerprint, datasets does not read all rows to make one.
+    table = datasets.Dataset(pa.concat_tables(tables), fingerprint="encoded")
     return EncodedExamples(table, encoder.pad_id)
 
 
@@ -238,7 +220,7 @@ def _encode_pairs(
     }
 
 
-def _joined(pairs: Sequence[tuple[int, TextPair]]) -> list[tuple[int, TextPair]]:
+def _joined(pairs: Iterable[tuple[int, TextPair]]) -> list[tuple[int, TextPair]]:
     """One example per source: the first, with the references of all."""
     first: dict[str, tuple[int, TextPair]] = {}
     for number, pair in pairs:
@@ -286,7 +268,7 @@ class TaskBatches:
     def __post_init__(self) -> None:
         self.examples = len(self.encoded)
         self._per_epoch = -(-self.examples // self.batch_size)
-        self._epoch: tuple[int, Sequence[torch.Tensor]] = (-1, [])
+        self._epoch = lru_cache(maxsize=1)(self._batches)
 
     def seen(self, steps: int) -> int:
         """Examples in the first ``steps`` batches."""
@@ -296,9 +278,7 @@ class TaskBatches:
     def indices(self, step: int) -> list[int]:
         """Examples of optimiser step ``step`` (from 1)."""
         epoch, batch = divmod(step - 1, self._per_epoch)
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self._batches(epoch))
-        return self._epoch[1][batch].tolist()
+        return self._epoch(epoch)[batch].tolist()
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step ``step`` (from 1)."""

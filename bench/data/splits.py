@@ -6,21 +6,19 @@ their order are those of ``AbstractTask.get`` in the published code of ATTEMPT, 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.data.sources import BATCH, OFFICIAL_ROW, DataSource, read_split, rows_of
-from bench.errors import ConfigError, DataError
+from bench.data.sources import DataSource, read_split
+from bench.errors import DataError
 from bench.seeding import generator
-from bench.tasks.base import Task
+from bench.tasks.base import RULE_SPLITS, Task
 
 if TYPE_CHECKING:
     import datasets
-
-DATA_SEED = 42
-"""Seed of the published splits."""
 
 HELD_OUT_ROWS = 1_000
 """Training rows that validate tasks without a usable test split; a tenth if there are no more."""
@@ -36,15 +34,18 @@ class TaskRows:
     notes: tuple[str, ...] = ()
 
 
-def load_splits(source: DataSource, task: Task, data_seed: int = DATA_SEED) -> TaskRows:
-    """Load a task's rows and split them by its rule; validation replaces a missing test split."""
+def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows:
+    """Load a task's rows and split them by its rule; validation replaces a missing test split.
+
+    The published splits have seed 42.
+    """
     notes: list[str] = []
     present = source.splits(task)
     lacks_test = "test" not in present and "validation" in present
 
     def load(split: str) -> datasets.Dataset:
         rows = source.load(task, split)
-        notes.extend(unexpected_counts(source, task, {split: len(rows)}))
+        notes.extend(unexpected_count(source, task, split, len(rows)))
         return rows
 
     train, rule = load("train"), task.split_rule
@@ -59,48 +60,35 @@ def load_splits(source: DataSource, task: Task, data_seed: int = DATA_SEED) -> T
     elif rule == "hold-out-train":
         held_out = HELD_OUT_ROWS if len(train) > HELD_OUT_ROWS else len(train) // 10
         if held_out == 0:
-            raise DataError(
-                f"{train.info.description} has {len(train)} rows: holding out a tenth of them for "
-                "validation takes at least 10"
-            )
+            origin = train.info.description
+            raise DataError(f"{origin} has {len(train)} rows: holding out a tenth takes 10 rows")
         if held_out < HELD_OUT_ROWS:
-            notes.append(
-                f"{task.name} has {len(train)} training rows: {held_out} of them validate instead "
-                f"of {HELD_OUT_ROWS}"
-            )
+            few = f"{task.name} has {len(train)} training rows"
+            notes.append(f"{few}: {held_out} of them validate instead of {HELD_OUT_ROWS}")
         validation, train = _cut(train, held_out, data_seed)
         last = task.hub.splits[-1]
         if last == "test" and lacks_test:
             last = "validation"
             notes.append(f"{task.name} has no test split here: its validation split tests")
         test = load(last)
-    elif rule == "mnli":
-        validation, test = load("validation_mismatched"), load("validation_matched")
     else:
-        validation, test = load("validation"), load("test")
+        validation, test = map(load, RULE_SPLITS[rule][1:])
     if task.max_training_rows is not None and len(train) > task.max_training_rows:
         train = train.select(range(task.max_training_rows))
     if task.doubt_of is not None and (doubt := task.doubt_of(read_split(train, dict))):
         notes.append(f"{task.name}: {doubt}")
     if task.defect_of is not None:
         for name, rows in (("training", train), ("validation", validation), ("test", test)):
-            counts = Counter(read_split(rows, task.defect_of))
-            notes += [
-                f"{task.name}: in {count} of {len(rows)} {name} rows {defect}"
-                for defect, count in counts.items()
-                if defect is not None
-            ]
+            for defect, count in Counter(filter(None, read_split(rows, task.defect_of))).items():
+                notes.append(f"{task.name}: in {count} of {len(rows)} {name} rows {defect}")
     return TaskRows(train, validation, test, tuple(notes))
 
 
-def unexpected_counts(source: DataSource, task: Task, rows: Mapping[str, int]) -> list[str]:
-    """Differences between row counts of official splits of the hub and the expected ones."""
-    return [
-        f"the hub's {task.name} {split} split has {count} rows, not the "
-        f"{task.hub.rows[split]} expected"
-        for split, count in rows.items()
-        if source.kind == "hub" and count != task.hub.rows.get(split, count)
-    ]
+def unexpected_count(source: DataSource, task: Task, split: str, rows: int) -> Iterator[str]:
+    """The difference between the rows of an official split of the hub and the expected ones."""
+    expected = task.hub.rows.get(split, rows)
+    if source.kind == "hub" and rows != expected:
+        yield f"the hub's {task.name} {split} split has {rows} rows, not the {expected} expected"
 
 
 def _cut(
@@ -122,13 +110,9 @@ def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> 
     """
     import torch
 
-    if shots < 1:
-        raise ConfigError(f"{shots} shots: ask for at least one training row")
     if shots > len(train):
-        raise DataError(
-            f"{task.name} has {len(train)} training rows, fewer than the {shots} shots asked for: "
-            "lower the shots or use the full data"
-        )
+        fault = f"{task.name} has {len(train)} training rows, fewer than the {shots} shots"
+        raise DataError(f"{fault} asked for: lower the shots or use the full data")
     draw = generator("few-shot", task.name, shots, seed)
     order: list[int] = torch.randperm(len(train), generator=draw).tolist()
     if task.label_of is None:
@@ -165,6 +149,7 @@ class TaskReport:
 def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iterator[TaskReport]:
     """Compare tasks with the data of a source: splits, columns, row counts (hub), and texts.
 
+    Of several rows that cannot be turned into text, the first is named.
     With the hub as source, this fills the cache of this machine.
     """
     for task in tasks:
@@ -172,25 +157,13 @@ def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iter
         try:
             for split in source.splits(task):
                 report.rows[split] = len(source.load(task, split))
-            report.differences += unexpected_counts(source, task, report.rows)
+                report.differences += unexpected_count(source, task, split, report.rows[split])
             if texts and report.ok:
                 parts = load_splits(source, task)
                 report.notes += parts.notes
                 for rows in (parts.train, parts.validation, parts.test):
-                    report.differences += _faults(task, rows, training=rows is parts.train)
+                    to_text = partial(task.to_text, training=rows is parts.train)
+                    deque(read_split(rows, to_text), maxlen=0)  # Stops at a bad row.
         except DataError as error:
             report.differences.append(str(error))
         yield report
-
-
-def _faults(task: Task, rows: datasets.Dataset, training: bool) -> Iterator[str]:
-    """The first of the rows that cannot be turned into text, if there is one."""
-    faults = []
-    for row in (row for columns in rows.iter(BATCH) for row in rows_of(columns)):
-        try:
-            task.to_text(row, training)
-        except DataError as error:
-            faults.append(f"row {row[OFFICIAL_ROW]}: {error}")
-    if faults:
-        which = f"first of {len(faults)} faulty rows" if len(faults) > 1 else "one faulty row"
-        yield f"{rows.info.description}, {which}: {faults[0]}"

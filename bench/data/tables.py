@@ -9,9 +9,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.errors import DataError, one_line
 
@@ -91,23 +91,21 @@ def _read(file: Path, columns: Sequence[str]) -> pa.Table:
         wanted = csv.ConvertOptions(include_columns=list(columns), include_missing_columns=True)
         table = csv.read_csv(file, block, parse, wanted)
         return table.select([field.name for field in table.schema if field.type != pa.null()])
-    opener: Callable[..., IO[Any]] = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8-sig") as stream:
-        text = str(stream.read())
-    parts = [text] if text.lstrip().startswith("[") else text.split("\n")
-    values = [json.loads(part) for part in parts if part.strip()]
-    rows: list[dict[str, Any]] = values[0] if values and isinstance(values[0], list) else values
+    content = file.read_bytes()
+    text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
+    if text.lstrip().startswith("["):
+        rows = json.loads(text)
+    else:
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     present = [name for name in columns if any(name in row for row in rows)]
     return pa.table({name: [row.get(name) for row in rows] for name in present})
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type without dictionary, extension and view; bytes are UTF-8 texts."""
+    """The type without dictionary and view; bytes are UTF-8 texts."""
     import pyarrow as pa
 
-    if isinstance(kind, pa.BaseExtensionType):
-        return _plain(kind.storage_type)
     if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
+        kind = kind.value_type
     texts = {pa.binary(): pa.string(), pa.large_binary(): pa.large_string()}
     return {**texts, pa.string_view(): pa.string()}.get(kind, kind)

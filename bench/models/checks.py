@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +24,8 @@ def check(model: FrozenLM) -> None:
     """Refuse in one line a model that cannot train a prompt; random states stay as they were.
 
     Token ids must give what their embeddings give, alone and beside padding. Then one step and one
-    answer are computed with a prompt that is no token's embedding, as trained prompts are none.
+    answer are computed with a prompt that is no token's embedding, as trained prompts are none. A
+    prompt is shared by rows only if their scores stay as they are.
     """
     kind = type(model.model).__name__
     broken = [n for n, weight in model.model.named_parameters() if not _finite(weight.detach())]
@@ -37,6 +38,8 @@ def check(model: FrozenLM) -> None:
             fault = _tried(model)
         if fault and (fault := _tried(model)):
             raise ModelError(f"{kind} {fault}")
+        if model.prefixes is not None and not _shares(model):
+            model.prefixes = None
 
 
 def some(names: list[str]) -> str:
@@ -87,25 +90,20 @@ def _finite(weight: Tensor) -> bool:
 
 def _fault(model: FrozenLM) -> str:
     """What keeps a model from training prompts; empty if nothing does."""
-    read = (model.tokenizer("0 1 a b c", add_special_tokens=False)["input_ids"] * 5)[:5]
-    ids = torch.tensor([read, [*read[:3], model.encoder.pad_id, model.encoder.pad_id]])
-    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    end = model.encoder.end_id
-    labels = torch.tensor([[read[1], read[2], end], [read[1], end, IGNORED_LABEL]])
-    batch = Batch(*(part.to(model.device) for part in (ids, mask, labels)))
+    batch, none = _rows(model, 5), torch.empty(1, 0, model.width, device=model.device)
     alone = Batch(batch.input_ids[1:, :3], batch.mask[1:, :3], batch.labels[1:, :2])
     with model.inference():
         expected = _from_ids(model, alone)
-        if not _equal(_from_embeddings(model, batch), expected):
+        if not _equal(_of_last(model, none, batch), expected):
             # Pegasus, Marian and MVP scale what they look up themselves, and nothing else.
             model.scale = getattr(model.model.get_encoder(), "embed_scale", 1.0)
-            if not _equal(_from_embeddings(model, alone), expected):
+            if not _equal(_of_last(model, none, alone), expected):
                 return "computes other scores from embeddings than from token ids"
-            if not _equal(_from_embeddings(model, batch), expected):
+            if not _equal(_of_last(model, none, batch), expected):
                 return "reads padding or what follows: rows would depend on their batch"
         size = model.embed(batch.input_ids).std()
-    draw = torch.randn(1, 2, model.width, generator=torch.Generator().manual_seed(0))
-    prompt = (draw.to(model.device) * size).requires_grad_()
+    draw = torch.randn(2, 2, model.width, generator=torch.Generator().manual_seed(0))
+    prompt = (draw.to(model.device) * size).requires_grad_()  # One for each row.
     with model.training(), torch.enable_grad():
         loss = model.run(prompt, batch).loss
         loss.backward()  # type: ignore[no-untyped-call]
@@ -113,6 +111,25 @@ def _fault(model: FrozenLM) -> str:
         return f"gives a prompt no gradient (loss {float(loss.detach()):.3g})"
     model.answer(prompt.detach(), batch, 2)
     return ""
+
+
+def _shares(model: FrozenLM) -> bool:
+    """Whether rows that share a prompt get what rows with a prompt each get."""
+    batch = _rows(model, 9)
+    each = model.embed(batch.input_ids[:1, :2]).expand(2, -1, -1)
+    with suppress(Exception), model.inference():  # Of any family's own code.
+        return _equal(_of_last(model, each[:1], batch), _of_last(model, each, batch))
+    return False
+
+
+def _rows(model: FrozenLM, width: int) -> Batch:
+    """Two rows, the last with three tokens and padding."""
+    words = model.tokenizer("0 1 a b c", add_special_tokens=False)["input_ids"]
+    read, pad, end = (words * width)[:width], model.encoder.pad_id, model.encoder.end_id
+    ids = torch.tensor([read, [*read[:3], *[pad] * (width - 3)]])
+    mask = torch.tensor([[1] * width, [1] * 3 + [0] * (width - 3)])
+    labels = torch.tensor([[read[1], read[2], end], [read[1], end, IGNORED_LABEL]])
+    return Batch(ids, mask, labels).to(model.device)
 
 
 def _from_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -128,9 +145,9 @@ def _from_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     return output.logits[:, length - 1 :], output.hidden_states[-1][:, :length]
 
 
-def _from_embeddings(model: FrozenLM, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Scores and states of the last row of a batch, without a prompt."""
-    output = model.run(torch.empty(1, 0, model.width, device=model.device), batch)
+def _of_last(model: FrozenLM, prompt: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Scores and states of the last row of a batch, from embeddings."""
+    output = model.run(prompt, batch)
     written = batch.labels[-1] != IGNORED_LABEL
     return output.logits[-1:, written], output.hidden[-1:, output.hidden_mask[-1].bool()]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,12 +11,9 @@ from torch import Tensor
 from bench.errors import ConfigError, ModelError
 from bench.method import IGNORED_LABEL, Batch, ModelOutput
 from bench.models.base import FrozenLM, TokenEncoder, model_output, prepend
-from bench.models.prefix import SharedPrefixes
 
 MARK = "Label :"
 """Stands between input and answer, as in the published runs; white space on both sides."""
-
-NO_CACHE = "it cannot continue from the cache of a prompt"
 
 
 class CausalEncoder(TokenEncoder):
@@ -34,8 +29,6 @@ class CausalEncoder(TokenEncoder):
         whole: list[int] = tokenizer("a")["input_ids"]
         self._beginning = whole[: whole.index(self._plain(["a"])[0][0])]
         self._mark = self._behind("a", [f"a {MARK}"])[0]
-        parts = (self.fingerprint, MARK, self._beginning, self.end_id)
-        self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
@@ -80,29 +73,10 @@ class DecoderOnlyLM(FrozenLM):
 
     architecture: ClassVar[Literal["decoder-only"]] = "decoder-only"
     encoder_type: ClassVar[type[TokenEncoder]] = CausalEncoder
-    _told: set[str] | None = None  # Obstacles to a shared prompt; None while the model is checked.
 
     def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
+        self._told = set[str]()  # Obstacles to a shared prompt.
         super().__init__(model, tokenizer, device)
-        if self._empty_cache() is not None:
-            self._prefixes = self._checked_prefixes()
-        self._told = set[str]()
-
-    def _checked_prefixes(self) -> SharedPrefixes | None:
-        """None if they change the scores of this model."""
-        kept = {"logits_to_keep": 1} if "logits_to_keep" in self.accepted else {}
-        prefixes = SharedPrefixes(self.model, self._empty_cache, kept)
-        ids = torch.arange(12, device=self.device).expand(2, -1)
-        mask = torch.ones_like(ids)
-        mask[0, 1:] = 0
-        prompt, batch = self.embed(ids[:1, :4]), Batch(ids, mask, ids[:, :2])
-        with suppress(Exception), torch.no_grad():  # Of any family's own code.
-            expected = self.run(prompt, batch).logits
-            self._prefixes = prefixes
-            gap = torch.linalg.vector_norm(self.run(prompt, batch).logits - expected)
-            if gap <= 1e-3 * torch.linalg.vector_norm(expected):
-                return prefixes
-        return None
 
     def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
         length = batch.labels.shape[1]
@@ -153,13 +127,14 @@ class DecoderOnlyLM(FrozenLM):
         self, prompt: Tensor, batch: Batch, ahead: int, chosen: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor | None, Any]:
         """Rows of :meth:`read`; or if they can share prompts, without these: states and cache."""
-        length, prefixes, obstacle = prompt.shape[1], self._prefixes, NO_CACHE
+        length, prefixes = prompt.shape[1], self.prefixes
         if length == 0 or (len(prompt) > 1 and chosen is None):
             return self.read(prompt, batch), None, None
+        obstacle = "it cannot continue from the cache of a prompt"
         if prefixes is not None:
             obstacle = prefixes.obstacle(length + batch.mask.shape[1] + ahead)
         if prefixes is None or obstacle:
-            if self._told is not None and obstacle not in self._told:
+            if obstacle not in self._told:
                 self._told.add(obstacle)
                 self.warn(f"{type(self.model).__name__} reads the prompt for each row: {obstacle}")
             return self.read(prompt, batch, chosen), None, None

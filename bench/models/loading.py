@@ -69,12 +69,11 @@ def describe(name: str) -> ModelInfo:
         return ModelInfo(name, digest, architecture, True, bundled.note)
     source, commit = _locate(name)
     if commit is not None:
-        digest = _digest([("hub", source.encode()), ("commit", commit.encode())])
-        return ModelInfo(name, digest, architecture, False, "")
-    found = [path for path in Path(source).iterdir() if path.is_file()]
-    read = (path for path in found if not IDLE_FILES.fullmatch(path.name))
-    digest = _digest((path.name, bytes.fromhex(file_digest(path))) for path in read)
-    return ModelInfo(folder_name(name), digest, architecture, False, "")
+        parts = [("hub", source.encode()), ("commit", commit.encode())]
+        return ModelInfo(name, _digest(parts), architecture, False, "")
+    read = [path for path in Path(source).iterdir() if not IDLE_FILES.fullmatch(path.name)]
+    parts = [(path.name, bytes.fromhex(file_digest(path))) for path in read if path.is_file()]
+    return ModelInfo(folder_name(name), _digest(parts), architecture, False, "")
 
 
 def architecture_of(name: str) -> Architecture:
@@ -97,10 +96,6 @@ def _reader(name: str) -> str:
             raise ModelError(
                 f"model {name!r}: an adapter lies beside it (adapter_config.json), which would be "
                 "read with some installations only: merge it into the weights, or remove it"
-            )
-        if commit is None and not (Path(source) / "config.json").is_file():
-            raise ModelError(
-                f"model {name!r}: the folder has no config.json; save it there by save_pretrained"
             )
         config = AutoConfig.from_pretrained(source, revision=commit, trust_remote_code=False)
     if getattr(config, "is_encoder_decoder", False):
@@ -208,10 +203,9 @@ def usable_device(name: str) -> str:
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device: {name!r} cannot be used here "
-            f"({str(error).splitlines()[0].partition('.')[0]}); choose auto, cpu or cuda"
-        ) from error
+        fault = str(error).splitlines()[0].partition(".")[0]
+        told = f"device: {name!r} cannot be used here ({fault}); choose auto, cpu or cuda"
+        raise ConfigError(told) from error
     return name
 
 
@@ -295,24 +289,20 @@ def _reading(name: str, part: str) -> Iterator[None]:
         text = one_line(error)
         if isinstance(error, pickle.UnpicklingError):
             text = "its pickle holds more than tensors, which is never read"
-        raise ModelError(
-            f"model {name!r}: its {part} cannot be read ({text[:200]}); {_advice(part, text)}"
-        ) from error
+        told = f"its {part} cannot be read ({text[:200]}); {_advice(part, text)}"
+        raise ModelError(f"model {name!r}: {told}") from error
 
 
 def _advice(part: str, fault: str) -> str:
     """What to do when a part of a model cannot be read."""
-    from transformers import utils
-
     if part == "weights" and "named model.safetensors" in fault:
         return (
             "save it as safetensors, or read its pytorch_model.bin with --set bin_weights=true "
             "(not the default, as a pickle from elsewhere can run code where torch has a fault)"
         )
     if part == "tokenizer" and re.search("sentencepiece|tiktoken|protobuf", fault, re.IGNORECASE):
-        if not (utils.is_sentencepiece_available() and utils.is_protobuf_available()):
-            return "install sentencepiece and protobuf: pip install 'dtvg-bench[sentencepiece]'"
-        return "a vocabulary such as spiece.model is damaged, or of another kind: fetch it again"
+        extra = "pip install 'dtvg-bench[sentencepiece]'"
+        return f"{extra}, or if that is installed, fetch spiece.model again, as it is damaged"
     if "gated repo" in fault.lower():
         return "ask for access on its page and log in by hf auth login"
     bundled = ", ".join(sorted(BUNDLED))

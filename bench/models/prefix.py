@@ -100,10 +100,10 @@ class SharedPrefixes:
 
 def is_random(model: nn.Module) -> bool:
     """Whether a pass in training mode depends on random draws: dropout, or noise of routers."""
-    for module in model.modules():
-        named = [n for n in vars(module) if any(part in n for part in ("drop", "jitter", "noise"))]
-        names = [*named, *["p"] * isinstance(module, nn.Dropout)]
-        rates = [getattr(module, name) for name in names]
-        if any(isinstance(rate, float) and rate > 0 for rate in rates):
-            return True
-    return False
+    return any(
+        isinstance(rate, float) and rate > 0
+        for module in model.modules()
+        for name, rate in vars(module).items()
+        if any(part in name for part in ("drop", "jitter", "noise"))
+        or (name == "p" and isinstance(module, nn.Dropout))
+    )

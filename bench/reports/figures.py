@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import TypeAlias
 
 import matplotlib.style
 import pandas as pd
@@ -18,112 +14,88 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.errors import RecordError, UnknownNameError
 from bench.files import atomic_write
-from bench.reports.canvas import (
-    STYLE,
-    Part,
-    Shape,
-    image,
-    make_figure,
-    make_parts,
-)
+from bench.record import Record
+from bench.reports.canvas import REFERENCE, STYLE, Part, draw_map, image, make_figure, make_parts
 from bench.reports.frame import Results
 from bench.reports.layouts import display
-from bench.reports.maps import (
-    REFERENCE,
-    all_differences,
-    difference_map,
-    groups,
-    similarity,
-    transfer,
-)
-from bench.reports.scores import Column
+from bench.reports.scores import Column, differences
+from bench.reports.show import history
 from bench.reports.statistics import critical_difference, seeded, two_level_interval
-
-Points: TypeAlias = Sequence[tuple[float, float, float, float]]
-"""Position, mean, and lower and upper end of the band."""
+from bench.reports.tables import ordered_tasks
 
 
-def _lines(
-    part: Part,
-    name: str,
-    title: str,
-    reading: str,
-    axes: tuple[str, str],
-    points: Callable[..., Points],
-) -> Figure:
-    """A panel per task with a line and a band per row."""
-    metrics = part.scores.metrics if "score" in axes[1] else {}
-    heads = [
-        f"{display(task)} ({display(metric)})"
-        if (metric := metrics.get(task, "accuracy")) != "accuracy"
-        else display(task)
-        for task in part.tasks
-    ]
-    figure = make_figure(part, name, title, reading, Shape(heads, axes))
+def _lines(part: Part, name: str, axes: tuple[str, str], points: pd.DataFrame) -> Figure:
+    """A panel per task with a line and a band per row, from mean, min and max by position."""
+    heads = [display(task) for task in part.tasks]
+    if "score" in axes[1]:
+        metrics = [display(part.scores.metrics[task]) for task in part.tasks]
+        usual = display("accuracy")
+        heads = [
+            head if metric == usual else f"{head} ({metric})"
+            for head, metric in zip(heads, metrics, strict=True)
+        ]
+    figure = make_figure(part, name, heads, axes, axis=axes[1])
+    known, looks = dict([*points.groupby(["task", "row"])]), part.looks
     for task, panel in zip(part.tasks, figure.axes, strict=True):
-        for row, look in part.looks.items():
-            if known := points(row, task):
-                at, means, lows, highs = zip(*known, strict=True)
-                panel.plot(at, means, markevery=max(1, len(at) // 4), **look)
-                panel.fill_between(at, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
+        for row in (row for row in looks if (task, row) in known):
+            at, mean, low, high = known[task, row][["at", "mean", "min", "max"]].to_numpy().T
+            panel.plot(at, mean, markevery=max(1, len(at) // 4), **looks[row])
+            panel.fill_between(at, low, high, color=looks[row]["color"], alpha=0.15, linewidth=0)
         panel.yaxis.set_major_locator(MaxNLocator(3))
     return figure
 
 
-def few_shot(part: Part) -> Iterator[Figure]:
+def _few_shot(part: Part) -> Iterator[Figure]:
     """Test score by number of training examples."""
+    points = []
+    for row in part.rows:
+        for task in part.tasks:
+            for at, shots in enumerate(part.shots):
+                column = Column("score", "", task, (task,), shots)
+                cell = part.scores.cell(row, column, interval=False)
+                if "mean" in cell:
+                    mean, spread = cell["mean"], cell.get("std", 0.0)
+                    points.append((row, task, at, mean, mean - spread, min(mean + spread, 100)))
     if len(part.shots) > 1:
-        reading = "Line: mean over seeds. Band: ± standard deviation over seeds, none for one seed."
-        title, axes = "Test score by number of training examples", ("shots", "score (%)")
-        figure = _lines(part, "few-shot", title, reading, axes, partial(_by_shots, part))
+        frame = pd.DataFrame(points, columns=["row", "task", "at", "mean", "min", "max"])
+        figure = _lines(part, "few-shot", ("shots", "score (%)"), frame)
         names = [f"{count:g}".replace("inf", "full") for count in part.shots]
         for panel in figure.axes:
             panel.set_xticks(range(len(names)), names)
         yield figure
 
 
-def _by_shots(part: Part, row: str, task: str) -> Points:
-    columns = [Column("score", "", task, (task,), shots) for shots in part.shots]
-    cells = enumerate(part.scores.cell(row, column, interval=False) for column in columns)
-    known = [(at, cell["mean"], cell.get("std", 0.0)) for at, cell in cells if "mean" in cell]
-    return [(at, mean, mean - spread, min(mean + spread, 100)) for at, mean, spread in known]
-
-
-def learning_curves(part: Part) -> Iterator[Figure]:
+def _learning_curves(part: Part) -> Iterator[Figure]:
     """Validation score, and training loss, by step."""
-    reading = "Line: mean over the seeds that came so far. Band: lowest to highest seed."
+    told = [
+        (row, r.run.task, point.step, point.loss, point.validation.get(metric))
+        for row, records in part.rows.items()
+        for r in records
+        for metric in [part.scores.metrics[r.run.task]]
+        for point in (r.training.curve if r.training else ())
+    ]
+    frame = pd.DataFrame(told, columns=["row", "task", "at", "loss", "score"])
+    by_step = frame.groupby(["row", "task", "at"])
     for what, axis in (("score", "validation score (%)"), ("loss", "training loss")):
-        axes, points = ("training steps", axis), partial(_by_step, part, what == "loss")
-        title = f"Learning curves: {axis}"
-        figure = _lines(part, f"learning-curves-{what}", title, reading, axes, points)
+        points = by_step[what].agg(["mean", "min", "max"]).dropna().reset_index()
+        figure = _lines(part, f"learning-curves-{what}", ("training steps", axis), points)
         for panel in figure.axes:
             panel.set_xlim(left=0)
             panel.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         yield figure
 
 
-def _by_step(part: Part, loss: bool, row: str, task: str) -> Points:
-    found: dict[int, list[float]] = defaultdict(list)
-    for record in part.rows[row]:
-        for point in record.training.curve if record.training and record.run.task == task else ():
-            value = point.loss if loss else point.validation.get(part.scores.metrics[task])
-            if value is not None:
-                found[point.step].append(value)
-    return [(step, fmean(own), min(own), max(own)) for step, own in sorted(found.items())]
-
-
-def seeds(part: Part) -> Iterator[Figure]:
+def _seeds(part: Part) -> Iterator[Figure]:
     """Test scores of single seeds by task and method."""
-    reading = "Point: one seed. Bar: their mean."
     size = math.ceil(len(part.tasks) / math.ceil(len(part.tasks) / 9))
     chunks = [part.tasks[at : at + size] for at in range(0, len(part.tasks), size)]
-    shape = Shape([""] * len(chunks), ("", "test score (%)"), 1.6, across=1, gaps=(0, 0.3))
-    figure = make_figure(part, "seeds", "Test scores of single seeds", reading, shape)
+    heads, axes = [""] * len(chunks), ("", "test score (%)")
+    figure = make_figure(part, "seeds", heads, axes, height=1.6, across=1, gaps=(0, 0.3))
     for tasks, panel in zip(chunks, figure.axes, strict=True):
         for place, (row, look) in enumerate(part.looks.items()):
             step = (place - (len(part.rows) - 1) / 2) * 0.8 / len(part.rows)
             for at, task in enumerate(tasks):
-                values = part.scores.by_seed(row, task, part.shots[0])
+                values = [score for score, _ in part.scores.runs(row, task, part.shots[0]).values()]
                 point = look | {"linestyle": "none", "alpha": 0.8}
                 panel.plot([at + step] * len(values), values, **point)
                 if values:
@@ -135,7 +107,7 @@ def seeds(part: Part) -> Iterator[Figure]:
     yield figure
 
 
-def ranks(part: Part) -> Iterator[Figure]:
+def _ranks(part: Part) -> Iterator[Figure]:
     """Critical-difference diagram of mean ranks (Demšar 2006)."""
     from scipy.stats import friedmanchisquare
 
@@ -143,77 +115,107 @@ def ranks(part: Part) -> Iterator[Figure]:
     if min(means.shape) < 3:
         return
     mean = means.rank(ascending=False).mean(axis=1).sort_values()
-    p_value = friedmanchisquare(*means.to_numpy()).pvalue
     gap = critical_difference(*means.shape)
-    reading = (
-        f"Ranks over {len(means.columns)} tasks, 1 is best; Friedman p = {p_value:.3f}. Thick "
-        f"lines join rows that differ by less than the critical difference {gap:.2f} (Nemenyi)."
+    figure = make_figure(
+        *(part, "ranks", [""], ("mean rank", "")),
+        height=0.25 + 0.17 * len(mean),
+        left=1.2,
+        right=0.3,
+        legend=False,
+        tasks=len(means.columns),
+        p_value=friedmanchisquare(*means.to_numpy()).pvalue,
+        gap=gap,
     )
-    shape = Shape(
-        [""], ("mean rank", ""), 0.25 + 0.17 * len(mean), left=1.2, right=0.3, legend=False
-    )
-    figure = make_figure(part, "ranks", "Mean ranks over tasks", reading, shape)
     (panel,) = figure.axes
     for place, (row, rank) in enumerate(mean.items()):
         look = part.looks[str(row)] | {"linestyle": "none", "markersize": 6}
         panel.plot([rank], [place], **look)
         end = max(own for own in mean if own - rank < gap)
         panel.plot([rank, end], [place, place], "-", color=look["color"], linewidth=2.5, alpha=0.35)
-    panel.set_yticks(
-        range(len(mean)), [f"{display(str(r))} ({own:.2f})" for r, own in mean.items()]
-    )
+    names = [f"{display(str(row))} ({rank:.2f})" for row, rank in mean.items()]
+    panel.set_yticks(range(len(mean)), names)
     panel.set(ylim=(len(mean) - 0.5, -0.5), xlim=(mean.min() - 0.2, mean.max() + 0.2))
     yield figure
 
 
-def forest(part: Part) -> Iterator[Figure]:
+def _to_reference(part: Part) -> pd.DataFrame:
+    """Differences to PT: a line per row and task."""
+    found = differences(part.scores, REFERENCE, part.tasks)
+    told = [
+        {"row": row, "task": task, **cell}
+        for row, own in found.items()
+        for task, cell in own.items()
+        if row in part.rows
+    ]
+    names = ["row", "task", "difference", "mark", "ci_low", "ci_high", "by_seed"]
+    frame: pd.DataFrame = pd.DataFrame(told, columns=names)
+    return frame
+
+
+def _differences(part: Part) -> Iterator[Figure]:
+    """Difference to PT by task and method, with what is significant."""
+    found = _to_reference(part)
+    if len(found):
+        order = {"index": found["row"].unique(), "columns": part.tasks}
+        values, marks = (
+            found.pivot(index="row", columns="task", values=name).reindex(**order)
+            for name in ("difference", "mark")
+        )
+        looks = {"colours": "RdBu", "form": "+.0f", "marks": marks.fillna("")}
+        yield draw_map(part, "differences", {"": values}, "points", **looks)
+
+
+def _transfer(part: Part) -> Iterator[Figure]:
+    """Score of SPoT from each source minus that of PT, by source and target."""
+    runs = {row: records[0].run for row, records in part.rows.items()}
+    sources = {
+        row: str(run.settings["source"])
+        for row, run in runs.items()
+        if run.method == "spot" and run.settings.get("source")
+    }
+    found = _to_reference(part)
+    found["source"] = found["row"].map(sources)
+    values = found.pivot_table("difference", "source", "task")
+    if len(values):
+        values = values.loc[ordered_tasks(values.index), ordered_tasks(values.columns)]
+        yield draw_map(part, "transfer", {"": values}, "points", "RdBu", "+.1f")
+
+
+def _forest(part: Part) -> Iterator[Figure]:
     """Differences to PT by target, and their mean, with intervals."""
-    found, tasks = all_differences(part), part.tasks
-    if not found:
+    found = _to_reference(part)
+    if found.empty:
         return
-    reading = (
-        "Point: mean difference over seeds. Bar: 95 % interval over test rows; of the mean over "
-        "targets, of a bootstrap over targets and seeds. Filled: significant after Holm."
-    )
-    axes = (f"difference to {display(REFERENCE)} (points)", "")
-    heads = [*map(display, found)]
-    shape = Shape(
-        heads,
-        axes,
-        0.13 * (len(tasks) + 2),
-        max(1, min(5, len(found))),
-        0.85,
+    rows, tasks = list(found["row"].unique()), part.tasks
+    figure = make_figure(
+        *(part, "forest", [*map(display, rows)]),
+        (f"difference to {display(REFERENCE)} (points)", ""),
+        height=0.13 * (len(tasks) + 2),
+        left=0.85,
         gaps=(0.12, 0.5),
         legend=False,
     )
-    figure = make_figure(part, "forest", f"D{axes[0][1:]}", reading, shape)
-    for place, (panel, (row, own)) in enumerate(zip(figure.axes, found.items(), strict=True)):
-        colour = part.looks[row]["color"]
-        for at, task in enumerate(tasks):
-            if cell := own.get(task):
-                ends = cell.get("ci_low", math.nan), cell.get("ci_high", math.nan)
-                panel.plot(ends, [at, at], "-", color=colour, linewidth=1)
-                fill = colour if "mark" in cell else "white"
-                panel.plot(cell["difference"], at, "o", color=colour, markerfacecolor=fill)
-        cells = list(own.values())
-        mean = fmean(cell["difference"] for cell in cells)
-        if len(cells) > 1:
-            groups = [list(cell["by_seed"].values()) for cell in cells]
-            ends = two_level_interval(groups, seeded(row))
-            panel.plot(ends, [len(tasks) + 0.5] * 2, "-", color=colour, linewidth=2.5)
-        panel.plot(mean, len(tasks) + 0.5, "D", color=colour, markersize=5)
+    last = len(tasks) + 0.5
+    for place, (panel, row) in enumerate(zip(figure.axes, rows, strict=True)):
+        own, colour = found[found["row"] == row], part.looks[row]["color"]
+        for cell in own.itertuples():
+            at = tasks.index(cell.task)
+            panel.plot([cell.ci_low, cell.ci_high], [at, at], "-", color=colour)
+            fill = colour if isinstance(cell.mark, str) else "white"
+            panel.plot(cell.difference, at, "o", color=colour, markerfacecolor=fill)
+        if len(own) > 1:
+            ends = two_level_interval([[*seeds.values()] for seeds in own["by_seed"]], seeded(row))
+            panel.plot(ends, [last, last], "-", color=colour, linewidth=2.5)
+        panel.plot(own["difference"].mean(), last, "D", color=colour, markersize=5)
         panel.axvline(0, color="#888888", linewidth=0.8)
-        names = [*map(display, tasks), "mean"]
-        panel.set_yticks(
-            [*range(len(tasks)), len(tasks) + 0.5],
-            [""] * len(names) if place % shape.across else names,
-        )
-        panel.set_ylim(len(tasks) + 1, -0.7)
+        names = [""] * (len(tasks) + 1) if place % 5 else [*map(display, tasks), "mean"]
+        panel.set_yticks([*range(len(tasks)), last], names)
+        panel.set_ylim(last + 0.5, -0.7)
         panel.xaxis.set_major_locator(MaxNLocator(4))
     yield figure
 
 
-def cost(part: Part) -> Iterator[Figure]:
+def _cost(part: Part) -> Iterator[Figure]:
     """Mean score against trainable parameters and against training time."""
     scores, means = part.scores, part.scores.means(part.tasks, part.shots[0], complete=True)
     tasks = tuple(means.columns)
@@ -227,14 +229,9 @@ def cost(part: Part) -> Iterator[Figure]:
     trained = amounts[amounts["count"] > 0]
     if trained.empty:
         return
-    reading = (
-        f"Score: mean over {', '.join(map(display, tasks))}, which every method finished with "
-        "every seed. Bars: ± standard deviation over seeds. Time: of a run, without the source "
-        "prompts it starts from. Horizontal lines: nothing is trained."
-    )
     axes = ("", f"mean test score (%), tasks: {len(tasks)}")
-    shape = Shape(["trainable parameters", "seconds of training"], axes, 2.2, 2)
-    figure = make_figure(part, "cost", "Test score against cost", reading, shape)
+    heads, names = ["trainable parameters", "seconds of training"], [*map(display, tasks)]
+    figure = make_figure(part, "cost", heads, axes, height=2.2, across=2, tasks=names)
     average = Column("average", "", "", tasks, part.shots[0])
     for panel, name in zip(figure.axes, amounts.columns, strict=True):
         for place, (row, look) in enumerate(part.looks.items()):
@@ -255,30 +252,81 @@ def cost(part: Part) -> Iterator[Figure]:
     yield figure
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of figure: how one setting is drawn, and what it needs."""
+def _similarity(part: Part) -> Iterator[Figure]:
+    """Cosines of targets and sources at the first evaluation.
 
-    draw: Callable[[Part], Iterator[Figure]]
-    needs: str
-    by_shots: bool = False
+    Prompts share their initial prompt and are alike; task vectors are what training added to it
+    (Zhang et al. 2025). Variants of DTVG start from equal prompts and count once per seed.
+    """
+    told = [
+        (kind.replace("_", " "), str(source), record.run.task, value, record.run.seed)
+        for records in part.rows.values()
+        for record in records
+        for _, kinds in history(record, "cosines", dict)[:1]
+        for kind, cosines in kinds.items()
+        for source, value in (cosines.items() if isinstance(cosines, dict) else ())
+        if isinstance(value, float)
+    ]
+    frame = pd.DataFrame(told, columns=["head", "source", "task", "value", "seed"])
+    frame = frame.drop_duplicates(["head", "source", "task", "seed"])
+    order = ordered_tasks(frame["task"])
+    panels = {
+        head: own.pivot_table("value", "task", "source", sort=False).reindex(order)
+        for head, own in frame.groupby("head")
+    }
+    if panels:
+        yield draw_map(part, "similarity", panels, "cosine", "PuOr_r", ".2f")
+
+
+def _groups(part: Part) -> Iterator[Figure]:
+    """Sources in the group by step and task; a figure per row."""
+    for place, (row, records) in enumerate(part.rows.items(), 1):
+        frame = pd.concat(_trace(part.folder, record) for record in records)
+        named = [source.task for record in records for source in record.sources]
+        sources = [*dict.fromkeys([*named, *sorted(frame["source"].unique())])]
+        panels = {
+            display(task): own.pivot_table("member", "source", "step").reindex(sources)
+            for task in ordered_tasks(frame["task"])
+            if len(own := frame[frame["task"] == task])
+        }
+        if panels:
+            name, bar = f"groups-{place}", "share of seeds"
+            yield draw_map(part, name, panels, bar, "Blues", row=display(row))
+
+
+def _trace(folder: Path, record: Record) -> pd.DataFrame:
+    """Task, step, source and membership: of each step if they were logged, else of evaluations."""
+    prompt = record.training.prompt[:12] if record.training else ""
+    path = folder / "groups" / f"{record.run.file_stem}-{prompt}.parquet"
+    trace: pd.DataFrame
+    if path.is_file():
+        trace = pd.read_parquet(path, columns=["step", "source", "member"])
+        trace = trace[trace["source"] != "target"].astype({"member": float})
+    else:
+        told = history(record, "group", list)
+        named = [*(own.task for own in record.sources), *(str(s) for _, own in told for s in own)]
+        lines = [(step, s, float(s in own)) for step, own in told for s in dict.fromkeys(named)]
+        trace = pd.DataFrame(lines, columns=["step", "source", "member"])
+    trace["task"] = record.run.task
+    return trace
 
 
 _PT = "finished runs of pt and of another method: run `bench run --method pt`"
 _DTVG = "finished runs of DTVG: run `bench run --method dtvg`"
-FIGURES: Mapping[str, Kind] = {
-    "differences": Kind(difference_map, _PT),
-    "ranks": Kind(ranks, "three methods that finished three tasks: run `bench run --method dtvg`"),
-    "seeds": Kind(seeds, "finished runs: see `bench status` for what failed"),
-    "forest": Kind(forest, _PT),
-    "transfer": Kind(transfer, "SPoT from one source: run `bench run --method spot:source=mnli`"),
-    "few-shot": Kind(few_shot, "two numbers of shots: run `bench run --shots 4,16,full`", True),
-    "cost": Kind(cost, "a task that all methods finished: `bench run --overwrite failed`"),
-    "learning-curves": Kind(learning_curves, "finished runs: see `bench status` for what failed"),
-    "similarity": Kind(similarity, _DTVG),
-    "groups": Kind(groups, _DTVG),
+_ANY = "finished runs: see `bench status` for what failed"
+FIGURES: Mapping[str, tuple[Callable[[Part], Iterator[Figure]], str]] = {
+    "differences": (_differences, _PT),
+    "ranks": (_ranks, "three methods that finished three tasks: run `bench run --method dtvg`"),
+    "seeds": (_seeds, _ANY),
+    "forest": (_forest, _PT),
+    "transfer": (_transfer, "SPoT from one source: run `bench run --method spot:source=mnli`"),
+    "few-shot": (_few_shot, "two numbers of shots: run `bench run --shots 4,16,full`"),
+    "cost": (_cost, "a task that all methods finished: `bench run --overwrite failed`"),
+    "learning-curves": (_learning_curves, _ANY),
+    "similarity": (_similarity, _DTVG),
+    "groups": (_groups, _DTVG),
 }
-"""Each draws figures labelled with a name for files, for one setting."""
+"""How the figures of one setting are drawn, labelled with a name for files, and what they need."""
 
 
 def make_figures(
@@ -293,17 +341,17 @@ def make_figures(
     """
     figures: list[Figure] = []
     warnings = []
-    parts = {flag: [*make_parts(results, flag, paper)] for flag in (False, True)}
+    parts = {several: [*make_parts(results, several, paper)] for several in (False, True)}
     for place, name in enumerate(chosen := names or [*FIGURES], 1):
         if name not in FIGURES:
             raise UnknownNameError("figure", name, FIGURES)
         say(f"figures {place}/{len(chosen)}: {name}")
-        kind = FIGURES[name]
+        draw, needs = FIGURES[name]
         with matplotlib.style.context(STYLE):
-            drawn = [figure for part in parts[kind.by_shots] for figure in kind.draw(part)]
+            drawn = [own for part in parts[name == "few-shot"] for own in draw(part)]
         figures += drawn
         if not drawn:
-            warnings.append(f"no figure {name}: {results.folder} lacks {kind.needs}")
+            warnings.append(f"no figure {name}: {results.folder} lacks {needs}")
     return figures, warnings
 
 

@@ -20,13 +20,12 @@ from bench.reports.scores import BETTER, WORSE, Cell, Column, Line
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
-    from rich.text import Text
 
 _LATEX = str.maketrans(
     {char: "\\" + char for char in "{}&%$#_"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "±": r"$\pm$", DASH: "--"}
-    | {BETTER: r"$\dagger$", WORSE: r"$\ddagger$", "…": r"\dots{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}"}
+    | {BETTER: r"$\dagger$", WORSE: r"$\ddagger$", "…": r"\dots{}", "±": r"$\pm$", DASH: "--"}
 )
 
 
@@ -47,14 +46,6 @@ class Table:
     def heading(self) -> str:
         """Title and caption."""
         return f"{self.title}: {self.caption}".removeprefix(": ")
-
-    @property
-    def heads(self) -> list[str]:
-        """One row of heads for programs: a task alone, or group and title."""
-        return [
-            c.title if c.tasks == (c.title,) else f"{c.group} {c.title}".strip()
-            for c in self.columns
-        ]
 
     def parts(self, sizes: Mapping[int, float], room: float) -> list[list[int]]:
         """Places of columns that fit side by side; a suite is cut only if it is too wide alone."""
@@ -80,32 +71,30 @@ class Table:
         ]
 
 
+def _number(cell: Cell) -> str:
+    return printable(cell.get("number", DASH) + cell.get("mark", ""))
+
+
 def _markdown(tables: Sequence[Table]) -> str:
     parts = []
     for number, table in enumerate(tables, 1):
         heads = [display(table.corner), *(" ".join(c.heads).strip() for c in table.columns)]
-        rows = [[display(line.label), *map(_field, line.cells)] for line in table.lines]
-        body = pd.DataFrame(rows, columns=pd.Index(heads)).map(_escape_markdown)
-        best = [[False, *(cell.get("best", False) for cell in line.cells)] for line in table.lines]
-        body = body.mask(pd.DataFrame(best, columns=body.columns), body.map(_bold))
-        body.columns = pd.Index(map(_escape_markdown, heads))
+        rows = [[_escape(display(o.label)), *map(_markdown_field, o.cells)] for o in table.lines]
+        body = pd.DataFrame(rows, columns=[*map(_escape, heads)])
         align = ["left"] + ["right"] * len(table.columns)
         text = body.to_markdown(index=False, disable_numparse=True, colalign=align)
-        parts.append(f"**Table {number}.** {_escape_markdown(table.heading)}\n\n{text}\n")
-        parts += ["".join(f"- {_escape_markdown(note)}\n" for note in table.notes)]
+        parts.append(f"**Table {number}.** {_escape(table.heading)}\n\n{text}\n")
+        parts += ["".join(f"- {_escape(note)}\n" for note in table.notes)]
     return "\n".join(filter(None, parts))
 
 
-def _field(cell: Cell) -> str:
-    text = cell.get("number", DASH) + cell.get("mark", "")
-    return " ".join(filter(None, (text, cell.get("after"), cell.get("note"))))
+def _markdown_field(cell: Cell) -> str:
+    number = _escape(cell.get("number", DASH))
+    number = (f"**{number}**" if cell.get("best") else number) + cell.get("mark", "")
+    return " ".join(filter(None, (number, *(_escape(cell.get(n, "")) for n in ("after", "note")))))
 
 
-def _bold(text: str) -> str:
-    return re.sub(rf"^[^ {BETTER}{WORSE}]+", r"**\g<0>**", text)
-
-
-def _escape_markdown(text: str) -> str:
+def _escape(text: str) -> str:
     plain = " ".join(text.split())
     plain = re.sub(r"([\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", plain)
     return "".join(char if char.isprintable() else f"U+{ord(char):04X}" for char in plain)
@@ -129,71 +118,57 @@ def _terminal(tables: Sequence[Table]) -> str:
 def _grids(table: Table, width: int) -> Iterator[Grid]:
     """The columns of a table side by side as far as they fit, suite by suite."""
     from rich.table import Table as Grid
+    from rich.text import Text
+
+    def text(cell: Cell) -> Text:
+        below = (cell.get("after", "").replace(" ", ""), cell.get("note", ""))
+        small = [(f"\n{printable(own)}", "dim") for own in below if own]
+        return Text.assemble((_number(cell), "bold green" if cell.get("best") else ""), *small)
 
     labels = [printable(display(line.label)) for line in table.lines]
     corner = min(max(map(len, [*labels, table.corner])), max(16, width // 3))
-    shown = [at for at, c in enumerate(table.columns) if c.kind != "parameters"]
-    cells = {at: [_text(line.cells[at]) for line in table.lines] for at in shown}
-    heads = {at: "\n".join(map(printable, filter(None, table.columns[at].heads))) for at in shown}
+    shown = {
+        at: [
+            Text("\n".join(map(printable, filter(None, column.heads)))),
+            *(text(line.cells[at]) for line in table.lines),
+        ]
+        for at, column in enumerate(table.columns)
+        if column.kind != "parameters"
+    }
     sizes = {
-        at: 2 + max(len(line) for text in (heads[at], *own) for line in str(text).split("\n"))
-        for at, own in cells.items()
+        at: 2 + max(len(line) for text in own for line in text.plain.split("\n"))
+        for at, own in shown.items()
     }
     for part in table.parts(sizes, width - corner):
         grid = Grid(box=None, padding=(0, 0, 0, 2), pad_edge=False)
         grid.add_column(display(table.corner), vertical="top", width=corner, overflow="fold")
         for at in part:
-            grid.add_column(heads[at], justify="right", no_wrap=True)
+            grid.add_column(shown[at][0], justify="right", no_wrap=True)
         for place, line in enumerate(table.lines):
             if line.floor and place and not table.lines[place - 1].floor:
                 grid.add_row()
-            grid.add_row(labels[place], *(cells[at][place] for at in part))
+            grid.add_row(labels[place], *(shown[at][place + 1] for at in part))
         yield grid
-
-
-def _text(cell: Cell) -> Text:
-    from rich.text import Text
-
-    number = printable(cell.get("number", DASH) + cell.get("mark", ""))
-    text = Text().append(number, "bold green" if cell.get("best") else "")
-    for part in (cell.get("after", "").replace(" ", ""), cell.get("note", "")):
-        text.append(part and f"\n{printable(part)}", "dim")
-    return text
 
 
 def _latex(tables: Sequence[Table], standalone: bool = False) -> str:
     """Floating tables to input, scaled down to the width of the text; or a whole document."""
-    tools: dict[str, Any] = {"tex": _escape_latex, "show": display, "field": _latex_field}
-    tools |= {"parts": _latex_parts, "standalone": standalone}
-    return render("table.tex.jinja", tables=tables, **tools) + "\n"
+    tools: dict[str, Any] = {"tex": _escape_latex, "show": display, "parts": _latex_parts}
+    return render("table.tex.jinja", tables=tables, standalone=standalone, **tools) + "\n"
 
 
 def _latex_parts(table: Table) -> list[list[int]]:
     """Places of columns that fit beside each other at a size that can be read."""
-    sizes = {
-        at: 1 + max(len(display(column.title)), *(_size(line.cells[at]) for line in table.lines))
-        for at, column in enumerate(table.columns)
-    }
+    sizes = {}
+    for at, column in enumerate(table.columns):
+        cells = [line.cells[at] for line in table.lines]
+        small = [c.get("after", "").removeprefix("± ") + c.get("note", "") for c in cells]
+        wide = [
+            len(c.get("number", DASH)) + 0.7 * len(own) for c, own in zip(cells, small, strict=True)
+        ]
+        sizes[at] = 1 + max(len(display(column.title)), *wide)
     labels = max(len(display(line.label)) for line in table.lines)
     return table.parts(sizes, max(60, 136 - labels))
-
-
-def _size(cell: Cell) -> float:
-    """Width of a field in digits; scripts are smaller."""
-    below = cell.get("after", "").removeprefix("± ") + cell.get("note", "")
-    return len(cell.get("number", DASH)) + 0.7 * len(below)
-
-
-def _latex_field(cell: Cell) -> str:
-    text = _escape_latex(cell.get("number", DASH))
-    text = f"\\textbf{{{text}}}" if cell.get("best") else text
-    mark = {BETTER: r"^{\dagger}", WORSE: r"^{\ddagger}"}.get(cell.get("mark", ""), "")
-    deviation, beside = cell.get("after", ""), [cell.get("note", "")]
-    if not deviation.startswith("±"):
-        deviation, beside = "", [deviation, *beside]
-    script = mark + (f"_{{{deviation[2:]}}}" if deviation else "")
-    small = [f" {{\\scriptsize {_escape_latex(own)}}}" for own in beside if own]
-    return "".join([text, f"${script}$" if script else "", *small])
 
 
 def _escape_latex(text: str) -> str:
@@ -205,14 +180,19 @@ def _csv(tables: Sequence[Table]) -> str:
     """A row per line of a table and a column per task; table number and setting at the end."""
     by_shape: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for number, table in enumerate(tables, 1):
+        heads = [
+            c.title if c.tasks == (c.title,) else f"{c.group} {c.title}".strip()
+            for c in table.columns
+        ]
         for line in table.lines:
             row: dict[str, Any] = {table.corner: line.label}
-            for head, cell in zip(table.heads, line.cells, strict=True):
+            for head, cell in zip(heads, line.cells, strict=True):
                 known = (cell.get(key) for key in ("mean", "difference", "value", "number"))
                 row[head] = next((value for value in known if value is not None), None)
                 row |= {f"{head} {n}": cell[n] for n in ("std", "ci_low", "ci_high") if n in cell}
-            shape = (table.corner, *table.heads)
-            by_shape.setdefault(shape, []).append(row | {"table": number, **table.setting})
+            by_shape.setdefault((table.corner, *heads), []).append(
+                row | {"table": number, **table.setting}
+            )
     return "\n".join(pd.DataFrame(rows).to_csv(index=False) for rows in by_shape.values())
 
 

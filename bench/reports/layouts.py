@@ -1,12 +1,14 @@
-"""The tables of the papers, and the names they show, as data. A new layout is one more entry."""
+"""The tables of the papers (``layouts.yaml``) and the names they show (``names.csv``)."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 from bench.errors import UnknownNameError
 
@@ -31,17 +33,17 @@ class Layout:
         reference: label of the row that others are compared with.
     """
 
-    title: str
-    groups: Mapping[str, tuple[str, ...]]
+    title: str = ""
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     average: bool = True
     details: bool = True
     ranks: bool = False
     by_shots: bool = False
-    metrics: tuple[str, ...] = ()
+    metrics: Sequence[str] = ()
     parameters: bool = False
     transfer: bool = False
-    methods: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
+    methods: Sequence[str] = ()
+    labels: Sequence[str] = ()
     reference: str = "pt"
 
 
@@ -57,50 +59,11 @@ def display(name: str) -> str:
     return re.sub(r"^\w+(?=[:, ])", lambda found: NAMES.get(found[0], found[0]), name)
 
 
-_GLUE = {
-    "GLUE": ("mnli", "qqp", "qnli", "sst2", "stsb", "mrpc", "rte", "cola"),
-    "SuperGLUE": ("multirc", "boolq", "wic", "wsc.fixed", "cb"),
-}
-_OTHERS = {
-    "MRQA": ("nq", "hotpotqa", "searchqa", "newsqa"),
-    "Others": ("winogrande", "yelp_polarity", "scitail", "paws"),
-}
-_GENERATION = ("e2e", "common_gen", "web_nlg")
-_GROUPINGS = ("similarity", "consistency", "target-only", "all", "fixed-first-step")
-
 LAYOUTS: Mapping[str, Layout] = {
-    "glue-superglue": Layout("GLUE and SuperGLUE", _GLUE),
-    "mrqa-others": Layout("MRQA and other tasks", _OTHERS),
-    "few-shot": Layout(
-        "Few-shot, columns are numbers of training examples",
-        {task: (task,) for task in ("boolq", "cb", "scitail")},
-        average=False,
-        by_shots=True,
-    ),
-    "nlg": Layout(
-        "Generation (BLEU of sacrebleu, ROUGE of rouge_score, METEOR of nltk; all references)",
-        {task: (task,) for task in _GENERATION},
-        average=False,
-        metrics=("bleu", "rouge1", "rouge2", "rougeL", "meteor"),
-    ),
-    "ablation": Layout(
-        "Ablation of DTVG",
-        _GLUE,
-        methods=("dtvg",),
-        labels=("dtvg", *(f"dtvg:grouping={name}" for name in _GROUPINGS)),
-        reference="dtvg",
-    ),
-    "parameters": Layout(
-        "Trainable parameters and average scores", _GLUE | _OTHERS, details=False, parameters=True
-    ),
-    "summary": Layout(
-        "Average scores",
-        _GLUE | _OTHERS | {"Generation": _GENERATION},
-        details=False,
-        ranks=True,
-    ),
-    "transfer": Layout("Transfer", {}, transfer=True),
+    name: Layout(**values)
+    for name, values in yaml.safe_load(Path(__file__).with_name("layouts.yaml").read_text()).items()
 }
+"""Kinds of tables by name."""
 
 
 def get_layout(name: str) -> Layout:

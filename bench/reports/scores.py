@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pandas as pd
 
 from bench.reports.frame import Section
-from bench.reports.layouts import DASH, display
-from bench.reports.statistics import (
-    ALPHA,
-    Bootstrap,
-    holm,
-    mean_draws,
-    percentile_interval,
-    seeded,
-    two_level_interval,
-    wilcoxon_p_value,
-)
+from bench.reports.layouts import display
+from bench.reports.statistics import ALPHA, Bootstrap, holm, mean_draws, percentile_interval
 
 METHODS = ("pt", "spot", "attempt", "mpt", "dtvg", "no_prompt", "fixed")
 """Order of rows; other methods follow by name."""
@@ -82,8 +72,10 @@ class Scores:
         constant: rows without training.
         metrics, test_rows: table metric and number of test rows by task.
         recorded, failed: number of (failed) seeds by place.
+        ids: of the run with the lowest seed by place.
         conflicts: places with several records of one seed.
         tries: number of settings among which validation chose, by row.
+        left_out: why a metric was left out, by metric.
     """
 
     def __init__(
@@ -96,93 +88,88 @@ class Scores:
         known = frame.dropna(subset="metric")
         majority = known.dropna(subset="majority").drop_duplicates(["seed", *place[1:], "metric"])
         majority = majority.assign(row=MAJORITY, score=majority["majority"], id="")
+        methods = frame.set_index("row")["method"].to_dict()
         front, order = ({name: at for at, name in enumerate(names)} for names in (first, METHODS))
-        rows = {
-            (front.get(row, len(front)), order.get(method, len(order)), method, row)
-            for row, method in zip(frame["row"], frame["method"], strict=True)
+        keys = {
+            row: (front.get(row, len(front)), order.get(method, len(order)), method, row)
+            for row, method in methods.items()
         }
-        self.rows: list[str] = [key[-1] for key in sorted(rows)] + [MAJORITY] * (len(majority) > 0)
-        chosen = frame["id"].map(lambda id: len(section.records[id].tries))
-        tries = frame.loc[chosen > 0, "row"].to_frame().assign(tries=chosen)
-        self.tries: Mapping[str, int] = tries.groupby("row")["tries"].max().to_dict()
+        self.rows: list[str] = sorted(keys, key=keys.__getitem__)
+        self.rows += [MAJORITY] * (len(majority) > 0)
+        self.tries: dict[str, int] = {}
+        self.left_out: dict[str, str] = {}
+        for id, row in zip(frame["id"], frame["row"], strict=True):
+            record = section.records[id]
+            self.left_out |= record.scores.left_out if record.scores else {}
+            if record.tries:
+                self.tries[row] = max(len(record.tries), self.tries.get(row, 0))
         self.constant = {MAJORITY, *frame.loc[frame["constant"], "row"]}
-        runs = frame.drop_duplicates([*place, "seed", "id"])
-        seeds = runs.groupby([*place, "status"])["seed"].nunique().unstack(fill_value=0)
+        runs = frame.drop_duplicates([*place, "seed", "id"]).sort_values("seed")
+        failed = runs[runs["status"] == "failed"]
         self.recorded: Mapping[Place, int] = runs.groupby(place)["seed"].nunique().to_dict()
-        self.failed: Mapping[Place, int] = seeds.get("failed", pd.Series(dtype=int)).to_dict()
+        self.failed: Mapping[Place, int] = failed.groupby(place)["seed"].nunique().to_dict()
+        self.ids: Mapping[Place, str] = runs.groupby(place)["id"].first().to_dict()
         self.conflicts = set(runs[runs.duplicated([*place, "seed"])].groupby(place).groups)
         shown = known[known["shown"]].drop_duplicates("task").set_index("task")
         self.metrics: Mapping[str, str] = shown["metric"].to_dict()
         self.test_rows: Mapping[str, float] = shown["test_rows"].to_dict()
-        self._scores: dict[Any, dict[int, float]] = {}
-        self._ids: dict[Any, dict[str, dict[int, str]]] = {}
+        self._scores: dict[Any, dict[int, tuple[float, str]]] = {}
         lines = pd.concat([known, majority])[[*place, "metric", "seed", "score", "id"]]
-        for *parts, seed, score, id in lines.itertuples(index=False, name=None):
-            if (key := tuple(parts))[:3] not in self.conflicts:
-                self._scores.setdefault(key, {})[seed] = score
-                self._ids.setdefault(key[1:], {}).setdefault(key[0], {})[seed] = id
+        for *key, seed, score, id in lines.itertuples(index=False, name=None):
+            if tuple(key[:3]) not in self.conflicts:
+                self._scores.setdefault(tuple(key), {})[seed] = score, id
 
     def facts(self) -> dict[str, Any]:
         """The setting for programs; None: no limit."""
         setting = {k: None if v == math.inf else v for k, v in self.section.setting.items()}
         return setting | {"seeds": " ".join(map(str, self.seeds))}
 
-    def _key(self, task: str, column: Column) -> tuple[str, float, str]:
-        """Task, shots and metric of a column of scores, or of one task of an average."""
-        return task, column.shots, column.metric or self.metrics.get(task, "")
-
-    def _runs(self, task: str, column: Column) -> tuple[dict[str, dict[int, str]], set[str], str]:
-        """Ids by row and seed for one task of a column, all of them, and the metric."""
-        ids = self._ids[key := self._key(task, column)]
-        return ids, {id for own in ids.values() for id in own.values() if id}, key[2]
-
-    def by_seed(self, row: str, task: str, shots: float) -> list[float]:
-        """Scores of the seeds in the table metric."""
-        column = Column("score", "", task, (task,), shots)
-        return [*self._scores.get((row, *self._key(task, column)), {}).values()]
+    def runs(self, row: str, task: str, shots: float, metric: str = "") -> dict[int, Any]:
+        """Score and run id by seed; without a metric, in that of tables."""
+        return self._scores.get((row, task, shots, metric or self.metrics.get(task, "")), {})
 
     def means(self, tasks: Iterable[str], shots: float, complete: bool = False) -> pd.DataFrame:
         """Mean scores by trained row and task, of the tasks that all of these rows finished.
 
         ``complete``: with all seeds, and by the rows without training too.
         """
-        columns = [Column("score", "", task, (task,), shots) for task in tasks]
-        rows = [
-            row for row in self.rows if row not in (MAJORITY, *([] if complete else self.constant))
-        ]
-        cells = {c.title: [self.cell(row, c, False) for row in rows] for c in columns}
+        apart = {MAJORITY} if complete else self.constant
+        rows = [row for row in self.rows if row not in apart]
+        found = {task: [self.runs(row, task, shots) for row in rows] for task in tasks}
         least = len(self.seeds) if complete else 1
-        values = {
-            t: [c.get("mean") for c in own]
-            for t, own in cells.items()
-            if min(c["n_seeds"] for c in own) >= least
+        means = {
+            task: [statistics.fmean(score for score, _ in runs.values()) for runs in own]
+            for task, own in found.items()
+            if min(map(len, own), default=0) >= least
         }
-        found: pd.DataFrame = pd.DataFrame(values, index=rows, dtype=float)
-        return found
+        frame: pd.DataFrame = pd.DataFrame(means, index=rows, dtype=float)
+        return frame
 
     def cell(self, row: str, column: Column, interval: bool) -> Cell:
         """Mean over seeds, and over the tasks of an average, with deviation and interval."""
         places = [(row, task, column.shots) for task in column.tasks]
-        found = [self._scores.get((row, *self._key(task, column)), {}) for task in column.tasks]
+        found = [self.runs(*place, column.metric) for place in places]
         failed = sum(self.failed.get(place, 0) for place in places)
         cell: Cell = {"status": "missing", "n_seeds": min(map(len, found)), "n_failed": failed}
+        if column.kind == "score" and places[0] in self.ids:
+            cell["id"] = self.ids[places[0]]
         if not all(found):
             if column.kind == "score" and places[0] in self.conflicts:
                 cell["status"] = "conflict"
             elif column.kind == "score" and failed == self.recorded.get(places[0]):
                 cell["status"] = "failed"
             return cell
-        means = [math.fsum(own.values()) / len(own) for own in found]
+        means = [math.fsum(score for score, _ in own.values()) / len(own) for own in found]
         cell |= {"status": "finished", "mean": math.fsum(means) / len(means)}
         if len({frozenset(own) for own in found}) == 1 and len(found[0]) > 1:
             # The deviation of an average is that of the seeds' own averages.
-            averages = [math.fsum(own[seed] for own in found) / len(found) for seed in found[0]]
+            averages = [math.fsum(own[seed][0] for own in found) / len(found) for seed in found[0]]
             cell["std"] = statistics.stdev(averages)
-        if interval and self._bootstrap is not None:
+        if interval and self._bootstrap is not None and row != MAJORITY:
             parts = []
             for task, own in zip(column.tasks, found, strict=True):
-                ids, runs, metric = self._runs(task, column)
-                parts.append(self._bootstrap.mean(runs, [ids[row][seed] for seed in own], metric))
+                metric = column.metric or self.metrics[task]
+                parts.append(self._bootstrap.mean((id for _, id in own.values()), metric))
             if (draws := mean_draws(parts)) is not None:
                 cell["ci_low"], cell["ci_high"] = percentile_interval(draws)
         return cell
@@ -190,19 +177,18 @@ class Scores:
     def difference(self, row: str, against: str, column: Column) -> Cell:
         """A row minus another on one task over common seeds, with interval and p-value."""
         (task,) = column.tasks
-        ours, theirs = (
-            self._scores.get((name, *self._key(task, column)), {}) for name in (row, against)
-        )
-        by_seed = {seed: ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())}
-        if row in (against, MAJORITY) or not by_seed:
+        place = (task, column.shots, column.metric or self.metrics.get(task, ""))
+        ours, theirs = self.runs(row, *place), self.runs(against, *place)
+        common = sorted(ours.keys() & theirs.keys())
+        if row in (against, MAJORITY) or not common:
             return {}
+        by_seed = {seed: ours[seed][0] - theirs[seed][0] for seed in common}
         mean = math.fsum(by_seed.values()) / len(by_seed)
         cell: Cell = {"difference": mean, "n_seeds": len(by_seed), "by_seed": by_seed}
         cell["number"] = number(mean, "+")
-        if self._bootstrap is not None:
-            ids, runs, metric = self._runs(task, column)
-            pairs = [(ids[row][seed], ids[against][seed]) for seed in by_seed]
-            cell |= self._bootstrap.compare(runs, pairs, metric, mean)
+        if self._bootstrap is not None and against != MAJORITY:
+            pairs = [(ours[seed][1], theirs[seed][1]) for seed in common]
+            cell |= self._bootstrap.compare(pairs, place[-1], mean)
             cell["after"] = interval_text(cell)
         return cell
 
@@ -227,15 +213,6 @@ def interval_text(cell: Cell) -> str:
     return f"[{number(cell['ci_low'])}, {number(cell['ci_high'])}]" if "ci_low" in cell else ""
 
 
-SUMMARY = [
-    *(Column("difference", "", title) for title in ("targets", "mean difference")),
-    *(Column("difference", "targets with a", title) for title in ("win", "tie", "loss")),
-    *(Column("difference", "significant", title) for title in ("wins", "losses")),
-    *(Column("difference", "Wilcoxon over targets", title) for title in ("p", "p (Holm)")),
-    *(Column("text", "", title) for title in ("verdict", "sources")),
-]
-
-
 def differences(scores: Scores, against: str, tasks: Sequence[str]) -> dict[str, dict[str, Cell]]:
     """Differences to the reference by row and task, with Holm's correction for all of them."""
     found: dict[str, dict[str, Cell]] = {row: {} for row in scores.rows}
@@ -246,36 +223,3 @@ def differences(scores: Scores, against: str, tasks: Sequence[str]) -> dict[str,
                 own[task] = cell
     adjust(cell for own in found.values() for cell in own.values())
     return {row: own for row, own in found.items() if own}
-
-
-def summary_lines(scores: Scores, found: dict[str, dict[str, Cell]]) -> Iterator[Line]:
-    """A line per row over all targets."""
-    ids = scores.section.frame.groupby("row")["id"].unique()
-    means = {row: [cell["difference"] for cell in own.values()] for row, own in found.items()}
-    tests = [wilcoxon_p_value(own) for own in means.values()]
-    for (row, own), p_value, adjusted in zip(means.items(), tests, holm(tests), strict=True):
-        cells = list(found[row].values())
-        mean = math.fsum(own) / len(own)
-        first: Cell = {"number": number(mean, "+"), "difference": mean}
-        if len(own) > 1:
-            groups = [list(cell["by_seed"].values()) for cell in cells]
-            first["ci_low"], first["ci_high"] = two_level_interval(groups, seeded(row))
-        first["after"] = interval_text(first)
-        # Outcomes by the digits that tables show.
-        signs = Counter(math.copysign(1, s) if (s := round(value, 1)) else 0 for value in own)
-        marked = Counter(cell.get("mark") for cell in cells)
-        counts = [signs[1], signs[0], signs[-1], marked[BETTER], marked[WORSE]]
-        verdict = ("helps" if mean > 0 else "hurts") if adjusted < ALPHA else "no clear effect"
-        records = (scores.section.records[id] for id in ids[row])
-        sources = dict.fromkeys(display(own.task) for r in records for own in r.sources)
-        yield Line(
-            row,
-            [
-                {"number": str(len(own))},
-                first,
-                *({"number": str(count)} for count in counts),
-                *({"number": f"{value:.3f}", "p_value": value} for value in (p_value, adjusted)),
-                *({"number": text} for text in (verdict, ", ".join(sources) or DASH)),
-            ],
-            "summary",
-        )

@@ -40,7 +40,7 @@ ROUNDING = 1e-9
 
 
 class Bootstrap:
-    """Resampled test scores of runs, from their stored predictions.
+    """Resampled test scores of runs, from their stored predictions; each is computed once.
 
     Attributes:
         warnings: one line per run whose predictions cannot be used.
@@ -50,39 +50,42 @@ class Bootstrap:
         self.folder = folder
         self.records = {record.id: record for record in records}
         self.warnings: list[str] = []
-        self._draws: dict[tuple[frozenset[str], str], dict[str, Array]] = {}
+        self._draws: dict[Any, dict[str, Array]] = {}
         self._compared: dict[Any, dict[str, float]] = {}
 
-    def draws(self, ids: Iterable[str], metric: str) -> Mapping[str, Array]:
-        """Scores of all resamples by run id, for runs of one task that have predictions."""
-        key = (frozenset(ids), metric)
+    def draws(self, id: str, metric: str) -> Array | None:
+        """Scores of all resamples of a run; None without predictions."""
+        run = self.records[id].run
+        key = (run.task, run.versions.task, run.data, metric)
         if key not in self._draws:
-            found = {id: own for id in sorted(key[0]) if (own := self._load(id, metric))}
+            alike = [
+                other.id
+                for other in self.records.values()
+                if (other.run.task, other.run.versions.task, other.run.data) == key[:-1]
+            ]
+            found = {own: loaded for own in sorted(alike) if (loaded := self._load(own, metric))}
             units = next((units for units, _ in found.values()), ())
             blocks: dict[str, list[Array]] = {i: [] for i, own in found.items() if own[0] == units}
-            if units:
-                generator = seeded(self.records[min(found)].run.task)
-                for counts in resample_counts(len(units), generator):
-                    for id, block in blocks.items():
-                        block.append(found[id][1](counts))
-            self._draws[key] = {id: np.concatenate(block) for id, block in blocks.items()}
-        return self._draws[key]
+            for counts in resample_counts(len(units), seeded(run.task)) if units else ():
+                for own, block in blocks.items():
+                    block.append(found[own][1](counts))
+            self._draws[key] = {own: np.concatenate(block) for own, block in blocks.items()}
+        return self._draws[key].get(id)
 
-    def mean(self, runs: Iterable[str], ids: Iterable[str], metric: str) -> Array | None:
-        """Resampled means over some of the runs of a task; None without their predictions."""
-        known = self.draws(runs, metric)
-        return mean_draws([known.get(id) for id in ids])
+    def mean(self, ids: Iterable[str], metric: str) -> Array | None:
+        """Resampled means over runs of a task; None without their predictions."""
+        return mean_draws([self.draws(id, metric) for id in ids])
 
     def compare(
-        self, runs: Iterable[str], ids: Iterable[tuple[str, str]], metric: str, observed: float
+        self, pairs: Iterable[tuple[str, str]], metric: str, observed: float
     ) -> dict[str, float]:
         """Interval and p-value of a mean difference over pairs of runs; empty without predictions.
 
         Each comparison is computed once for all tables and figures.
         """
-        key = (pairs := tuple(ids), metric)
+        key = (pairs := tuple(pairs), metric)
         if key not in self._compared:
-            left, right = (self.mean(runs, own, metric) for own in zip(*pairs, strict=True))
+            left, right = (self.mean(own, metric) for own in zip(*pairs, strict=True))
             self._compared[key] = {}
             if left is not None and right is not None:
                 low, high = percentile_interval(left - right)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import pandas as pd
 
 from bench.errors import RecordError, UnknownNameError
-from bench.reports import render
+from bench.reports import render, statistics
 from bench.reports.forms import FORMS, Table
 from bench.reports.frame import Results, make_sections
 from bench.reports.layouts import DASH, Layout, display, get_layout
 from bench.reports.scores import (
     BETTER,
     MAJORITY,
-    SUMMARY,
     WORSE,
     Cell,
     Column,
@@ -27,33 +27,37 @@ from bench.reports.scores import (
     differences,
     interval_text,
     number,
-    summary_lines,
 )
-from bench.reports.statistics import ALPHA, LEVEL, RESAMPLES
 from bench.tasks import SUITES, TASKS
 from bench.tasks.metrics import METRICS
 
-Form: TypeAlias = Literal[
-    "terminal", "markdown", "latex", "latex-document", "csv", "json", "tidy-csv"
-]
-"""A key of :data:`bench.reports.forms.FORMS`."""
-
 
 def render_tables(
+    results: Results, form: str, layout: str | None = None, **options: Any
+) -> tuple[str, list[str]]:
+    """All tables of a results folder as text, and warnings about unusable predictions.
+
+    ``form`` is a key of ``FORMS``: ``csv`` is the table itself, ``tidy-csv`` has a line per field,
+    ``latex`` is to be input and ``latex-document`` compiles. Options: see :func:`make_tables`.
+    """
+    if form not in FORMS:
+        raise UnknownNameError("format", form, FORMS)
+    tables, warnings = make_tables(results, layout, **options)
+    return FORMS[form](tables), warnings
+
+
+def make_tables(
     results: Results,
-    form: Form,
     layout: str | None = None,
     spread: Literal["std", "ci"] = "std",
     published: bool = False,
     marks: bool | None = None,
     against: str | None = None,
-) -> tuple[str, list[str]]:
+) -> tuple[list[Table], list[str]]:
     """All tables of a results folder, one per setting, and warnings about unusable predictions.
 
     Args:
         results: the records.
-        form: ``csv`` is the table itself, ``tidy-csv`` has a line per field, ``latex`` is to be
-            input and ``latex-document`` compiles.
         layout: its name; None: one table of all tasks.
         spread: behind a mean: deviation over seeds, or interval over test rows.
         published: whether published numbers stand beside ours.
@@ -63,10 +67,7 @@ def render_tables(
     Raises:
         RecordError: there is no record to show, or nothing to compare with.
     """
-    if form not in FORMS:
-        raise UnknownNameError("format", form, FORMS)
-    frame = results.frame
-    shape = get_layout(layout) if layout else Layout("", {})
+    frame, shape = results.frame, get_layout(layout) if layout else Layout()
     if len(frame) and shape.groups:
         kept = frame["task"].isin([task for tasks in shape.groups.values() for task in tasks])
         kept &= frame["method"].isin(shape.methods) | (not shape.methods)
@@ -84,21 +85,20 @@ def render_tables(
     reference = against or shape.reference
     tables: list[Table] = []
     for section in sections:
-        if layout is None:
-            shape = Layout("", _suites(section.frame["task"]))
         scores = Scores(section, bootstrap, shape.labels)
         if shape.transfer:
             tables += _transfer(scores, reference)
         else:
-            own = reference if marks or shape.ranks else ""
-            tables.append(_table(scores, layout or "all-tasks", shape, spread, published, own))
+            own = shape if layout else Layout("", _suites(section.frame["task"]))
+            compared = reference if marks or shape.ranks else ""
+            tables.append(_table(scores, layout or "all-tasks", own, spread, published, compared))
     if not tables:
         rows = sorted({row for section in sections for row in section.frame["row"]})
         raise RecordError(
             f"nothing to compare with {reference!r} in {results.folder}: choose one of the rows "
             f"{', '.join(rows)}"
         )
-    return FORMS[form](tables), bootstrap.warnings if bootstrap else []
+    return tables, bootstrap.warnings if bootstrap else []
 
 
 def ordered_tasks(names: Iterable[str]) -> list[str]:
@@ -124,55 +124,32 @@ def _table(
     lines = [Line(row, [], kinds.get(row, "method")) for row in scores.rows]
     for column in columns:
         cells = [_cell(scores, row, column, spread == "ci") for row in scores.rows]
-        own = [cell for line, cell in zip(lines, cells, strict=True) if line.kind != "majority"]
-        top = max(round(cell.get("mean", -math.inf), 1) for cell in own)
-        for line, cell in zip(lines, cells, strict=True):
-            cell["best"] = (
-                any(cell is one for one in own) and round(cell.get("mean", math.nan), 1) == top
-            )
+        means = [round(cell.get("mean", math.nan), 1) for cell in cells]
+        own = [m for line, m in zip(lines, means, strict=True) if line.kind != "majority"]
+        top = max((mean for mean in own if not math.isnan(mean)), default=math.inf)
+        for line, cell, mean in zip(lines, cells, means, strict=True):
+            cell["best"] = mean == top and line.kind != "majority"
             if column.kind == "score" and against in scores.rows:
                 found = scores.difference(line.label, against, column)
                 cell |= {k: v for k, v in found.items() if k in ("difference", "p_value")}
             line.cells.append(cell)
     places = [line.cells[at] for at in range(len(columns)) for line in lines]
-    tested = adjust(places) if against and layout.details else None
     tasks = [task for column in columns for task in column.tasks]
-    ranked = _add_ranks(scores, columns, lines, tasks, against) if layout.ranks else None
-    notes = [
-        f"{display(row)}: best of {count} on validation." for row, count in scores.tries.items()
-    ]
-    if published:
-        more, known = _published(scores, columns)
-        order = {line.label: at for at, line in enumerate(lines)}
-        lines += more
-        lines.sort(key=lambda line: order.get(line.label.split(", published: ")[0], len(order)))
-        notes += known
-    shown, reasons = {column.metric for column in columns}, dict[str, str]()
-    for record in scores.section.records.values():
-        reasons |= record.scores.left_out if record.scores else {}
-    notes += [f"{metric} is left out: {why}." for metric, why in reasons.items() if metric in shown]
+    facts: dict[str, Any] = {"tested": adjust(places) if against and layout.details else None}
+    facts["ranked"] = _add_ranks(scores, columns, lines, tasks, against) if layout.ranks else None
+    facts["published"] = _add_published(scores, columns, lines) if published else []
     at = {(task, column.shots) for column in columns for task in column.tasks}
     runs = {(row, *place) for row in scores.rows if row not in scores.constant for place in at}
-    total, failed, recorded = (
-        len(runs) * len(scores.seeds),
-        *(sum(n.get(place, 0) for place in runs) for n in (scores.failed, scores.recorded)),
-    )
-    counts: dict[str, Any] = {
-        "total": total,
-        "failed": failed,
-        "missing": total - recorded,
-        "ranked": ranked,
-    }
-    counts |= {
-        "conflicts": len(runs & scores.conflicts),
-        "rows": _by_value({task: f"{own:g}" for task, own in scores.test_rows.items()}, tasks),
-    }
+    facts["total"] = len(runs) * len(scores.seeds)
+    facts["failed"] = sum(scores.failed.get(place, 0) for place in runs)
+    facts["missing"] = facts["total"] - sum(scores.recorded.get(place, 0) for place in runs)
+    facts["conflicts"] = len(runs & scores.conflicts)
+    facts["rows"] = _by_value({task: f"{own:g}" for task, own in scores.test_rows.items()}, tasks)
     metrics = {c.tasks[0]: c.metric for c in columns if c.kind == "score" and c.metric != c.title}
     rules = {task: display(own) + _rule(scores, task, own) for task, own in metrics.items() if own}
-    counts["metrics"] = _by_value(rules, tasks)
-    counts["partial"] = any("note" in cell for cell in places)
-    counts["marked"] = sorted({cell["mark"] for cell in places if "mark" in cell})
-    texts = _texts(scores, spread=spread, against=against, tested=tested, notes=notes, **counts)
+    facts["metrics"] = _by_value(rules, tasks)
+    facts["shown"] = {column.metric for column in columns}
+    texts = _texts(scores, places, spread=spread, against=against, **facts)
     return Table(name, layout.title, *texts, scores.facts(), columns, lines)
 
 
@@ -238,7 +215,7 @@ def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
                     title = metric if layout.metrics else f"{count:g}" if layout.by_shots else task
                     yield Column("score", group, title, (task,), count, metric)
         if layout.average and (len(tasks) > 1 or not layout.details):
-            yield Column("average", group, "average", tasks, shots[0])
+            yield Column("average", group, "average", tuple(tasks), shots[0])
 
 
 def _cell(scores: Scores, row: str, column: Column, interval: bool) -> Cell:
@@ -271,42 +248,77 @@ def _compact(count: float) -> str:
 
 
 def _transfer(scores: Scores, against: str) -> Iterator[Table]:
+    """Differences to a row over all targets, and per target."""
     tasks = ordered_tasks(scores.section.frame["task"])
-    found = differences(scores, against, tasks)
-    if not found:
+    if not (found := differences(scores, against, tasks)):
         return
-    tested = sum("p_value" in cell for own in found.values() for cell in own.values())
+    cells = [cell for own in found.values() for cell in own.values()]
+    tested = sum("p_value" in cell for cell in cells)
+    targets = [
+        Line(task, [own.get(task, {}) for own in found.values()], "target")
+        for task in tasks
+        if any(task in own for own in found.values())
+    ]
+    heads = [Column("difference", "", row) for row in found]
     facts = scores.facts() | {"against": against}
-    heads = [*(Column("difference", "", row) for row in found), Column("text", "", "verdict")]
-    targets = []
-    for task in tasks:
-        cells = [own.get(task, {}) for own in found.values()]
-        marks = {display(row): cell.get("mark") for row, cell in zip(found, cells, strict=True)}
-        helps, hurts = (
-            ", ".join(row for row, own in marks.items() if own == mark) for mark in (BETTER, WORSE)
-        )
-        parts = [f"{verb} {rows}" for rows, verb in ((helps, "helps:"), (hurts, "hurts:")) if rows]
-        if any(cells):
-            targets.append(Line(task, [*cells, {"number": "; ".join(parts) or DASH}], "target"))
-    marked = sorted(
-        {cell["mark"] for own in found.values() for cell in own.values() if "mark" in cell}
-    )
-    for kind, about, columns, lines in (
-        ("summary", "over all targets", SUMMARY, [*summary_lines(scores, found)]),
-        ("target", "per target", heads, targets),
+    for kind, about, corner, (columns, lines) in (
+        ("summary", "over all targets", "method", _summary(scores, found)),
+        ("target", "per target", "target", (heads, targets)),
     ):
         title = f"Transfer {about}, each method minus {display(against)}"
-        own = marked if kind == "target" else []
-        texts = _texts(scores, transfer=kind, against=against, tested=tested, marked=own)
-        corner = "target" if kind == "target" else "method"
+        marked = cells if kind == "target" else []
+        texts = _texts(scores, marked, transfer=kind, against=against, tested=tested)
         yield Table("transfer", title, *texts, facts, columns, lines, corner)
 
 
-def _published(scores: Scores, columns: list[Column]) -> tuple[list[Line], list[str]]:
-    """Published numbers by method and paper, and how they are known."""
+def _summary(
+    scores: Scores, found: Mapping[str, dict[str, Cell]]
+) -> tuple[list[Column], list[Line]]:
+    """Outcomes over all targets, a line per row."""
+    means = {row: [cell["difference"] for cell in own.values()] for row, own in found.items()}
+    tests = [statistics.wilcoxon_p_value(own) for own in means.values()]
+    ids = scores.section.frame.groupby("row")["id"].unique()
+    columns, lines = [], []
+    for (row, own), p_value, adjusted in zip(
+        means.items(), tests, statistics.holm(tests), strict=True
+    ):
+        first: Cell = {"difference": math.fsum(own) / len(own)}
+        if len(own) > 1:
+            groups = [list(cell["by_seed"].values()) for cell in found[row].values()]
+            first["ci_low"], first["ci_high"] = statistics.two_level_interval(
+                groups, statistics.seeded(row)
+            )
+        first |= {"number": number(first["difference"], "+"), "after": interval_text(first)}
+        shown = [round(value, 1) for value in own]  # Outcomes by the digits that tables show.
+        marks = Counter(cell.get("mark") for cell in found[row].values())
+        sources = [source.task for id in ids[row] for source in scores.section.records[id].sources]
+        cells: dict[tuple[str, str], Cell] = {
+            ("", "targets"): {"number": str(len(own))},
+            ("", "mean difference"): first,
+            ("targets with a", "win"): {"number": str(sum(value > 0 for value in shown))},
+            ("targets with a", "tie"): {"number": str(sum(value == 0 for value in shown))},
+            ("targets with a", "loss"): {"number": str(sum(value < 0 for value in shown))},
+            ("significant", "wins"): {"number": str(marks[BETTER])},
+            ("significant", "losses"): {"number": str(marks[WORSE])},
+            ("Wilcoxon over targets", "p"): {"number": f"{p_value:.3f}", "p_value": p_value},
+            ("Wilcoxon over targets", "p (Holm)"): {
+                "number": f"{adjusted:.3f}",
+                "p_value": adjusted,
+            },
+            ("", "sources"): {"number": ", ".join(map(display, dict.fromkeys(sources))) or DASH},
+        }
+        columns = [
+            Column("text" if head[1] == "sources" else "difference", *head) for head in cells
+        ]
+        lines.append(Line(row, [*cells.values()], "summary"))
+    return columns, lines
+
+
+def _add_published(scores: Scores, columns: Sequence[Column], lines: list[Line]) -> list[str]:
+    """Lines of published numbers behind those of their method; returns how they are known."""
     known = pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"table": str})
-    provenance: dict[str, str] = {}
-    rows: dict[str, list[Cell]] = {}
+    letters: dict[str, str] = {}
+    added: dict[str, Line] = {}
     for place, column in enumerate(columns):
         wanted = {"task": column.tasks[:1], "metric": [column.metric]}
         if column.kind == "average":
@@ -314,32 +326,31 @@ def _published(scores: Scores, columns: list[Column]) -> tuple[list[Line], list[
         fits = known[[*wanted]].isin(wanted).all(axis=1) & math.isinf(column.shots)
         for line in known[fits].to_dict("records"):
             name = f"{line['method']}, published: {line['paper']}, table {line['table']}"
-            letter = provenance.setdefault(line["provenance"], chr(ord("a") + len(provenance)))
-            value, cells = line["value"], rows.setdefault(name, [{} for _ in columns])
-            cells[place] = {"number": number(value), "published": value, "after": f"({letter})"}
-    if not provenance:
-        return [], ["No published number fits this table; they are on the full training data."]
-    letters = [f"({letter}) {text}." for text, letter in provenance.items()]
+            letter = letters.setdefault(line["provenance"], chr(ord("a") + len(letters)))
+            row = added.setdefault(name, Line(name, [{} for _ in columns], "published"))
+            value = line["value"]
+            row.cells[place] = {"number": number(value), "published": value, "after": f"({letter})"}
+    order = {line.label: at for at, line in enumerate(lines)}
+    lines += added.values()
+    lines.sort(key=lambda line: order.get(line.label.split(", published: ")[0], len(order)))
+    if not letters:
+        return ["No published number fits this table; they are on the full training data."]
     note = "Published numbers are of the paper's model and datasets."
-    return [Line(name, cells, "published") for name, cells in rows.items()], [note, *letters]
+    return [note, *(f"({letter}) {text}." for text, letter in letters.items())]
 
 
-def _texts(scores: Scores, against: str, **values: object) -> tuple[str, list[str]]:
+def _texts(scores: Scores, cells: Iterable[Cell], **facts: object) -> tuple[str, list[str]]:
     """The caption, which says what the numbers are, and the notes, which say the setting."""
-    frame = scores.section.frame
+    cells, against = list(cells), display(str(facts.pop("against")))
     text = render(
         "table.txt.jinja",
         scores=scores,
-        against=display(against),
-        setting=scores.section.setting,
-        model=scores.model,
-        infinity=math.inf,
-        shots=[f"{count:g}" for count in sorted(frame["shots"].unique())],
-        commits=sorted(frame["commit"].unique()),
-        level=f"{LEVEL:.0%}",
-        alpha=f"{ALPHA:g}",
-        resamples=f"{RESAMPLES:,}",
-        **values,
+        statistics=statistics,
+        show=display,
+        against=against,
+        partial=any("note" in cell for cell in cells),
+        marked=sorted({cell["mark"] for cell in cells if "mark" in cell}),
+        **facts,
     )
     caption, *notes = (" ".join(part.split()) for part in text.split("\n\n") if part.strip())
     return caption, notes

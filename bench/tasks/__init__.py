@@ -78,9 +78,8 @@ def _load(plugin: Plugin) -> Task:
     task = plugin.load()
     if not isinstance(task, Task):
         raise plugin.fault(f"is a {type(task).__name__}, not a bench.tasks.Task; give a task")
-    scorers = task.scorers or task.metrics
-    unknown = ", ".join(name for name in scorers if name not in METRICS)
-    scores = [score for name in scorers if name in METRICS for score in METRICS[name].outputs]
+    unknown = ", ".join(name for name in task.scorers if name not in METRICS)
+    scores = [score for name in task.scorers if name in METRICS for score in METRICS[name].outputs]
     strange = ", ".join(name for name in task.selection_metrics if name not in task.metrics)
     pinned = re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", task.hub.revision)
     faults = (

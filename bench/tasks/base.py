@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from bench.errors import DataError
 from bench.tasks.metrics import METRICS
@@ -16,10 +16,7 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 """One dataset row in the hub's columns."""
 
-SplitRule = Literal["halve-validation", "hold-out-train", "mnli", "official"]
-"""How validation and test rows are made."""
-
-RULE_SPLITS: Mapping[SplitRule, tuple[str, ...]] = {
+RULE_SPLITS: Mapping[str, tuple[str, ...]] = {
     # The shuffled validation split is halved into validation and test.
     "halve-validation": ("train", "validation"),
     # 1,000 shuffled training rows validate, the official validation split tests.
@@ -27,7 +24,7 @@ RULE_SPLITS: Mapping[SplitRule, tuple[str, ...]] = {
     "mnli": ("train", "validation_mismatched", "validation_matched"),  # the last tests
     "official": ("train", "validation", "test"),
 }
-"""Official splits read by each rule."""
+"""Rules by which validation and test rows are made, and the official splits that each reads."""
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """Branch with the hub's own parquet copy of a dataset, one folder per configuration."""
@@ -69,14 +66,14 @@ class Task:
     texts: Callable[[Row, bool], list[TextPair]]  # (row, training); without the published name
     labels: tuple[str, ...] | None  # answers of a classification task, in class order
     metrics: tuple[str, ...]  # score names; tables show the first
-    split_rule: SplitRule
+    split_rule: str  # one of RULE_SPLITS
     input_length: int = 256  # most tokens of a source
     target_length: int = 20  # most tokens of a target and of a decoded answer
     label_of: Callable[[Row], int] | None = None  # class of a row in balanced few-shot samples
     max_training_rows: int | None = None  # applied after validation rows are held out
     group_by_source: bool = False  # evaluation joins the targets of rows with equal sources
     suites: tuple[str, ...] = ()  # besides "sources" and "paper"
-    scorers: tuple[str, ...] = ()  # names in METRICS that compute the scores, if not `metrics`
+    scorers: tuple[str, ...] = ()  # names in METRICS that compute the scores; `metrics` by default
     selection_metrics: tuple[str, ...] = ()  # their mean chooses the checkpoint; all by default
     source_only: bool = False  # the papers report no result for it as a target
     defect_of: Callable[[Row], str | None] | None = None  # fault of a row's text, to be counted
@@ -84,8 +81,8 @@ class Task:
     version: int = 1  # raised by hand when texts, labels or metrics change; part of run ids
 
     def __post_init__(self) -> None:
-        if not self.selection_metrics:
-            object.__setattr__(self, "selection_metrics", self.metrics)
+        for name in ("scorers", "selection_metrics"):
+            object.__setattr__(self, name, getattr(self, name) or self.metrics)
 
     @property
     def table_metric(self) -> str:
@@ -94,12 +91,6 @@ class Task:
 
     def to_text(self, row: Row, training: bool) -> list[TextPair]:
         """Examples of one row; :class:`DataError` if a column or label is bad."""
-        missing = [column for column in self.hub.columns if column not in row]
-        if missing:
-            raise DataError(
-                f"task {self.name}: missing column {', '.join(map(repr, missing))} (found: "
-                f"{', '.join(map(repr, row))}); give the data the columns of {self.hub.path}"
-            )
         try:
             pairs = self.texts(row, training)
         except DataError as error:
@@ -110,7 +101,7 @@ class Task:
 def make_task(
     name: str,
     columns: tuple[str, ...],
-    split_rule: SplitRule,
+    split_rule: str,
     rows: Mapping[str, int] | tuple[int, ...],  # of train, validation and test, or by split
     *,
     repository: str,  # path@revision
@@ -133,7 +124,7 @@ def make_task(
 def classification(
     name: str,
     fields: Mapping[str, str] | tuple[str, ...],  # columns to show, or column by shown name
-    split_rule: SplitRule,
+    split_rule: str,
     rows: Mapping[str, int] | tuple[int, ...],
     *,
     label: str = "label",
@@ -179,14 +170,14 @@ def strings(column: str, row: Row) -> tuple[str, ...]:
             f"column {column!r} holds no text; remove such rows (in squad_v2, questions without an "
             "answer), or use a split with public labels"
         )
-    if not isinstance(value, (list, tuple)) or not value or {type(text) for text in value} != {str}:
+    if not isinstance(value, (list, tuple)) or {*map(type, value)} != {str}:
         raise bad_value(column, row, "a list of texts")
     return tuple(value)
 
 
 def class_index(column: str, classes: Sequence[int | str], row: Row) -> int:
     """Class of a row: the place of its label among the classes; 1, 1.0 and "1" are one label."""
-    value, names = row[column], [str(label) for label in classes]
+    value, names = row.get(column), [str(label) for label in classes]
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     if str(value).strip() not in names:

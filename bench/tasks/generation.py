@@ -18,6 +18,7 @@ Scores = dict[str, float]
 
 ROUGE = ("rougeL", "rouge1", "rouge2")
 PUBLISHED = ("bleu_published", "rouge1_published", "rouge2_published", "rougeL_published")
+FIRST = tuple(f"{name}_first" for name in PUBLISHED)
 
 
 class MetricUnavailableError(BenchError):
@@ -103,13 +104,11 @@ def rouge_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
     def words(text: str) -> list[str]:
         return text.lower().split(" ")
 
-    def distinct(text: str) -> list[str]:
-        return [*{*words(text)}]
-
-    def distinct_pairs(text: str) -> list[tuple[str, str]]:
-        return [*{*pairwise(words(text))}]
-
-    parts = ((distinct, "rouge1"), (distinct_pairs, "rouge1"), (words, "rougeL"))
+    parts: list[tuple[Callable[[str], Any], str]] = [
+        (lambda text: [*{*words(text)}], "rouge1"),
+        (lambda text: [*{*pairwise(words(text))}], "rouge1"),
+        (words, "rougeL"),
+    ]
     found = (_rouge(tokens, [name], predictions, references)[0] for tokens, name in parts)
     return dict(zip(PUBLISHED[1:], found, strict=True))
 
@@ -123,16 +122,15 @@ def _rouge(
     scorer = RougeScorer([*names], tokenizer=SimpleNamespace(tokenize=tokenize))
     pairs = zip(predictions, references, strict=True)
     scores = [scorer.score_multi(list(texts), prediction) for prediction, texts in pairs]
-    return [
-        100.0 * sum(float(own[name].fmeasure) for own in scores) / len(scores) for name in names
-    ]
+    sums = (sum(float(own[name].fmeasure) for own in scores) for name in names)
+    return [100.0 * total / len(scores) for total in sums]
 
 
 def published_first(predictions: Texts, references: Sequence[Texts]) -> Scores:
     """BLEU and ROUGE of the published code against the first reference alone."""
     first = [texts[:1] for texts in references]
     scores = bleu_published(predictions, first) | rouge_published(predictions, first)
-    return {f"{name}_first": value for name, value in scores.items()}
+    return dict(zip(FIRST, scores.values(), strict=True))
 
 
 def meteor(predictions: Texts, references: Sequence[Texts]) -> Scores:
@@ -161,6 +159,6 @@ METRICS = (
     (meteor, ("meteor",)),
     (bleu_published, PUBLISHED[:1]),
     (rouge_published, PUBLISHED[1:]),
-    (published_first, tuple(f"{name}_first" for name in PUBLISHED)),
+    (published_first, FIRST),
 )
 """Functions and the names of their scores."""

@@ -11,7 +11,7 @@ from bench.tasks.base import Row, Task, bad_value, classification, labelled_text
 
 def similarity(row: Row) -> float:
     """Similarity score of an stsb row, 0 to 5."""
-    score = row["label"]
+    score = row.get("label")
     if not isinstance(score, (int, float)) or not 0.0 <= score <= 5.0:
         raise bad_value("label", row, "a score from 0 to 5")
     return score

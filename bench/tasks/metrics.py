@@ -10,6 +10,7 @@ import re
 import string
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -81,11 +82,10 @@ def multirc(predictions: Texts, references: Texts, groups: Texts) -> Scores:
 
 def parse_number(text: str) -> float | None:
     """Finite number of a text, or None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    return None
 
 
 def same_number(prediction: str, references: Texts) -> bool:
@@ -198,34 +198,28 @@ class Metric:
     outputs: tuple[str, ...]  # score names
     several_references: bool = False  # takes several right answers per example
     grouped: bool = False  # takes groups: examples judged together
-    numeric: bool = False  # reads answers as numbers
     right: Callable[[str, Texts], bool] = same_text  # whether one answer counts as right
     rule: str = ""  # follows the names of its scores in captions, as other metrics share them
 
-    @property
-    def name(self) -> str:
-        """Name in :data:`METRICS`."""
-        return self.function.__name__
-
     def compute(
-        self, predictions: Texts, references: Sequence[str | Texts], groups: Texts | None = None
+        self, predictions: Texts, references: Sequence[str | Texts], groups: Groups = None
     ) -> Scores:
         """Scores in percent by name; references are a text or several per example."""
         answers = [[texts] if isinstance(texts, str) else texts for texts in references]
         inputs: dict[str, Sequence[Any]] = {"references": answers}
         if self.grouped:
-            inputs["groups"] = groups or ()
-        if not len(predictions):
-            raise DataError(f"{self.name}: there are no predictions to score; give at least one")
-        for name, values in inputs.items():
-            if len(values) != len(predictions):
-                found = f"{len(predictions)} predictions but {len(values)} {name}"
-                raise DataError(f"{self.name}: {found}; give one of each per example")
-        if not all(answers):
-            raise DataError(f"{self.name}: an example has no reference; give it at least one")
+            inputs["groups"] = groups if groups and None not in groups else ()
+        size, several = len(predictions), any(len(texts) > 1 for texts in answers)
+        sizes = [f"{len(own)} {name}" for name, own in inputs.items() if len(own) != size]
+        for found, fault in (
+            (not size, "there are no predictions to score; give at least one"),
+            (sizes, f"{size} predictions but {', '.join(sizes)}; give one of each per example"),
+            (not all(answers), "an example has no reference; give it at least one"),
+            (several > self.several_references, "takes one reference per example; give only one"),
+        ):
+            if found:
+                raise DataError(f"{self.function.__name__}: {fault}")
         if not self.several_references:
-            if max(map(len, answers)) > 1:
-                raise DataError(f"{self.name}: takes one reference per example; give only one")
             inputs["references"] = [texts[0] for texts in answers]
         return self.function(predictions, **inputs)
 
@@ -234,15 +228,15 @@ QA = ("f1", "em", "f1_any", "em_any")
 _several = partial(Metric, several_references=True)
 
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric
+    metric.function.__name__: metric
     for metric in (
         Metric(accuracy, ("accuracy",)),
         Metric(f1_with_invalid, ("f1",), rule=" of class 1"),
         Metric(f1_multiclass, ("f1_multiclass",)),
         Metric(matthews_correlation, ("matthews_correlation",)),
         Metric(multirc, ("f1", "em"), grouped=True, rule=" over all answers"),
-        Metric(pearson, ("pearson",), numeric=True, right=same_number),
-        Metric(spearmanr, ("spearmanr",), numeric=True, right=same_number),
+        Metric(pearson, ("pearson",), right=same_number),
+        Metric(spearmanr, ("spearmanr",), right=same_number),
         _several(squad, ("f1", "em"), right=exact_match, rule=" with the best answer"),
         _several(qa, QA, right=first_answer, rule=" with the first answer"),
         *(_several(*own) for own in GENERATION),
@@ -251,13 +245,25 @@ METRICS: Mapping[str, Metric] = {
 """Every metric by name."""
 
 
+def score(
+    metric: str, predictions: Texts, references: Sequence[str | Texts], groups: Groups = None
+) -> Scores:
+    """Scores of one metric in percent; references are a text or several per example."""
+    if metric not in METRICS:
+        raise UnknownNameError("metric", metric, METRICS)
+    return METRICS[metric].compute(predictions, references, groups)
+
+
 def load(name: str) -> Any:
     """A metric as an ``evaluate.Metric``, to be used like one from the hub."""
-    metric = _metric(name)
     from tempfile import TemporaryDirectory
 
     import evaluate
     from datasets import Features, Sequence, Value
+
+    if name not in METRICS:
+        raise UnknownNameError("metric", name, METRICS)
+    metric = METRICS[name]
 
     class Module(evaluate.Metric):  # type: ignore[misc]
         def _info(self) -> evaluate.MetricInfo:
@@ -278,19 +284,6 @@ def load(name: str) -> Any:
     return module
 
 
-def score(
-    metric: str, predictions: Texts, references: Sequence[str | Texts], groups: Texts | None = None
-) -> Scores:
-    """Scores of one metric in percent; references are a text or several per example."""
-    return _metric(metric).compute(predictions, references, groups)
-
-
-def _metric(name: str) -> Metric:
-    if name not in METRICS:
-        raise UnknownNameError("metric", name, METRICS)
-    return METRICS[name]
-
-
 @dataclass(frozen=True)
 class TaskScores:
     """All scores of a task on one split."""
@@ -305,22 +298,21 @@ def score_task(
 ) -> TaskScores:
     """All scores of a task; white space around predictions is ignored."""
     answers = [prediction.strip() for prediction in predictions]
-    named = None if groups is None or None in groups else [str(group) for group in groups]
     scores: Scores = {}
     left_out: dict[str, str] = {}
-    scorers = [_metric(name) for name in task.scorers or task.metrics]
+    scorers = [METRICS[name] for name in task.scorers]
     for scorer in scorers:
+        found, reason = Scores(), "no question has all its answers in the split"
         try:
-            found = scorer.compute(answers, references, named)
-            scores |= found
-            missing = [name for name in scorer.outputs if name not in found]
-            left_out |= dict.fromkeys(missing, "no question has all its answers in the split")
+            found = scorer.compute(answers, references, groups)
         except MetricUnavailableError as error:
-            left_out |= dict.fromkeys(scorer.outputs, str(error))
+            reason = str(error)
+        scores |= found
+        left_out |= {name: reason for name in scorer.outputs if name not in found}
     valid: list[bool] = []
     if task.labels is not None:
         valid = [answer in task.labels for answer in answers]
-    elif any(scorer.numeric for scorer in scorers):
+    elif any(scorer.right is same_number for scorer in scorers):
         valid = [parse_number(answer) is not None for answer in answers]
     shown = {name: scores[name] for name in task.metrics if name in scores}
     return TaskScores(shown, sum(valid) / len(valid) if valid else None, left_out)

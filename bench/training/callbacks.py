@@ -105,15 +105,13 @@ def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
             continue
         if name not in plugins:
             raise UnknownNameError("logger", name, callback_names())
+        plugin = plugins[name]
         try:
-            callback = plugins[name].load()(folder)
+            made.append(plugin.load()(folder))
         except Exception as error:
-            fault = f"cannot be made ({one_line(error)}); mend it"
-            raise plugins[name].fault(fault) from error
-        if not isinstance(callback, Callback):
-            fault = "is no bench.training.callbacks.Callback; derive it from that"
-            raise plugins[name].fault(fault)
-        made.append(callback)
+            raise plugin.fault(f"cannot be made ({one_line(error)}); mend it") from error
+        if not isinstance(made[-1], Callback):
+            raise plugin.fault("is no bench.training.callbacks.Callback; derive it from that")
     return made
 
 
@@ -168,17 +166,14 @@ class GroupLog(Callback):
     def on_trace(self, step: int, rows: list[dict[str, Any]]) -> None:
         self._rows += [{"step": step, **row} for row in rows]
 
-    def on_evaluation(self, event: EvaluationEvent) -> None:
-        self._write()
-
-    def on_finish(self, result: TrainingResult | None) -> None:
-        self._write()
-
-    def _write(self) -> None:
+    def on_evaluation(self, event: EvaluationEvent | None = None) -> None:
         import pandas as pd
 
         if self._rows:
             atomic_write(self._path, pd.DataFrame(self._rows).to_parquet(index=False))
+
+    def on_finish(self, result: TrainingResult | None) -> None:
+        self.on_evaluation()
 
 
 def _flat(value: object, tag: str = "") -> Iterator[tuple[str, float | str]]:

@@ -114,21 +114,21 @@ def train(
                     loss = float(losses) / max(1, step - (evaluated or 0))
                     require_finite(loss, parameters, step)
                     found = require_scores(validate(), step)
-                    scores, score, share = dict(found.scores), found.score, found.valid_label_share
+                    share, scores = found.valid_label_share, dict(found.scores)
                     point = {"step": step, "loss": loss, "validation": scores}
                     progress.curve.append(point | {"valid_label_share": share})
                     diagnostics = trainable.diagnostics()
                     progress.history.append({"step": step, **diagnostics})
                     progress.stale += 1
-                    if score > progress.best_score:
-                        progress.best_step, progress.best_score, progress.stale = step, score, 0
-                        best = snapshot(trainable)
+                    if found.score > progress.best_score:
+                        progress.best_step, progress.best_score = step, found.score
+                        progress.stale, best = 0, snapshot(trainable)
                     factor = schedule.lr_lambdas[0](max(0, step - 1))  # Of the step just done.
                     event = EvaluationEvent(
                         step=step,
                         total=total,
                         loss=loss,
-                        score=score,
+                        score=found.score,
                         scores=dict(scores),
                         valid_label_share=share,
                         learning_rates={g.name: g.learning_rate * factor for g in groups},
@@ -201,7 +201,7 @@ def backward(
     tokens = (batch.labels != IGNORED_LABEL).sum(dim=1)  # (B,)
     total = torch.zeros((), device=model.device)
     parts = rows < len(batch)
-    shares = parts and not trainable.instance_dependent
+    shares = parts and not trainable.instance_dependent and model.prefixes is not None
     with model.sharing() if shares else nullcontext():
         for start in range(0, len(batch), rows):
             end = start + rows

@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,9 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 from bench.data import Examples, open_source
 from bench.models.encoder_decoder import EncoderDecoderLM
 
+HERE = Path(__file__).resolve().parent
+PROMPT, BATCH = 100, 16
+"""Tokens of the prompt, rows of a batch."""
 Action = Callable[[], object]
 Times = tuple[list[float], list[float]]
 """Seconds of each round: wall time, processor time."""
@@ -56,6 +61,27 @@ def in_turn(benchmark: Any) -> Callable[..., list[Times]]:
 
 
 @pytest.fixture
+def peaks(benchmark: Any) -> Callable[..., list[float]]:
+    """GiB of memory that a program tells, for each list of its arguments."""
+    if sys.platform != "linux":
+        pytest.skip("other systems count memory in other units")
+    path = os.pathsep.join((str(HERE.parents[1]), str(HERE)))
+
+    def start(program: str, arguments: list[str]) -> float:
+        command, own = [sys.executable, "-c", program, *arguments], {"PYTHONPATH": path}
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | own)
+        return int(done.stdout) / 2**30
+
+    def measure(program: str, *cases: list[str]) -> list[float]:
+        found: list[float] = benchmark.pedantic(
+            lambda: [start(program, case) for case in cases], rounds=1
+        )
+        return found
+
+    return measure
+
+
+@pytest.fixture
 def seconds(in_turn: Any, figure: Any) -> Callable[..., None]:
     """Compares the least seconds of an action with an aim."""
 
@@ -78,6 +104,27 @@ def ratio(in_turn: Any, figure: Any) -> Callable[..., None]:
         figure(f"{name}, processor time", processor, **aim)
 
     return compare
+
+
+def wrapped(model: Any, kind: str) -> Any:
+    """Prompt tuning by PEFT, before the encoder of an encoder-decoder."""
+    peft = pytest.importorskip("peft", reason="the peer it is compared with, of the extra test")
+    options = {"num_virtual_tokens": PROMPT, "num_transformer_submodules": 1}
+    return peft.get_peft_model(model, peft.PromptTuningConfig(task_type=kind, **options))
+
+
+def peft_trainer(model: Any, rows: Any, tokenizer: Any, folder: Path, **options: Any) -> Any:
+    """The Trainer of transformers with dynamic padding."""
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    options |= {"per_device_train_batch_size": BATCH, "dataloader_pin_memory": False}
+    options |= {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+    return Trainer(
+        model=model,
+        args=TrainingArguments(output_dir=str(folder), use_cpu=True, report_to=[], **options),
+        train_dataset=rows,
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+    )
 
 
 @pytest.fixture(scope="session")

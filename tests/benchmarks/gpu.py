@@ -95,16 +95,9 @@ def time_steps(model: FrozenLM, name: str, scale: Scale, steps: int) -> float:
     settings = load_config("smoke").training.model_copy(update=changes)
     method = make_method(name, model.initial_prompt(scale.prompt, 42))
     info = TrainingInfo("gpu", "mrpc", name, name, None, 42)
+    nothing = Validation({"none": 0.0}, 0.0, None)
     began = time.perf_counter()
-    train(
-        model,
-        method,
-        batches,
-        settings,
-        42,
-        lambda: Validation({"none": 0.0}, 0.0, None),
-        info=info,
-    )
+    train(model, method, batches, settings, 42, lambda: nothing, info=info)
     return time.perf_counter() - began  # The loop reads the loss, so the device has finished.
 
 

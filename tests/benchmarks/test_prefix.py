@@ -4,9 +4,6 @@ It stands against a prompt for each row, and against PEFT's PromptTuning, which 
 of all positions.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -26,8 +23,9 @@ from bench.method import Batch, ModelOutput
 from bench.models.decoder_only import DecoderOnlyLM
 from bench.training.evaluation import evaluate, fixed_prompt
 from bench.training.loop import adamw, backward
+from tests.benchmarks.conftest import BATCH, PROMPT, peft_trainer, wrapped
 
-PROMPT, BATCH, STEPS, ROWS, ANSWER = 100, 16, 2, 500, 4
+STEPS, ROWS, ANSWER = 2, 500, 4
 SHAPE = {"hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3}
 SHAPE |= {"intermediate_size": 1536, "vocab_size": 49152}
 
@@ -71,29 +69,13 @@ def train_steps(lm: DecoderOnlyLM, batches: list[Batch], length: int = PROMPT) -
             optimiser.step()
 
 
-def wrapped(lm: DecoderOnlyLM) -> Any:
-    peft = pytest.importorskip("peft", reason="the peer it is compared with, of the extra test")
-    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=PROMPT)
-    return peft.get_peft_model(lm.model, config)
-
-
-def peft_trainer(lm: DecoderOnlyLM, rows: EncodedExamples, folder: Path) -> Any:
-    """Rows in their order, as in the batches of the other side."""
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
-
+def sequences(rows: EncodedExamples) -> datasets.Dataset:
+    """Input and answer as one text each, in their order."""
     texts = []
     for row in rows.examples(range(len(rows))):
         read, answer = list(row["input_ids"]), list(row["labels"])
         texts.append({"input_ids": read + answer, "labels": [-100] * len(read) + answer})
-    options: dict[str, Any] = {"per_device_train_batch_size": BATCH, "max_steps": STEPS}
-    options |= {"train_sampling_strategy": "sequential", "disable_tqdm": True, "report_to": []}
-    options |= {"save_strategy": "no", "logging_strategy": "no", "dataloader_pin_memory": False}
-    return Trainer(
-        model=wrapped(lm),
-        args=TrainingArguments(output_dir=str(folder), use_cpu=True, **options),
-        train_dataset=datasets.Dataset.from_list(texts),
-        data_collator=DataCollatorForSeq2Seq(lm.tokenizer),
-    )
+    return datasets.Dataset.from_list(texts)
 
 
 def predicted(batch: Batch, length: int = PROMPT) -> float:
@@ -114,7 +96,9 @@ def test_training(
     ours, apart = models()
     rows = read_rows(ours, shared).training(task, STEPS * BATCH, 42).encoded
     batches = [rows.batch(range(at, at + BATCH)) for at in range(0, STEPS * BATCH, BATCH)]
-    peer = peft_trainer(ours, rows, tmp_path)
+    model, order = wrapped(ours.model, "CAUSAL_LM"), {"train_sampling_strategy": "sequential"}
+    tokenizer, options = ours.tokenizer, {"max_steps": STEPS, **order}
+    peer = peft_trainer(model, sequences(rows), tokenizer, tmp_path, **options)
     train_steps(ours, batches[:1])
     steps = [partial(train_steps, lm, batches) for lm in (ours, apart)]
     together, each, theirs = processor(in_turn(*steps, peer.train, rounds=1))
@@ -132,7 +116,7 @@ def test_answers_to_sst2(models: Models, shared: Path, in_turn: Any, figure: Any
     task = replace(examples.task("sst2"), target_length=ANSWER)
     table = examples.evaluation("sst2", "validation").table
     rows = EncodedExamples(table.select(range(min(ROWS, len(table)))), lm.encoder.pad_id)
-    source, model = fixed_prompt(lm.initial_prompt(PROMPT, 42)), wrapped(lm)
+    source, model = fixed_prompt(lm.initial_prompt(PROMPT, 42)), wrapped(lm.model, "CAUSAL_LM")
 
     def theirs() -> None:
         texts = [{"input_ids": list(row["input_ids"])} for row in rows.examples(range(len(rows)))]
@@ -180,35 +164,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")
-def test_activations(shared: Path, benchmark: Any, figure: Any) -> None:
+def test_activations(shared: Path, peaks: Any, figure: Any) -> None:
     """Peak of a training step of 16 rows with 48 tokens, minus what was there before."""
-    here = Path(__file__).resolve().parent
-    path = {"PYTHONPATH": os.pathsep.join((str(here.parents[1]), str(here)))}
-
-    def peaks() -> list[float]:
-        command = [sys.executable, "-c", MEMORY]
-        done = [
-            subprocess.run(
-                [*command, way, shared], stdout=subprocess.PIPE, check=True, env=os.environ | path
-            )
-            for way in ("shared", "apart")
-        ]
-        return [int(each.stdout) / 2**30 for each in done]
-
-    together, each = benchmark.pedantic(peaks, rounds=1)
+    together, each = peaks(MEMORY, ["shared", str(shared)], ["apart", str(shared)])
     figure("GiB, a prompt for each row", each)
     figure("GiB, a shared prompt", together)
     figure("share", together / each, most=0.6)
-
-
-def test_bf16_against_float32(models: Models, shared: Path, in_turn: Any, figure: Any) -> None:
-    told = Path("/proc/cpuinfo")
-    if not told.exists() or "bf16" not in told.read_text():
-        pytest.skip("needs a processor with bfloat16 instructions (as Linux tells)")
-    full, half = models()[0], models()[0]
-    half.store_weights_in("bf16")
-    rows = read_rows(full, shared).training("sst2", BATCH, 42).encoded
-    steps = [partial(train_steps, lm, [rows.batch(range(BATCH))]) for lm in (full, half)]
-    float32, bf16 = processor(in_turn(*steps, rounds=3))
-    figure("times as fast in bf16", float32 / bf16)

@@ -16,11 +16,24 @@ from bench.models.encoder_decoder import EncoderDecoderLM
 from bench.training.callbacks import TrainingInfo
 from bench.training.loop import Validation, train
 from dtvg import DTVGPrompt
+from tests.benchmarks.conftest import BATCH, PROMPT, peft_trainer, wrapped
 
 TASKS = ("mrpc", "boolq", "mnli")
-ROWS, BATCH, PROMPT = 128, 16, 100  # Rows of each task and of a batch, tokens of the prompt.
+ROWS = 128  # Of each task.
 EPOCH = len(TASKS) * ROWS // BATCH  # Steps.
 INFO = TrainingInfo("benchmark", "mrpc", "pt", "pt", None, 42)
+
+
+STEP = """
+import resource, gpu
+gpu.time_steps(gpu.make_model(gpu.T5_BASE, "float32", "cpu"), "pt", gpu.T5_BASE, steps=1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_memory_of_a_step_of_t5_base(peaks: Any, figure: Any) -> None:
+    """16 rows of 256 tokens behind a prompt of 100."""
+    figure("GiB", *peaks(STEP, []), most=9)
 
 
 @pytest.fixture(scope="module")
@@ -41,43 +54,18 @@ def train_steps(
     changes = {"steps": steps, "evaluate_every": steps, "warmup_steps": 2, "batch_size": BATCH}
     settings = load_config("smoke").training.model_copy(update=changes)
     batches = TaskBatches(rows, BATCH, 42, model.device, "bucketed")
-    train(
-        model,
-        method,
-        batches,
-        settings,
-        42,
-        lambda: Validation({"accuracy": 0.0}, 0.0, None),
-        info=INFO,
-    )
-
-
-def peft_trainer(model: Any, rows: EncodedExamples, tokenizer: Any, folder: Path) -> Any:
-    """Prompt tuning by PEFT: one prompt before the encoder, random batches, dynamic padding."""
-    peft = pytest.importorskip("peft", reason="the peer it is compared with, of the extra test")
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
-
-    config = peft.PromptTuningConfig(
-        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=PROMPT, num_transformer_submodules=1
-    )
-    options = {"per_device_train_batch_size": BATCH, "max_steps": EPOCH, "use_cpu": True}
-    options |= {"learning_rate": 0.3, "warmup_steps": 2, "weight_decay": 1e-5}
-    options |= {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
-    options |= {"report_to": [], "dataloader_pin_memory": False}
-    arguments = TrainingArguments(output_dir=str(folder), **options)
-    return Trainer(
-        model=peft.get_peft_model(model, config),
-        args=arguments,
-        train_dataset=rows.table.select_columns(["input_ids", "labels"]),
-        data_collator=DataCollatorForSeq2Seq(tokenizer),
-    )
+    nothing = Validation({"accuracy": 0.0}, 0.0, None)
+    train(model, method, batches, settings, 42, lambda: nothing, info=INFO)
 
 
 def test_prompt_tuning_against_peft(
     rows: EncodedExamples, t5_small: EncoderDecoderLM, untrained: Any, tmp_path: Path, ratio: Any
 ) -> None:
-    """An epoch in batches by length, against the Trainer of transformers."""
-    peer = peft_trainer(untrained(), rows, t5_small.tokenizer, tmp_path)
+    """An epoch in batches by length, against the Trainer of transformers in random ones."""
+    table, model = rows.table.select_columns(["input_ids", "labels"]), untrained()
+    options = {"max_steps": EPOCH, "learning_rate": 0.3, "warmup_steps": 2, "weight_decay": 1e-5}
+    model = wrapped(model, "SEQ_2_SEQ_LM")
+    peer = peft_trainer(model, table, t5_small.tokenizer, tmp_path, **options)
     train_steps(t5_small, prompt_tuning(t5_small), rows, 1)
     ours = partial(train_steps, t5_small, prompt_tuning(t5_small), rows, EPOCH)
     ratio("times as fast as PEFT", peer.train, ours, rounds=1, least=1.5)

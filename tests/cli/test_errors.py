@@ -23,21 +23,24 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=variables)
 
 
-@pytest.mark.parametrize(
-    "words",
-    ["--help", "run --help", "run --task cbb", "run --method dtvf", "data check --task cbb"],
-)
-def test_nothing_heavy_is_imported(words: str) -> None:
+LIGHT = "--help", "run --help", "run --task cbb", "run --method dtvf", "data check --task cbb"
+
+
+def test_nothing_heavy_is_imported() -> None:
     done = python(
-        f"import sys; sys.argv = ['bench', *{words.split()}]\n"
+        "import sys\n"
         "from bench.cli import main\n"
-        "try:\n    main()\n"
-        f"finally:\n    print('loaded:', sorted({HEAVY} & set(sys.modules)))"
+        f"for words in {LIGHT}:\n"
+        "    sys.argv = ['bench', *words.split()]\n"
+        "    try:\n        main()\n"
+        "    except SystemExit:\n        pass\n"
+        f"print('loaded:', sorted({HEAVY} & set(sys.modules)))"
     )
     assert done.stdout.splitlines()[-1] == "loaded: []", done.stderr
+    assert done.stderr.count("error: unknown") == 3
 
 
-@pytest.mark.parametrize("module", ["click", "bench.commands.base", "bench.config", "yaml"])
+@pytest.mark.parametrize("module", ["click", "bench.config"])
 def test_ctrl_c_while_modules_are_imported(module: str) -> None:
     done = python(
         "import sys\n"
@@ -82,7 +85,7 @@ KEYS = {
     ("words", "message"),
     [
         ("rum", "unknown command 'rum': did you mean run?"),
-        ("run --tsak cb", "unknown option '--tsak': did you mean --task"),
+        ("run --tsak cb", "No such option"),
         ("run --task cbb", "unknown task 'cbb': did you mean cb?"),
         ("run --method dtvf", "unknown method 'dtvf': did you mean dtvg?"),
         ("run --method dtvg:groping=all", "unknown setting of dtvg 'groping': did you mean grou"),
@@ -101,16 +104,15 @@ KEYS = {
         ("run --config none.yaml", "configuration none.yaml: No such file"),
         ("run --data nowhere", "there is no data folder nowhere: name a folder of"),
         ("run --model ./nowhere", "no model folder at './nowhere': give a folder"),
-        ("run --quiet --verbose", "--quiet and --verbose exclude each other: give one of them"),
         ("run --executor ray --workers 2", "--workers has no meaning with --executor ray"),
         ("run --gpus-per-run 0.5", "--gpus-per-run has no meaning with --executor local"),
         ("status nowhere", "no results folder nowhere: give the --out folder of a run"),
         ("report nowhere --html page.html", "no results folder nowhere"),
         ("report nowhere", "say what to write: --html FILE for one page, or --out FOLDER"),
-        ("show rte", "name the result folder and the run: bench show DIR RUN"),
+        ("show rte --out out", "No such option"),
         ("show out rte", "no record 'rte' in out/records"),
-        ("export rte", "name result folder, run and target: bench export DIR RUN FOLDER"),
-        ("plot groups .", "the result folder comes first: bench plot DIR NAME"),
+        ("export rte", "Missing argument"),
+        ("plot groups .", "no results folder groups: "),
         ("list taks", "Invalid value for '{tasks|suites|methods|models|prompts}': 'taks' is not"),
         ("data check --task clola", "unknown task 'clola': did you mean cola?"),
         ("data prefetch --data bundled", "prefetch loads from the hub"),
@@ -125,35 +127,18 @@ def test_a_faulty_command_line_is_one_line(words: str, message: str, bench: Benc
 
 
 @pytest.mark.parametrize(
-    ("words", "instead"),
+    ("words", "parts"),
     [
-        ("compare out", "bench table DIR --layout transfer"),
-        ("floors --task cb", "no_prompt"),
-        ("verify out", "bench status DIR"),
-        ("freeze out", "bench run --config DIR/configs/NAME.yaml"),
-        ("prompts list", "bench list prompts DIR"),
-        ("evaluate abcd --task cb", "fixed:prompt=ID"),
-        ("completion bash", "_BENCH_COMPLETE=bash_source"),
-        ("run --from bundle.yaml", "--config DIR/configs/NAME.yaml"),
-        ("plan --budget 8h", "--seeds"),
-        ("run --source-prompt mnli=abcd", "--set source_prompts.TASK=PROMPT"),
-        ("run --tokenizer x", "a model folder that holds the tokenizer"),
-        ("run --pack 2", "--workers"),
-        ("run --address x", "RAY_ADDRESS"),
-        ("run --retry-failed", "--overwrite failed"),
-        ("run --cpus-per-cell 2", "--cpus-per-run"),
-        ("run --gpus-per-cell 0.5", "--gpus-per-run"),
-        ("show rte --out out", "bench show DIR RUN"),
+        ("run --tsak cb", ("--tsak", "--task", "Usage: bench run ")),
+        ("show rte --out out", ("--out", "Usage: bench show [OPTIONS] DIR RUN")),
+        ("export rte --to peft x", ("FOLDER", "Usage: bench export [OPTIONS] DIR RUN FOLDER")),
     ],
 )
-def test_what_is_gone_names_its_replacement(words: str, instead: str, bench: Bench) -> None:
-    answer = bench(*words.split())
-    command, *rest = words.split()
-    options = [word for word in rest if word.startswith("--")]
-    gone = options[0] if command in COMMANDS else command
-    line = answer.error()
-    assert f" {gone} is gone: use " in line
-    assert instead in line
+def test_a_misuse_is_answered_with_the_usage(
+    words: str, parts: tuple[str, ...], bench: Bench
+) -> None:
+    line = bench(*words.split()).error()
+    assert all(part in line for part in parts), line
 
 
 @pytest.mark.parametrize(
@@ -168,8 +153,8 @@ def test_a_place_that_cannot_be_written(option: str, place: str, bench: Bench) -
     assert path.read_text() == "a file"
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "shift_jis", "ascii", "koi8-r"])
-@pytest.mark.parametrize("command", ["table {}", "show {} mrpc", "list tasks", "run --help"])
+@pytest.mark.parametrize("encoding", ["latin-1", "shift_jis", "ascii"])
+@pytest.mark.parametrize("command", ["table {}", "show {} mrpc", "run --help"])
 def test_characters_that_the_terminal_lacks(
     encoding: str, command: str, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

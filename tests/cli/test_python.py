@@ -1,8 +1,11 @@
 """The Python interface: the same results and tables as the command line's."""
 
+import runpy
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -45,3 +48,8 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_import_of_a_checkout_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", Mock(side_effect=metadata.PackageNotFoundError))
+    assert runpy.run_path(str(api.__file__))["__version__"] == "0"

@@ -30,15 +30,13 @@ def test_a_run_ends_with_its_table_and_continues(bench: Bench) -> None:
     again = bench(*ONE)
     assert "0 runs finished, 1 found finished, 0 failed" in again.err
     assert again.out == first.out
-    anew = bench(*ONE, "--overwrite", "always")
-    assert LINES in anew.err
-    assert anew.out == first.out
 
 
 def test_quiet_and_verbose(bench: Bench) -> None:
-    quiet = bench(*ONE, "--quiet", "--out", "quiet")
+    quiet = bench(*ONE, "--quiet")
     assert (quiet.code, quiet.err) == (0, "")
-    verbose = bench(*ONE, "--verbose", "--out", "verbose")
+    verbose = bench(*ONE, "--verbose", "--overwrite", "always")
+    assert LINES in verbose.err
     assert verbose.out == quiet.out
     steps = [line for line in verbose.err.splitlines() if ": step " in line]
     assert [line.partition(": step ")[2][:3] for line in steps] == ["1/2", "2/2"]
@@ -80,13 +78,11 @@ def test_a_dry_run_writes_nothing(bench: Bench) -> None:
     assert not any(Path().iterdir())
 
 
-@pytest.mark.usefixtures("out")
-def test_a_dry_run_of_a_finished_folder(bench: Bench) -> None:
-    values = json.loads(bench(*ONE, "--dry-run", "--json").out)
-    assert (values["to_run"], values["finished"]) == (0, 1)
-    assert [line["state"] for line in values["runs"]] == ["finished"]
-    more = json.loads(bench(*ONE, "--seeds", "2", "--dry-run", "--json").out)
-    assert (more["to_run"], more["finished"]) == (1, 1)
+def test_a_dry_run_of_a_finished_folder(finished: Path, bench: Bench) -> None:
+    words = (*ONE, "--seeds", "2", "--out", finished, "--dry-run", "--json")
+    values = json.loads(bench(*words).out)
+    assert (values["to_run"], values["finished"]) == (1, 1)
+    assert [line["state"] for line in values["runs"]] == ["finished", "to run"]
 
 
 def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:
@@ -113,6 +109,9 @@ def test_the_printed_configuration_has_the_settings_of_every_method(bench: Bench
 
 LISTS = (
     ("--task cb,rte --task mrpc", "tasks", ["cb", "rte", "mrpc"]),
+    ("", "suites", ["glue"]),
+    ("--task cb", "suites", []),  # Naming tasks or suites replaces those of the preset.
+    ("--suite nlg --task cb", "tasks", ["cb"]),
     ("--suite glue,nlg --suite mrqa", "suites", ["glue", "nlg", "mrqa"]),
     ("--shots 4,full --shots 16", "shots", [4, "full", 16]),
     ("--seeds 42-44,50 --seeds 7", "seeds", [42, 43, 44, 50, 7]),
@@ -141,17 +140,6 @@ def test_the_help_of_run_has_every_option_in_a_section(bench: Bench) -> None:
     assert sections[0] == "Grid:"
     assert len(sections) > 4
     assert "in total, not in-context examples" in " ".join(lines)
-
-
-def test_naming_tasks_or_suites_replaces_those_of_the_preset(bench: Bench) -> None:
-    for words, suites, tasks in (
-        ("run", ["glue"], []),
-        ("run --task cb", [], ["cb"]),
-        ("run --suite nlg", ["nlg"], []),
-        ("run --suite nlg --task cb", ["nlg"], ["cb"]),
-    ):
-        values = yaml.safe_load(bench(*words.split(), "--print-config").out)
-        assert (values["suites"], values["tasks"]) == (suites, tasks)
 
 
 def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:

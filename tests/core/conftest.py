@@ -1,8 +1,9 @@
 """A grid that was done once in this process, and the command line in this process."""
 
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
 def copy(finished: ResultStore, tmp_path: Path) -> ResultStore:
     """A copy of it, to be changed."""
     return ResultStore(shutil.copytree(finished.folder, tmp_path / "copy"))
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Ctrl-C counts, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

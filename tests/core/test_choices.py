@@ -12,7 +12,7 @@ from small_grids import SOURCES, by_label, comparable, configure, do
 
 from baselines.pt import MixtureStage, PTSettings
 from bench import worker
-from bench.errors import ConfigError, RunError, UnknownNameError
+from bench.errors import RunError, UnknownNameError
 from bench.grid import make_grid
 from bench.method import Ingredients
 from bench.record import read_record
@@ -36,24 +36,6 @@ def test_values_give_their_product() -> None:
     values = spec.values()
     assert [values[key] for key in ("hidden", "learning_rate")] == [4, [0.3, 0.03]]
     assert parse_method("pt:learning_rate=0.2|2e-1", {}) == parse_method("pt:learning_rate=0.2", {})
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("fixed:prompt=a|b", "fixed trains nothing, so give one value, without '|'"),
-        ("pt:learning_rate=0.1|", "learning_rate: a value beside '|' is missing"),
-        ("pt:learning_rate=0.1|x", "learning_rate: expected a number (given: 'x')"),
-        ("dtvg:grouping=all|al", "grouping: expected "),
-        ("pt:rate=1|2", "unknown setting of pt 'rate'"),
-        (f"mpt:rank={'|'.join(map(str, range(1, 1002)))}", "more than 1000 combinations"),
-    ],
-)
-def test_faults_of_values_are_one_line(text: str, fault: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        parse_method(text, {})
-    assert fault in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_tries_are_plain_runs(finished: ResultStore) -> None:
@@ -178,14 +160,14 @@ def test_a_mixture_is_one_prompt_by_the_settings_of_pt(finished: ResultStore) ->
     assert next(iter(one.runs)) == pt.prompt_id
 
 
-@pytest.mark.parametrize("source", ["mnli+sst2", "sst2+", "al", "+"])
+@pytest.mark.parametrize("source", ["mnli", "mnli+sst2", "sst2+", "al", "+"])
 def test_tasks_of_a_mixture_must_be_sources(source: str, finished: ResultStore) -> None:
     with pytest.raises(UnknownNameError, match="unknown source task of spot:source="):
         make_grid(configure(methods=[f"spot:source={source}"]), finished)
 
 
 def test_spot_starts_from_the_mixture(copy: ResultStore) -> None:
-    grid = do(configure(methods=MIXTURES), copy)
+    grid = do(configure(methods=MIXTURES[:2]), copy)
     (mixture,) = (run for run in grid.runs.values() if run.is_source_stage)
     stored = copy.load_prompt(mixture.prompt_id)
     assert stored.record.prompt.form == "prompt"
@@ -198,7 +180,7 @@ def test_spot_starts_from_the_mixture(copy: ResultStore) -> None:
         if run.method.settings.learning_rate == 1e-9:  # It ends where it started.
             assert torch.allclose(copy.load_prompt(run.prompt_id).matrix, stored.matrix, atol=1e-6)
     do(configure(methods=[f"fixed:prompt={stored.record.id[:12]}"]), copy)
-    assert len(by_label(copy)) == 5 + len(MIXTURES) + 1
+    assert len(by_label(copy)) == 5 + 2 + 1
 
 
 def test_mixtures_draw_tasks_in_proportion_to_their_examples() -> None:

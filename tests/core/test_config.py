@@ -234,7 +234,7 @@ def test_one_fault_is_one_line_at_its_place(item: str, fault: str) -> None:
 def test_files_that_are_no_configuration(file: Path) -> None:
     contents: dict[Any, str] = {b"- cb": "expected 'key: value' lines"}
     contents |= {None: "No such file or directory; check the path"}
-    contents |= dict.fromkeys((b"tasks: [", b"\xff\xfe\x00", b"[" * 5000), "no valid YAML (")
+    contents |= dict.fromkeys((b"tasks: [", b"\xff\xfe\x00", b"[" * 500), "no valid YAML (")
     for content, fault in contents.items():
         file.unlink(missing_ok=True) if content is None else file.write_bytes(content)
         (found,) = faults_of(file=file)
@@ -274,6 +274,7 @@ def test_variants(text: str, options: dict[str, Any], written: str, values: dict
 
 
 MIXED = "method 'mpt:rnk=2,=3,x': expected mpt:key=value, got"
+MANY = f"mpt:rank={'|'.join(map(str, range(1, 1002)))}"
 
 
 @pytest.mark.parametrize(
@@ -289,6 +290,12 @@ MIXED = "method 'mpt:rnk=2,=3,x': expected mpt:key=value, got"
         ("pt:learning_rate=.inf", ["method '{}': learning_rate: expected a f"]),
         ("pt:learning_rate=-1", ["method '{}': learning_rate: expected more than 0"]),
         ("mpt:rnk=2,=3,x", [f"{MIXED} '=3'", f"{MIXED} 'x'", "unknown setting of mpt 'rnk': did"]),
+        ("fixed:prompt=a|b", ["method '{}': fixed trains nothing, so give one value, without '|'"]),
+        ("pt:learning_rate=0.1|", ["method '{}': learning_rate: a value beside '|' is missing"]),
+        ("pt:learning_rate=1|x", ["method '{}': learning_rate: expected a number (given: 'x')"]),
+        ("dtvg:grouping=all|al", ["method '{}': grouping: expected "]),
+        ("pt:rate=1|2", ["unknown setting of pt 'rate'"]),
+        (MANY, ["method '{}': more than 1000 combinations"]),
     ],
 )
 def test_faults_of_methods_are_one_line_each(text: str, faults: list[str]) -> None:

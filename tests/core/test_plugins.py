@@ -43,7 +43,7 @@ def test_a_method_of_a_file(tmp_path: Path) -> None:
     assert list(methods()) == [*METHODS, "mine"]
     assert methods()["mine"].title == "plugin of file mine.py"
     spec = parse_method("mine:learning_rate=0.1", {})
-    assert (spec.label, spec.version) == ("mine:learning_rate=0.1", 3)
+    assert (spec.label, spec.load().version) == ("mine:learning_rate=0.1", 3)
     assert spec.values()["places"] == [1, 2]  # As records hold it.
     use_files([])
     assert "mine" not in methods()

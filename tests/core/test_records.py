@@ -19,7 +19,7 @@ from small_grids import FAILED
 from bench.commands.results import status
 from bench.errors import BenchError, OutputError, PromptError, RecordError
 from bench.files import atomic_write, file_digest
-from bench.predictions import Prediction, Predictions, judge, load_predictions
+from bench.predictions import Predictions, judge, load_predictions
 from bench.record import Record, read_record, read_records, write_record
 from bench.store import ABANDONED, ResultStore
 
@@ -92,7 +92,7 @@ def refused(read: Callable[[], object], error: type[BenchError], name: str) -> N
 def test_damage_of_a_record_is_one_line(finished: ResultStore, tmp_path: Path) -> None:
     whole = only(finished.records, "cb-pt-*.json").read_bytes()
     path = tmp_path / "cb-pt-4-42-0123456789ab.json"
-    for data in damaged(whole, 67):
+    for data in damaged(whole, 211):
         path.write_bytes(data)
         refused(lambda: read_record(path), RecordError, path.name)
     records, warnings = read_records(tmp_path)
@@ -139,9 +139,6 @@ def test_judge_says_what_is_right() -> None:
     assert [example.correct for example in judged.examples] == [True, False, False, False]
     assert judged.metrics() == {"accuracy": 25.0}
     assert len(judged.to_lines().splitlines()) == 4
-    assert judged.groups is None
-    one = Prediction(0, "a", ("a",), True, "q1")
-    assert Predictions((one, one), ("accuracy",)).groups == ["q1", "q1"]
     with pytest.raises(BenchError, match="no predictions to store"):
         judge(["accuracy"], [], [], [], [])
 
@@ -153,7 +150,7 @@ def test_damage_of_answers_is_one_line(copy: ResultStore, record: Record) -> Non
     changed = [gzip.compress(lines[:-1]), gzip.compress(lines + lines), lines]
     # Time and system in the header of gzip decide nothing.
     flipped = [data for at, data in enumerate(damaged(whole, 1)) if at not in range(4, 10)]
-    for data in [*flipped[::7], *changed]:
+    for data in [*flipped[::31], *changed]:
         path.write_bytes(data)
         refused(lambda: load_predictions(copy.records, record), RecordError, path.name)
     path.unlink()
@@ -234,7 +231,7 @@ def test_damage_of_a_prompt_is_one_line(copy: ResultStore, record: Record) -> No
     for pattern in ("cb-pt-*.safetensors", "cb-pt-*.json"):
         path = only(copy.prompts, pattern)
         whole = path.read_bytes()
-        for data in damaged(whole, 301):
+        for data in damaged(whole, 1501):
             path.write_bytes(data)
             refused(lambda: copy.load_prompt(prompt), PromptError, path.stem)
         path.unlink()

@@ -1,4 +1,4 @@
-"""Toy tasks and folders, an encoder of words, and a cache of its own for each test."""
+"""Toy tasks and folders, and an encoder of words."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,16 +13,10 @@ from bench.errors import DataError
 from bench.tasks.base import HubSource, Task, TextPair
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    return tmp_path / "cache"
-
-
 class WordEncoder:
     """One id per word, 1 at the end; counts its calls."""
 
-    fingerprint, pad_id, calls = "words", 0, 0
+    pad_id, calls = 0, 0
 
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int

@@ -1,5 +1,6 @@
 """Encoded examples: columns, joined rows, bad rows, and no files."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,25 +8,20 @@ from typing import Any
 import datasets
 import pytest
 
-from bench.data import DataSource, EncodedExamples, Examples, load_splits, open_source
+from bench.data import DataSource, Examples, load_splits, open_source
 from bench.data.encoding import encode, leading_rows
 from bench.errors import DataError
 from bench.tasks import get_task
 from bench.tasks.base import Task, TextPair
+from bench.tasks.metrics import score_task
 
 Toy = Callable[..., Task]
 Folder = Callable[..., DataSource]
 
 
-def encoded(
-    rows: datasets.Dataset, task: Task, encoder: Any, training: bool = True
-) -> EncodedExamples:
-    return encode(rows, task, encoder, training)
-
-
 def test_texts_ids_and_official_rows(toy: Toy, folder: Folder, encoder: Any) -> None:
     rows = load_splits(folder(train=6, validation=10), toy()).test
-    examples = encoded(rows, toy(), encoder, training=False)
+    examples = encode(rows, toy(), encoder, training=False)
     assert len(examples) == 5
     assert examples.rows == rows["official_row"][:]
     assert examples.sources == [f"toy row {i}" for i in examples.rows]
@@ -48,9 +44,9 @@ def test_one_training_example_per_answer(toy: Toy, folder: Folder, encoder: Any)
     task = toy(texts=answers_texts)
     rows = [{"sentence": "a b", "label": 0}, {"sentence": "c", "label": 1}]
     split = folder(train=rows).load(task, "train")
-    training = encoded(split, task, encoder)
+    training = encode(split, task, encoder, training=True)
     assert (training.targets, training.rows) == (["a", "b", "c"], [0, 0, 1])
-    evaluation = encoded(split, task, encoder, training=False)
+    evaluation = encode(split, task, encoder, training=False)
     assert (evaluation.targets, evaluation.groups) == (["a", "c"], ["g0", "g1"])
     assert evaluation.references == [["a", "b"], ["c"]]
 
@@ -64,9 +60,9 @@ def test_equal_sources_are_joined_in_evaluation(toy: Toy, folder: Folder, encode
     task = toy(texts=plain_texts, group_by_source=True)
     rows = [{"sentence": f"s {i % 700}", "label": i} for i in range(1500)]
     split = folder(train=rows).load(task, "train")
-    assert len(encoded(split, task, encoder)) == 1500
-    assert len(encoded(split, toy(texts=plain_texts), encoder, training=False)) == 1500
-    joined = encoded(split, task, encoder, training=False)
+    assert len(encode(split, task, encoder, training=True)) == 1500
+    assert len(encode(split, toy(texts=plain_texts), encoder, training=False)) == 1500
+    joined = encode(split, task, encoder, training=False)
     assert joined.sources == [f"toy s {i}" for i in range(700)]
     assert joined.targets == [str(i) for i in range(700)]
     assert joined.rows == list(range(700))
@@ -88,9 +84,9 @@ def test_cut_inputs_are_counted_exactly(toy: Toy, folder: Folder, encoder: Any) 
     """An input that just fits is not cut: one word of the task, three of the row, one end mark."""
     texts = ["a b", "a b c", "a b c d", "a b c d e f"]
     split = folder(train=[{"sentence": text, "label": 0} for text in texts]).load(toy(), "train")
-    examples = encoded(split, toy(input_length=5), encoder)
+    examples = encode(split, toy(input_length=5), encoder, training=True)
     assert examples.lengths == [4, 5, 5, 5]
-    assert examples.truncated == 2
+    assert examples.truncated == [False, False, True, True]
 
 
 def test_bad_label(toy: Toy, folder: Folder, encoder: Any) -> None:
@@ -101,7 +97,7 @@ def test_bad_label(toy: Toy, folder: Folder, encoder: Any) -> None:
     fault = rf"^{source.name}/toy/validation.parquet, row 14: task toy: label 9 is none of 0, 1, 2$"
     for training in (True, False):
         with pytest.raises(DataError, match=fault):
-            encoded(side, toy(), encoder, training)
+            encode(side, toy(), encoder, training)
 
 
 def test_rows_are_encoded_once_and_nothing_is_written(
@@ -127,10 +123,10 @@ def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> 
     assert examples.evaluation("cola", "validation") is examples.evaluation("cola", "validation")
     assert len(examples.evaluation("cola", "validation")) == 20
     test = examples.evaluation("cola", "test")
-    assert test.truncated == sum(len(source.split()) > 8 for source in test.sources) > 0
+    assert test.truncated == [len(source.split()) > 8 for source in test.sources]
     assert examples.notes("cola") == [
         f"validated on 20 of {len(examples.rows('cola').validation)} rows",
-        f"{test.truncated} test inputs cut at 9 tokens",
+        f"{sum(test.truncated)} test inputs cut at 9 tokens",
     ]
     train = examples.rows("cola").train
     assert examples.labels("cola") == [str(label) for label in train["label"]]
@@ -142,3 +138,27 @@ def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> 
     assert (full.rows, full.few_shot) == (len(train), None)
     assert get_task("cola").input_length == 256
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("limit", [None, 60])
+def test_em_of_multirc_counts_whole_questions(encoder: Any, limit: int | None) -> None:
+    source = open_source("bundled")
+    indices = source.load(get_task("multirc"), "validation")["idx"][:]
+    questions = [(index["paragraph"], index["question"]) for index in indices]
+    sizes = Counter(questions)
+    examples = Examples(source, encoder, 42, validation_rows=limit)
+    for split in ("validation", "test"):
+        encoded = examples.evaluation("multirc", split)
+        found: dict[Any, list[int]] = {}
+        for at, row in enumerate(encoded.rows):
+            found.setdefault(questions[row], []).append(at)
+        whole = {key: own for key, own in found.items() if len(own) == sizes[key]}
+        assert 0 < len(whole) < len(found) or limit
+        # Right but for the first answer of every other whole question and of all cut ones.
+        wrong = {own[0] for key, own in found.items() if key not in whole}
+        wrong |= {own[0] for own in [*whole.values()][::2]}
+        right = [texts[0] for texts in encoded.references]
+        answers = ["?" if at in wrong else text for at, text in enumerate(right)]
+        scores = score_task(get_task("multirc"), answers, encoded.references, encoded.groups)
+        expected = 100 * (len(whole) // 2) / len(whole) if whole else None
+        assert scores.metrics.get("em") == (expected and pytest.approx(expected))

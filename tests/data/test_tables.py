@@ -1,6 +1,7 @@
 """Local files in the forms in which people have them: names, formats, types, and faults."""
 
 import gzip
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -63,29 +64,25 @@ EXPECTED = [{"sentence": row["sentence"], "label": row["label"]} for row in ROWS
         "train-00000-of-00002.parquet train-00001-of-00002.parquet",
         "train/part-0.c000.jsonl train/part-1.c000.jsonl",
         "train_2.csv train_10.csv",
+        *("dev.jsonl", "val.csv", "valid-00000-of-00001.parquet"),
     ],
 )
 def test_names_and_formats(toy: Toy, tmp_path: Path, names: str) -> None:
     """Other files in the folder are left alone."""
     files, folder = names.split(), tmp_path / "a::b *[c]" / "toy"
+    split = "train" if "train" in names else "validation"
     share = len(ROWS) // len(files)
     for i, name in enumerate(files):
         save(ROWS[i * share : (i + 1) * share], folder / name)
     for name in ("train_small.jsonl", "pretrain.csv", "README.md", ".cache/train.parquet"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("no rows")
-    assert read(folder.parent, toy()) == EXPECTED
+    assert read(folder.parent, toy(), split) == EXPECTED
     source = open_source(str(folder.parent))
     before = source.fingerprint(toy())
-    assert source.splits(toy()) == ("train",)
+    assert source.splits(toy()) == (split,)
     save(ROWS[:2], folder / files[-1])
     assert open_source(str(folder.parent)).fingerprint(toy()) != before
-
-
-@pytest.mark.parametrize("name", ["dev.jsonl", "val.csv", "valid-00000-of-00001.parquet"])
-def test_names_of_the_validation_split(toy: Toy, tmp_path: Path, name: str) -> None:
-    save(ROWS, tmp_path / "toy" / name)
-    assert read(tmp_path, toy(), "validation") == EXPECTED
 
 
 def test_saved_datasets(toy: Toy, tmp_path: Path) -> None:
@@ -122,6 +119,8 @@ def test_columns_that_no_task_reads(toy: Toy, tmp_path: Path) -> None:
 
 
 LINE = b'{"sentence": "x", "label": 1}\n'
+datasets.Dataset.from_list(EXPECTED * 80).to_parquet(buffer := io.BytesIO())
+PARQUET = buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -152,6 +151,8 @@ LINE = b'{"sentence": "x", "label": 1}\n'
         ({"train.json": b"[1, 2]"}, r"cannot read .*/train.json \(TypeError"),
         ({"train.jsonl.gz": gzip.compress(LINE)[:-9]}, r"cannot read .*/train.jsonl.gz \(EOF"),
         ({"train.arrow": b"no arrow"}, r"cannot read .*/train.arrow \("),
+        ({"train.parquet": b"no parquet"}, r"^cannot read .*/train.parquet \(.*\): it must be re"),
+        ({"train.parquet": PARQUET[:200] + PARQUET[260:]}, r"cannot read .*/train.parquet \("),
         ({"train.jsonl": b""}, "train.jsonl lacks the columns|has no rows"),
     ],
 )

@@ -1,5 +1,6 @@
 """README and documentation agree with the commands, the records and themselves."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -176,14 +177,14 @@ def test_readme_counts_the_runs_of_the_paper() -> None:
     assert f"{prompts} source prompts of {steps:,} steps" in read(ROOT / "README.md")
 
 
-def test_every_setting_of_a_method_is_explained() -> None:
-    sections = re.split(r"^## ", read(ROOT / "docs" / "methods.md"), flags=re.MULTILINE)
-    for name in ("pt", "spot", "attempt", "mpt", "dtvg"):
-        (section,) = (part for part in sections if part.startswith(f"`{name}`"))
-        usual = set(parse_method("pt", {}).values()) if "those of PT" in section else set()
-        settings = parse_method(name, {}).values().keys() - usual
-        assert {key for key in settings if f"`{key}`" not in section} == set()
-    assert {name for name in METHODS if f"`{name}" not in "".join(sections)} == set()
+def test_every_method_and_setting_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    text = read(ROOT / "docs" / "methods.md")
+    assert {name for name in METHODS if f"`{name}" not in text} == set()
+    assert "`bench list methods --settings` explains" in text
+    bench.main(["list", "methods", "--settings", "--json"], standalone_mode=False)
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["method"] for row in rows} == METHODS.keys() - {"no_prompt"}  # It has none.
+    assert [row["setting"] for row in rows if not row["what"]] == []
 
 
 def test_every_key_of_a_record_is_explained() -> None:

@@ -22,7 +22,7 @@ ITEMS = (
     *("source_training.evaluate_every=5", "sources=[sst2, qnli]", "validation_rows=20"),
     *("training.batch_size=8", "input_length=64"),
 )
-OPTIONS: dict[str, Any] = {"suites": [], "tasks": ["cb", "rte"], "seeds": [42]}
+OPTIONS: dict[str, Any] = {"suites": [], "tasks": ["cb"], "seeds": [42]}
 OPTIONS["methods"] = [TRIES, "attempt", "spot:source=all"]
 
 
@@ -33,8 +33,10 @@ def lay_out(store: ResultStore, **options: Any) -> Grid:
 def test_amounts_of_a_known_case() -> None:
     pairs = [(3, 2), (5, 1), (4, 4)]
     # Two batches, 2 x (10 + 5 + 2) and 1 x (10 + 4 + 4) positions; answers of 2 and 4 tokens.
-    assert amounts(pairs, 2, prompt=10, answers=False).tolist() == [2, 34 + 18, 19]
-    assert amounts(pairs, 2, prompt=10, answers=True).tolist() == [6, 34 + 18, 19]
+    assert amounts(pairs, 2, 10, shared=False, answers=False).tolist() == [2, 34 + 18, 19]
+    assert amounts(pairs, 2, 10, shared=False, answers=True).tolist() == [6, 34 + 18, 19]
+    # Read once: 10 + 2 x (5 + 2) and 10 + 1 x (4 + 4).
+    assert amounts(pairs, 2, 10, shared=True, answers=True).tolist() == [6, 24 + 18, 19]
 
 
 @given(
@@ -85,22 +87,22 @@ def test_estimate_from_records_is_near_that_by_calibration(planned_and_done: Don
 def test_counts_follow_from_the_configuration(planned_and_done: Done) -> None:
     values, _, store = planned_and_done
     total, parts = values["total"], values["parts"]
-    # Two tasks x three methods; two source prompts, one of their mixture, and four tries.
-    assert (values["runs_to_run"], values["runs_done"]) == (6, 0)
+    # Three methods; two source prompts, one of their mixture, and two tries.
+    assert (values["runs_to_run"], values["runs_done"]) == (3, 0)
     assert {key: (part["runs"], part["prompts"], part["steps"]) for key, part in parts.items()} == {
-        TRIES: (2, 0, 0),
-        "attempt": (2, 2, 2 * STEPS),
-        "spot:source=all": (2, 2, 2 * STEPS),
-        "prompts by pt": (0, 7, 7 * STEPS),
+        TRIES: (1, 0, 0),
+        "attempt": (1, 1, STEPS),
+        "spot:source=all": (1, 1, STEPS),
+        "prompts by pt": (0, 5, 5 * STEPS),
     }
     for name in COLUMNS:
         assert total[name] == pytest.approx(sum(part[name] for part in parts.values()), abs=3)
     finished = [store.find(run) for run in lay_out(store).reported.values()]
     tested = [record.rows.test for record in finished if record and record.rows]
-    assert tested == 3 * [150] + 3 * [200]
+    assert tested == 3 * [150]
     assert json.loads(json.dumps(values)) == values
     text = render_estimate(values)
-    assert "runs: 6 to run, 0 done" in text
+    assert "runs: 3 to run, 0 done" in text
     assert "prompts by pt" in text
 
 
@@ -108,18 +110,18 @@ def test_finished_grid_costs_nothing(planned_and_done: Done, monkeypatch: Any) -
     _, _, store = planned_and_done
     monkeypatch.delattr("bench.estimate.load")
     values = estimate(lay_out(store), store, 2, print)
-    assert (values["runs_to_run"], values["runs_done"], values["hours"]) == (0, 6, 0)
+    assert (values["runs_to_run"], values["runs_done"], values["hours"]) == (0, 3, 0)
     assert set(values["total"].values()) == {0}
     assert values["parts"] == {}
-    assert "runs: 0 to run, 6 done" in render_estimate(values)
+    assert "runs: 0 to run, 3 done" in render_estimate(values)
 
 
 def test_prompts_that_exist_are_not_counted_again(planned_and_done: Done) -> None:
     _, _, store = planned_and_done
-    values = estimate(lay_out(store, tasks=["cb", "rte", "wic"]), store, 1, print)
+    values = estimate(lay_out(store, tasks=["cb", "wic"]), store, 1, print)
     prompts = {key: part["prompts"] for key, part in values["parts"].items()}
     assert prompts == {TRIES: 0, "attempt": 1, "spot:source=all": 1, "prompts by pt": 2}
-    assert values["runs_done"] == 6
+    assert values["runs_done"] == 3
 
 
 def test_timings_of_another_folder_and_more_workers(planned_and_done: Done, tmp_path: Path) -> None:

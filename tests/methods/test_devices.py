@@ -4,11 +4,11 @@ Fake tensors of PyTorch have a device and a shape, but no values, and refuse a p
 two devices. Gradients and choices by value need a real device: tests/benchmarks/gpu.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode  # There is no public name.
 
 from baselines.attempt import AttemptPrompt
@@ -16,51 +16,49 @@ from baselines.mpt import compose
 from baselines.pt import PromptTuning, PTSettings
 from dtvg import DTVGPrompt
 
-B, L, R, D, S = 2, 5, 4, 6, 3
+GPU = torch.device("cuda", 0)
 
 
-@pytest.fixture
-def gpu() -> Iterator[torch.device]:
+@pytest.fixture(autouse=True)
+def fake() -> Iterator[None]:
     with FakeTensorMode(), torch.no_grad():
-        yield torch.device("cuda", 0)
+        yield
 
 
-def moved(module: nn.Module, device: torch.device) -> nn.Module:
-    """A module whose parameters and buffers alone are on another device, as after ``to``."""
-    for part in module.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            setattr(part, name, nn.Parameter(torch.empty_like(parameter, device=device)))
-        for name, buffer in list(part.named_buffers(recurse=False)):
-            setattr(part, name, torch.empty_like(buffer, device=device))
+def moved(module: nn.Module) -> nn.Module:
+    """A module whose parameters and buffers alone are on the GPU, as after ``to``."""
+    for name, parameter in list(module.named_parameters()):
+        parent, _, key = name.rpartition(".")
+        on_gpu = nn.Parameter(torch.empty_like(parameter, device=GPU))
+        setattr(module.get_submodule(parent), key, on_gpu)
+    for name, buffer in list(module.named_buffers()):
+        setattr(module, name, torch.empty_like(buffer, device=GPU))
     return module
 
 
 def dtvg() -> DTVGPrompt:
-    matrix, sources = torch.ones(R, D), torch.ones(S, R, D)
-    return DTVGPrompt(matrix, matrix, sources)
+    return moved(DTVGPrompt(torch.ones(4, 6), torch.ones(4, 6), torch.ones(3, 4, 6)))
 
 
-def test_pt_and_attempt_compute_on_the_gpu(gpu: torch.device) -> None:
-    matrix, sources = torch.ones(R, D), torch.ones(S, R, D)
-    inputs = torch.ones(B, L, D, device=gpu)
-    for module in (PromptTuning(matrix, PTSettings()), AttemptPrompt(matrix, sources)):
-        assert moved(module, gpu)(inputs).device == gpu
+COMPUTE: dict[str, Callable[[], Tensor]] = {
+    "pt": lambda: moved(PromptTuning(torch.ones(4, 6), PTSettings()))(),
+    "attempt": lambda: moved(AttemptPrompt(torch.ones(4, 6), torch.ones(3, 4, 6)))(
+        torch.ones(2, 5, 6, device=GPU)
+    ),
+    "mpt": lambda: compose(*(torch.ones(s, device=GPU) for s in ((4, 6), (3, 4, 1), (3, 1, 6)))),
+    "dtvg": lambda: dtvg()._mix(torch.ones(3, device=GPU)),
+}
 
 
-def test_dtvg_merges_a_given_group_on_the_gpu(gpu: torch.device) -> None:
-    members = torch.ones(S, device=gpu)
-    assert moved(dtvg(), gpu)._mix(members).device == gpu
-
-
-def test_mpt_composes_on_the_gpu(gpu: torch.device) -> None:
-    shared, columns, rows = (torch.ones(s, device=gpu) for s in ((R, D), (S, R, 1), (S, 1, D)))
-    assert compose(shared, columns, rows).device == gpu
+@pytest.mark.parametrize("name", COMPUTE)
+def test_prompts_are_computed_on_the_gpu(name: str) -> None:
+    assert COMPUTE[name]().device == GPU
 
 
 @pytest.mark.parametrize("name", ["initial", "source_vectors", "target_scale"])
-def test_a_tensor_left_on_the_cpu_is_found(gpu: torch.device, name: str) -> None:
-    module = moved(dtvg(), gpu)
+def test_a_tensor_left_on_the_cpu_is_found(name: str) -> None:
+    module = dtvg()
     left = torch.ones(getattr(module, name).shape)
     setattr(module, name, nn.Parameter(left) if name == "target_scale" else left)
     with pytest.raises(RuntimeError, match="cpu"):
-        module._mix(torch.ones(S, device=gpu))
+        module._mix(torch.ones(3, device=GPU))

@@ -15,6 +15,7 @@ from bench.models.base import FrozenLM
 from bench.models.decoder_only import DecoderOnlyLM
 from bench.models.encoder_decoder import ENCODED_AT_ONCE
 from bench.models.loading import load
+from tests.models.conftest import MODELS
 
 Make: TypeAlias = Callable[..., FrozenLM]
 Rows: TypeAlias = list[tuple[list[int], list[int]]]
@@ -147,6 +148,7 @@ def test_answers_without_end(kind: str, random_lm: Make, batch: Batch, monkeypat
 
 @pytest.mark.parametrize("kind", ["bart", "llama"])
 def test_settings_of_a_model(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
+    batch = batch.rows(0, 4)
     module = random_lm(kind).model
     given = {"decoder_start_token_id": 0, "forced_bos_token_id": 7}
     rules = {"repetition_penalty": 50.0, "min_length": 9, "no_repeat_ngram_size": 1}
@@ -163,7 +165,7 @@ def test_settings_of_a_model(kind: str, random_lm: Make, batch: Batch, monkeypat
 
 @pytest.mark.parametrize("kind", ["t5", "bart", "llama"])
 def test_beams_equal_peer(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
-    lm = wandering(random_lm(kind))
+    lm, batch = wandering(random_lm(kind)), batch.rows(0, 6)
     found, _ = answers(lm, batch, monkeypatch, beams=4)
     assert found == theirs(lm, batch, num_beams=4)
     assert found != answers(lm, batch, monkeypatch)[0]
@@ -200,9 +202,8 @@ def test_too_few_positions_are_refused(random_lm: Make, batch: Batch) -> None:
 
 
 ENCODER_DECODER = {
-    **{"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2},
-    **{"decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
-    **{"decoder_start_token_id": 2, "forced_eos_token_id": None, "forced_bos_token_id": None},
+    **{**MODELS["bart"], "decoder_layers": 1, "decoder_start_token_id": 2},
+    **{"forced_eos_token_id": None, "forced_bos_token_id": None},
 }
 SCALED = {**ENCODER_DECODER, "scale_embedding": True}
 CAUSAL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 16}

@@ -106,7 +106,6 @@ def test_inputs_lose_their_end_whatever_the_tokenizer_says(encoder: Any) -> None
     right, left = byte_level(), byte_level()
     left.truncation_side = "left"
     expected, found = encoder(right), encoder(left)
-    assert found.fingerprint == expected.fingerprint
     assert found.encode(*texts, 14, 4) == expected.encode(*texts, 14, 4)
 
 

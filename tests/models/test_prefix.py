@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -30,7 +30,7 @@ class Apart:
 
     def __init__(self, lm: FrozenLM) -> None:
         self.embed, self.inference, self.lm, self.device = lm.embed, lm.inference, lm, lm.device
-        self.sharing = nullcontext
+        self.prefixes = None
 
     def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
         each = prompt.expand(len(batch), -1, -1) if chosen is None else prompt[chosen]

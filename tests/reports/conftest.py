@@ -29,8 +29,8 @@ def make_results(tmp_path: Path) -> MakeResults:
     """Store variations of one record and load them.
 
     ``{"seed": 1, "score": 60.0, "model.name": "small"}`` changes parts of the run, and names in
-    ``SHORT``; ``{".rows.notes": []}`` any part of a record. ``right`` stores predictions: whether
-    each of the test rows is answered right.
+    ``SHORT``; ``{".rows.notes": []}`` any part of a record; ``row`` method and label. ``right``
+    stores predictions: whether each of the test rows is answered right.
     """
 
     def make(*variations: dict[str, Any], load: bool = True) -> Results:
@@ -39,6 +39,8 @@ def make_results(tmp_path: Path) -> MakeResults:
         for number, variation in enumerate(variations):
             values = json.loads(BASE.to_bytes())
             right: Sequence[bool] = variation.get("right", ())
+            if row := variation.get("row"):
+                variation = variation | {"method": row.split(":")[0], "label": row}
             if right:
                 score = 100 * sum(right) / len(right)
                 variation = {"rows": len(right), "score": score} | variation
@@ -49,7 +51,7 @@ def make_results(tmp_path: Path) -> MakeResults:
                 if name == "status":
                     values |= dict.fromkeys(("rows", "scores", "majority", "training"))
                     values |= {"status": value, "error": {"type": "Error", "message": "memory"}}
-                elif name != "right":
+                elif name not in ("right", "row"):
                     for step in path:
                         place = place and place[step]
                     if place is not None:

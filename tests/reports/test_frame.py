@@ -44,7 +44,7 @@ def test_a_failed_run_joins_the_table_of_its_data(make_results: MakeResults) -> 
 
 
 def test_rows_by_settings_and_version(make_results: MakeResults) -> None:
-    dtvg = {"method": "dtvg", "label": "dtvg"}
+    dtvg = {"row": "dtvg"}
     results = make_results(
         dtvg | {"settings": {"grouping": "all", "rate": 0.3}},
         dtvg | {"settings": {"grouping": "similarity", "rate": 0.3}},
@@ -62,7 +62,7 @@ def test_options_of_the_loop_may_follow_the_task(make_results: MakeResults) -> N
 
 
 def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeResults) -> None:
-    frozen = {"method": "no_prompt", "label": "no_prompt", "parameters": 0, "shots": None}
+    frozen = {"row": "no_prompt", "parameters": 0, "shots": None}
     other = frozen | {"seed": 1, "prompt_length": 1}
     results = make_results({}, {"seed": 43}, {"shots": 32}, other)
     for section, seeds in zip(make_sections(results, results.frame), ([42, 43], [42]), strict=True):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.predictions import judge
-from bench.record import read_record
+from bench.record import TryBlock, read_record
 from bench.reports.show import show_errors, show_record
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,6 +36,22 @@ def test_curves_and_changes_of_the_group() -> None:
     assert "from step 5" not in text
     assert "from step 9: none" in text
     assert "0.1235" in text
+
+
+def test_tries() -> None:
+    record = read_record(GOLDEN / "records" / "mrpc-pt-16-42-116a5c186f16.json")
+    scores = {0.1: None, 0.3: 61.25, 0.5: 40.0}
+    tries = [
+        TryBlock(settings={"learning_rate": rate}, score=own, prompt="ab" * 32, chosen=own == 61.25)
+        for rate, own in scores.items()
+    ]
+    lines = show_record(record.model_copy(update={"tries": tries})).splitlines()
+    found = [line.split(maxsplit=1) for line in lines if "try " in line]
+    assert found == [
+        ["try", '{"learning_rate": 0.1}: failed'],
+        ["chosen", 'try    {"learning_rate": 0.3}: 61.2 on validation'],
+        ["try", '{"learning_rate": 0.5}: 40.0 on validation'],
+    ]
 
 
 def test_errors_with_and_without_inputs() -> None:

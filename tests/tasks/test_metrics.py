@@ -60,11 +60,8 @@ def test_correlations_equal_scipy_and_are_never_nan(pairs: list[tuple[str, str]]
     for name, peer in (("pearson", scipy.stats.pearsonr), ("spearmanr", scipy.stats.spearmanr)):
         expected = 0.0 if constant else 100 * float(peer(left, right)[0])
         assert score(name, *columns(pairs))[name] == pytest.approx(expected, abs=1e-6)
-
-
-def test_overflowing_numbers() -> None:
-    huge = ["1e308", "-1e308", "1e308"]
-    assert -100 <= score("pearson", huge, ["1", "2", "3"])["pearson"] <= 100
+        huge = score(name, ["1e308", "-1e308", "1e308"], ["1", "2", "3"])[name]
+        assert -100 <= huge <= 100
 
 
 @few
@@ -204,6 +201,10 @@ def wordnet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with TemporaryDirectory() as folder:
         # nltk follows no links. Two files that nltk opens are missing; METEOR needs none of them.
         copy = Path(shutil.copytree(debian, Path(folder, "corpora", "wordnet")))
+        for index in copy.glob("index.*"):  # Reading all words takes seconds.
+            lines = index.read_text("utf-8").splitlines(keepends=True)
+            known = (line for line in lines if line.startswith(("auto ", "car ", "cable_car ")))
+            index.write_text("".join(known), "utf-8")
         (copy / "index.sense").touch()
         (copy / "lexnames").write_text("".join(f"{n:02} name 0\n" for n in range(45)))
         monkeypatch.setattr("nltk.data.path", [folder])
@@ -314,3 +315,10 @@ def test_unfit_input_is_refused(
 def test_unknown_metric_offers_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean spearmanr"):
         load("spearman")
+
+
+def test_a_metric_by_its_name() -> None:
+    assert score("squad", ["The cat"], [["dog", "a cat"]]) == {"f1": 100.0, "em": 100.0}
+    assert score("accuracy", ["0", "1"], ["0", "0"]) == {"accuracy": 50.0}
+    with pytest.raises(UnknownNameError, match="pearson"):
+        score("pearsn", ["1"], ["1"])

@@ -1,13 +1,10 @@
 """All scores of a task, and those of the most frequent label."""
 
-from collections import Counter
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from bench.data.encoding import Examples
-from bench.data.sources import open_source
 from bench.errors import DataError
 from bench.tasks import TASKS, Task, get_task
 from bench.tasks.metrics import PART, majority_scores, score_task
@@ -55,40 +52,6 @@ def test_multirc_groups_answers_by_question() -> None:
     scores = score_task(get_task("multirc"), ["1", "0", "0"], references, ["q" + PART] * 3)
     assert scores.metrics == pytest.approx({"f1": 200 / 3})
     assert scores.left_out == {"em": "no question has all its answers in the split"}
-
-
-class OneToken:
-    """Stands for a tokenizer, as the texts do not matter."""
-
-    pad_id = 0
-    fingerprint = "one token"
-
-    def encode(self, sources: list[str], targets: list[str], *lengths: int) -> Any:
-        return {"input_ids": [[1]] * len(sources), "labels": [[1]] * len(targets)}
-
-
-@pytest.mark.parametrize("limit", [None, 60])
-def test_em_of_multirc_counts_whole_questions(limit: int | None) -> None:
-    source = open_source("bundled")
-    rows = source.load(get_task("multirc"), "validation")
-    sizes = Counter((index["paragraph"], index["question"]) for index in rows["idx"])
-    examples = Examples(source, OneToken(), 42, validation_rows=limit)
-    for split in ("validation", "test"):
-        encoded = examples.evaluation("multirc", split)
-        found: dict[Any, list[int]] = {}
-        for at, row in enumerate(encoded.rows):
-            index = rows["idx"][row]
-            found.setdefault((index["paragraph"], index["question"]), []).append(at)
-        whole = {key: own for key, own in found.items() if len(own) == sizes[key]}
-        assert 0 < len(whole) < len(found) or limit
-        # Right but for the first answer of every other whole question and of all cut ones.
-        wrong = {own[0] for key, own in found.items() if key not in whole}
-        wrong |= {own[0] for own in [*whole.values()][::2]}
-        right = [texts[0] for texts in encoded.references]
-        answers = ["?" if at in wrong else text for at, text in enumerate(right)]
-        scores = score_task(get_task("multirc"), answers, encoded.references, encoded.groups)
-        expected = 100 * (len(whole) // 2) / len(whole) if whole else None
-        assert scores.metrics.get("em") == (expected and pytest.approx(expected))
 
 
 def test_unavailable_metric_is_left_out_with_its_reason() -> None:

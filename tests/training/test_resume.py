@@ -58,45 +58,44 @@ class Traced(Pull):
         return [{"source": "a", "scale": first}, {"source": "b", "scale": None}]
 
 
-@pytest.mark.parametrize("way", ["kill", "stop"])
-@pytest.mark.parametrize("step", range(1, 8))
-def test_trace_continues(step: int, way: str, run: Any, file: CheckpointFile) -> None:
-    """Its file holds each step once, with the values that the step began with."""
-    folder, firsts, module = file.path.parent, [0.0], Traced()
-    note = At(0, None)
+def logged(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / f"{INFO.name}.parquet")
+
+
+def test_trace(run: Any, tmp_path: Path) -> None:
+    """It holds the values that each step began with."""
+    firsts, module, note = [0.0], Traced(), At(0, None)
     note.on_step = lambda *_: firsts.append(module.vector[0].item())  # type: ignore[method-assign]
-    run(module, callbacks=[GroupLog(folder / "whole"), note])
-    whole = pd.read_parquet(folder / "whole" / f"{INFO.name}.parquet")
+    run(module, callbacks=[GroupLog(tmp_path), note])
+    whole = logged(tmp_path)
     assert whole["step"].tolist() == [n for n in range(1, 8) for _ in "ab"]
     assert whole[whole["source"] == "a"]["scale"].tolist() == firsts[:-1]
     assert whole[whole["source"] == "b"]["scale"].isna().all()
-    stop, log = Stop(), GroupLog(folder)
-    act = kill if way == "kill" else lambda: stop.request(signal.SIGTERM)
-    with pytest.raises((KilledError, StopRequested)):
-        run(Traced(), checkpoint=file, callbacks=[log, At(step, act)], stop=stop)
-    for checkpoint in (file, None):  # Continued, and once more from the start.
-        run(Traced(), checkpoint=checkpoint, callbacks=[log])
-        pd.testing.assert_frame_equal(pd.read_parquet(folder / f"{INFO.name}.parquet"), whole)
-    run(Pull(), callbacks=[GroupLog(folder / "none")])
-    assert not (folder / "none").exists()
+    run(Pull(), callbacks=[GroupLog(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
 @pytest.mark.parametrize("step", range(1, 8))
 def test_training_continues(step: int, way: str, run: Any, file: CheckpointFile) -> None:
     """A kill leaves the checkpoint of the last evaluation, a stop one of the last step."""
-    whole, first, second, stop = Pull(), Pull(), Pull(), Stop()
-    expected = run(whole)
+    whole, first, second, stop = Traced(), Traced(), Traced(), Stop()
+    folder = file.path.parent
+    log, other = GroupLog(folder), GroupLog(folder / "whole")
+    expected = run(whole, callbacks=[other])
     end, act, reached = StopRequested, lambda: stop.request(signal.SIGTERM), step
     if way == "kill":
         end, act, reached = KilledError, kill, (step - 1) // 3 * 3
     with pytest.raises(end):
-        run(first, checkpoint=file, callbacks=[At(step, act)], stop=stop)
+        run(first, checkpoint=file, callbacks=[log, At(step, act)], stop=stop)
     torch.manual_seed(999)  # A new process has another global state.
     watch = At(0, None)
-    result = run(second, checkpoint=file, callbacks=[watch])
+    result = run(second, checkpoint=file, callbacks=[watch, log])
     assert watch.started == reached
     same(expected, result, whole, second)
+    pd.testing.assert_frame_equal(logged(folder), logged(folder / "whole"))
+    run(Traced(), callbacks=[log])  # Once more from the start.
+    pd.testing.assert_frame_equal(logged(folder), logged(folder / "whole"))
 
 
 def test_a_stop_within_an_evaluation_repeats_it(run: Any, file: CheckpointFile) -> None:
@@ -166,8 +165,12 @@ def test_a_signal_stops_training(deferred: bool, name: str) -> None:
         reached.append("after the check")
 
     waits = stop.deferred() if deferred else nullcontext()
-    with pytest.raises(StopRequested) as caught, stop.on_signals(), waits:
-        work()
+    before = signal.signal(number, signal.SIG_DFL)  # A shell's background has SIGINT ignored.
+    try:
+        with pytest.raises(StopRequested) as caught, stop.on_signals(), waits:
+            work()
+    finally:
+        signal.signal(number, before)
     assert caught.value.exit_code == 128 + number
     assert reached == ["after the signal"] * deferred
 

