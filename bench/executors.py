@@ -129,7 +129,7 @@ class ProcessPool(Pool):
         return bool(super().__exit__(*error))
 
     def prepare(self) -> None:
-        # In the first worker; the others read its cache.
+        # In the first worker; the others encode what their runs need.
         future = self.submit("", None)
         while not wait_for([future], timeout=0.2).done:
             self._stop.check()

@@ -12,10 +12,6 @@ from typing import Any
 
 import pytest
 
-from bench.provenance import RESULTS_VERSION
-from bench.registry import METHODS
-from bench.tasks import get_task
-
 HERE = Path(__file__).parent
 GOLDEN = json.loads((HERE / "golden" / "smoke.json").read_text())
 FIRST_COMMAND = HERE.parent / "out"
@@ -31,14 +27,11 @@ def make() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def versions() -> None:
+def versions(make: ModuleType) -> None:
     """Numbers made with other versions are no longer golden."""
-    methods = {entry["method"] for entry in GOLDEN["scores"]}
-    tasks = {entry["task"] for entry in GOLDEN["scores"] + GOLDEN["losses"]}
-    raised = [name for name in methods if METHODS[name].load().version != 1]
-    raised += [name for name in tasks if get_task(name).version != 1]
-    if raised or GOLDEN["versions"]["results"] != RESULTS_VERSION:
-        pytest.fail(f"raised: {raised or RESULTS_VERSION}; run python tests/golden/make.py")
+    raised = make.versions(GOLDEN["scores"] + GOLDEN["losses"])
+    if raised != GOLDEN["versions"]:
+        pytest.fail(f"versions are {raised}; run python tests/golden/make.py")
 
 
 @pytest.mark.usefixtures("versions")

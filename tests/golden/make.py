@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import torch
 
 from bench.provenance import RESULTS_VERSION
+from bench.registry import method_entry
+from bench.tasks import get_task
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("smoke.json")
@@ -65,6 +67,16 @@ def values(record: dict[str, Any]) -> Values:
     return Values(names, scores["test"], scores["validation"], losses)
 
 
+def versions(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Versions of the harness and of the methods and tasks of golden entries."""
+    methods, tasks = ({entry[key] for entry in entries} for key in ("method", "task"))
+    return {
+        "results": RESULTS_VERSION,
+        "methods": {name: method_entry(name).load().version for name in sorted(methods)},
+        "tasks": {name: get_task(name).version for name in sorted(tasks)},
+    }
+
+
 def environment() -> dict[str, Any]:
     """What scores depend on besides the code."""
     capability = torch.backends.cpu.get_cpu_capability()
@@ -96,9 +108,8 @@ def main(folder: Path) -> None:
         commands.append(["run", "--preset", "smoke", *options, "--seeds", "42", *SHORT])
         for each in bench(commands[-1][1:], folder / f"losses-{name}"):
             losses.append({"run": name, **each.run, "losses": each.losses})
-    versions = {"results": RESULTS_VERSION}
-    golden = {"environment": environment(), "versions": versions, "commands": commands}
-    golden |= {"scores": scores, "losses": losses}
+    golden = {"environment": environment(), "versions": versions(scores + losses)}
+    golden |= {"commands": commands, "scores": scores, "losses": losses}
     FILE.write_text(json.dumps(golden, indent=1) + "\n")
 
 
