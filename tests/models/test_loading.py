@@ -185,6 +185,11 @@ def test_weights_that_are_not_the_whole_model_are_refused(
     refused(folder, named)
 
 
+def test_a_constant_of_old_files_is_left_out(folder: Path) -> None:
+    change(folder, lambda tensors: tensors.update({"h.0.attn.masked_bias": torch.ones(1)}))
+    assert load(str(folder)).parameter_count() > 0
+
+
 @pytest.mark.parametrize("kind", ["t5", "llama"])
 def test_an_untied_model_without_head_is_refused(kind: str, words: Any, tmp_path: Path) -> None:
     """T5 of transformers 5 ties its head whenever there is none, whatever its file says."""
