@@ -49,7 +49,7 @@ class ModelBlock(Block):
 
 
 class DataBlock(Block):
-    """Origin of the task's rows; ``fingerprint`` depends on the rows alone."""
+    """Origin of the task's rows; ``fingerprint`` follows from their files or their commit."""
 
     kind: Literal["bundled", "hub", "local"]
     name: Name

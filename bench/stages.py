@@ -96,22 +96,24 @@ class Stages:
             few_shot=None if run.is_source_stage else chosen[0].few_shot,
             notes=[],
         )
-        order = settings.batch_size, run.seed, self.model.device
+        common = settings.batch_size, run.seed, self.model.device
         if not run.is_source_stage:
-            batches = TaskBatches(encoded[0], *order, settings.batching)
+            batches = TaskBatches(encoded[0], *common, settings.batching)
             return Stage(run, self.build(run), batches, rows, self)
         module = self.build(run, dict(zip(names, map(len, encoded), strict=True)))
-        return Stage(run, module, MixtureBatches(encoded, module, *order), rows, self)
+        return Stage(run, module, MixtureBatches(encoded, module, *common), rows, self)
 
-    def build(self, run: Run, *counts: Mapping[str, int]) -> Any:
-        """The method's module, or with counts of examples its source stage, before training.
+    def build(self, run: Run, examples: Mapping[str, int] | None = None) -> Any:
+        """The method's module, or its source stage on so many examples of each task.
 
         Random starts inside it follow from the seed.
         """
         ingredients, method = self._ingredients(run), run.method.load()
         torch.manual_seed(derive_seed("module", run.seed))
-        make = method.source_stage if counts else method.build
-        return make(run.method.settings, ingredients, *counts).to(self.model.device)
+        settings = run.method.settings
+        if examples is None:
+            return method.build(settings, ingredients).to(self.model.device)
+        return method.source_stage(settings, ingredients, examples).to(self.model.device)
 
     def prompt_source(self, module: PromptMethod[Any]) -> PromptSource:
         """How a module gives prompts in evaluation: one merged matrix wherever that is possible."""

@@ -32,7 +32,7 @@ class Stop:
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Inside, a signal is a request; a second SIGINT or SIGTERM goes to the former handler."""
-        # A helper of multiprocessing that a signal to all processes ends would complain.
+        # The resource tracker of multiprocessing complains if a signal to the group ends it.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
