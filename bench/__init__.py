@@ -35,10 +35,13 @@ def run(
     """Train and score a grid as ``bench run`` does; finished runs are not repeated.
 
     Args:
-        tasks: without tasks and suites, those of the preset.
-        methods: ``name`` or ``name:key=value,...``.
+        tasks: names; without tasks and suites, those of the preset.
+        methods: ``name`` or ``name:key=value,...``; without any, those of the preset.
+        suites: names of suites, whose tasks are added.
         shots: training examples in total per task, or ``full``.
-        preset: ``smoke`` (the default) or ``paper``.
+        seeds: one run of each method, task and number of shots per seed.
+        preset: ``smoke`` (the default), ``laptop`` or ``paper``.
+        out: result folder.
         workers: local processes; a script that sets it needs ``if __name__ == "__main__"``.
         settings: other keys of the configuration, such as ``{"training.steps": 100}``.
 
@@ -68,7 +71,8 @@ def run(
 def load_results(folder: str | Path) -> pd.DataFrame:
     """Results of a folder, one row per run and test metric; RecordError if there is none.
 
-    ``shown`` marks the metric of tables.
+    Columns: ``task``, ``method``, ``label``, ``shots`` (infinity: full data), ``seed``, ``metric``,
+    ``score`` in percent, ``shown`` (whether tables show this metric), ``id`` and others.
     """
     from bench.reports.frame import load_results
 

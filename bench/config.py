@@ -28,12 +28,12 @@ from bench.files import read_yaml
 from bench.registry import MethodSpec, method_entry, parse_method, plain_fault, where_set
 from bench.tasks import SUITES, get_suite, get_task
 
-PRESETS = ("smoke", "paper")
+PRESETS = ("smoke", "laptop", "paper")
 GRID_KEYS = frozenset(
     {"model", "bin_weights", "data", "device", "suites", "tasks", "methods", "shots", "seeds"}
     | {"source_prompts"}
 )
-"""What spans the grid; all else is the protocol by which each run is trained and scored."""
+"""Keys that span the grid. All others are the protocol: how each run is trained and scored."""
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -141,14 +141,15 @@ class RunConfig(_Strict):
     prompt_length: Count  # ``r``, tokens of the soft prompt.
     input_length: Annotated[int, Field(ge=8)] | None  # Cap on the tasks' own, in tokens.
     validation_rows: Count | None  # To validate on, the first of the split; None: all.
+    train_rows: Count | None = None  # Of full training data, a fixed sample; None: all.
+    test_rows: Count | None = None  # To test on, likewise.
     training: TrainingSettings  # Of prompts on targets.
     source_training: TrainingSettings  # Of source prompts.
     suites: tuple[SuiteName, ...] = ()  # Their tasks come before ``tasks``.
     tasks: tuple[TaskName, ...] = ()
     # Source tasks of the transfer methods, in this order.
     sources: Annotated[tuple[TaskName, ...], Field(min_length=1)] = SUITES["sources"]
-    # Stored prompts by source task, used instead of training one: id or file.
-    source_prompts: dict[str, str] = {}
+    source_prompts: dict[str, str] = {}  # Stored ones by source task, not trained: id or file.
     # Of the frozen weights; prompts are float32.
     precision: Annotated[Literal["float32", "bf16"], PlainValidator(_precision)] = "float32"
     device: str = "auto"  # As torch names it; ``auto`` takes a GPU if there is one.

@@ -1,8 +1,8 @@
-"""Where runs are done: in this process, in worker processes, or on a Ray cluster.
+"""Executors of runs: this process, worker processes, or a Ray cluster.
 
 A worker process lays out the grid by itself, and keeps model and rows between runs. Only ids of
-runs and plain outcomes pass between processes. Whoever reaches the ports of a Ray cluster can run
-programs on it; they must be protected.
+runs and plain outcomes pass between processes. Protect the ports of a Ray cluster: anyone who
+reaches them can run programs on it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 TRIES = 2
-"""How often a run is started whose process dies."""
+"""How often a run is started if its process dies each time."""
 
 RETRIES = 30
-"""How often Ray starts a run again whose node is gone; it continues from its checkpoint."""
+"""How often Ray restarts a run after the loss of its node; it continues from its checkpoint."""
 
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
@@ -57,7 +57,7 @@ class ExecutorError(BenchError):
 
 
 class Pool(ExitStack):
-    """What does the runs of a grid."""
+    """Does the runs of a grid; base class of all executors."""
 
     room: float = math.inf  # Runs that it takes at a time.
 
@@ -97,9 +97,9 @@ class ProcessPool(Pool):
 
     room: int
 
-    def __init__(self, order: str, workers: int, device: str, stop: Stop, display: Display) -> None:
+    def __init__(self, spec: str, workers: int, device: str, stop: Stop, display: Display) -> None:
         super().__init__()
-        self._order, self.room, self._device = order, workers, device
+        self._spec, self.room, self._device = spec, workers, device
         self._stop, self._display = stop, display
         self._threads = ThreadPoolExecutor(workers)
         self._processes: list[BaseProcess] = []  # Also those that were replaced.
@@ -168,7 +168,7 @@ class ProcessPool(Pool):
         context = multiprocessing.get_context("spawn")
         self._channels[index], channel = context.Pipe()
         share = _share(index, self.room, self._device)
-        process = context.Process(target=_serve, args=(channel, share, self._order))
+        process = context.Process(target=_serve, args=(channel, share, self._spec))
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             process.start()
@@ -186,10 +186,10 @@ class RayPool(Pool):
     """
 
     def __init__(
-        self, order: str, cpus: int, gpus: float | None, device: str, display: Display
+        self, spec: str, cpus: int, gpus: float | None, device: str, display: Display
     ) -> None:
         super().__init__()
-        self._order, self._cpus, self._gpus = order, cpus, gpus
+        self._spec, self._cpus, self._gpus = spec, cpus, gpus
         self._device, self._display = device, display
         self._running: dict[Future[Any], Any] = {}
 
@@ -235,7 +235,7 @@ class RayPool(Pool):
         return bool(super().__exit__(*error))
 
     def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
-        reference = self._do.remote(self._order, prompt_id, not_run)
+        reference = self._do.remote(self._spec, prompt_id, not_run)
         future: Future[Any] = reference.future()
         self._running[future] = reference
         return future
@@ -253,7 +253,7 @@ class RayPool(Pool):
             return None
 
 
-def make_order(
+def grid_spec(
     grid: Grid, store: ResultStore, loggers: Sequence[str], verbosity: Verbosity, debug: bool
 ) -> str:
     """What a worker process needs to lay out the grid, as JSON."""
@@ -281,7 +281,7 @@ STOP = Stop()
 _channels: list[Connection] = []  # To the driver.
 
 
-def _serve(channel: Connection, share: dict[str, str], order: str) -> None:
+def _serve(channel: Connection, share: dict[str, str], spec: str) -> None:
     """Do the runs that the driver sends; ``share`` is of the machine."""
     os.environ.update(share)
     torch.set_num_threads(int(share[THREADS]))
@@ -293,7 +293,7 @@ def _serve(channel: Connection, share: dict[str, str], order: str) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         with contextlib.suppress(EOFError, ConnectionError):  # The driver is gone.
             while run := channel.recv():
-                channel.send(_do(order, *run))
+                channel.send(_do(spec, *run))
 
 
 def _stop_with_driver() -> None:
@@ -304,10 +304,10 @@ def _stop_with_driver() -> None:
         STOP.request(signal.SIGTERM)
 
 
-def _do(order: str, prompt_id: str, not_run: str | None) -> Outcome:
+def _do(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
     """Do a run in a worker process; without an id, encode all rows."""
     try:
-        worker = _worker(order)
+        worker = _worker(spec)
         STOP.check()
         if not prompt_id:
             worker.prepare()
@@ -331,19 +331,19 @@ def _report(report: Report) -> None:
             print(report, file=sys.stderr)
 
 
-def _do_on_ray(order: str, prompt_id: str, not_run: str | None) -> Outcome:
+def _do_on_ray(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
     """Do a run on a node; after SIGTERM, Ray starts it again on another one."""
     with STOP.on_signals():
-        outcome = _do(order, prompt_id, not_run)
+        outcome = _do(spec, prompt_id, not_run)
     if outcome.state == "stopped" and outcome.text == signal.SIGTERM.name:
         sys.exit(128 + signal.SIGTERM)
     return outcome
 
 
 @lru_cache(maxsize=1)
-def _worker(order: str) -> Worker:
+def _worker(spec: str) -> Worker:
     """Lay out the grid in this process, once for all its runs."""
-    values: dict[str, Any] = json.loads(order)
+    values: dict[str, Any] = json.loads(spec)
     for folder in (values["cwd"], values["out"]):
         if not Path(folder).is_dir():
             raise ConfigError(f"{socket.gethostname()} has no folder {folder}: share it")

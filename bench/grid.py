@@ -20,7 +20,8 @@ from bench.registry import MethodSpec
 from bench.store import ResultStore, StoredPrompt
 from bench.tasks import get_task
 
-COMMON = ("data_seed", "prompt_length", "input_length", "validation_rows", "precision")
+COMMON: tuple[str, ...] = ("data_seed", "prompt_length", "input_length", "precision")
+COMMON += ("validation_rows", "train_rows", "test_rows")
 """What is equal in all runs of a configuration."""
 
 SOURCE_STAGE = "sources"
@@ -70,14 +71,16 @@ class Run:
     def prompt_id(self) -> str:
         """Digest of everything that decides the prompt; names prompt, checkpoint and lock."""
         protocol = self.protocol
-        left_out = {"label", "preset", "model", "data"}
+        left_out = {"label", "preset", "model", "data", "test_rows"}
+        left_out |= set() if protocol.train_rows else {"train_rows"}  # Ids from before it.
         text = protocol.model_dump_json(exclude=left_out)
         return _digest(protocol.model.digest, protocol.data.fingerprint, text)
 
     @cached_property
     def id(self) -> str:
-        """Names the record: digest of the prompt's id and the preset the run is reported under."""
-        return _digest(self.prompt_id, self.protocol.preset)
+        """Names the record: digest of the prompt's id, the preset and a limit of test rows."""
+        limit = self.protocol.test_rows
+        return _digest(self.prompt_id, self.protocol.preset, *([str(limit)] if limit else []))
 
     @property
     def task(self) -> str:
@@ -158,15 +161,19 @@ class Grid:
         return len(self.reported) - len(self.records)
 
 
-def make_grid(config: RunConfig, store: ResultStore, overwrite: Overwrite = "never") -> Grid:
+def make_grid(
+    config: RunConfig, store: ResultStore, overwrite: Overwrite = "never", offline: bool = False
+) -> Grid:
     """Lay out all runs of a configuration; reads no rows and loads no weights.
 
-    ``overwrite`` says which recorded runs are repeated.
+    ``overwrite`` says which recorded runs are repeated; for ``offline`` see
+    :func:`bench.models.loading.describe`.
 
     Raises:
         BenchError: model or data cannot be found, or a given prompt cannot be used.
     """
-    maker, seal_of = _GridMaker(config, store), cache(store.seal)  # A run of tries has no seal.
+    maker = _GridMaker(config, store, offline)
+    seal_of = cache(store.seal)  # A run of tries has no seal.
     reported = maker.reported()
     records: dict[str, Record] = {}
     renewed: set[str] = set()
@@ -195,12 +202,12 @@ def make_grid(config: RunConfig, store: ResultStore, overwrite: Overwrite = "nev
 class _GridMaker:
     """Makes the runs; equal runs are one object, so that ids are computed once."""
 
-    def __init__(self, config: RunConfig, store: ResultStore) -> None:
+    def __init__(self, config: RunConfig, store: ResultStore, offline: bool) -> None:
         self.runs: dict[str, Run] = {}
         self.config = config
         self._store = store
         self._source = open_source(config.data)
-        self._model = model_block(describe(config.model))
+        self._model = model_block(describe(config.model, offline))
         self._pt = config.method_spec("pt")
         self._add = cache(self._make_run)
         self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
@@ -306,7 +313,8 @@ class _GridMaker:
         return self.runs.setdefault(run.prompt_id, run)
 
     def _data_block(self, task: str) -> DataBlock:
-        source, names = self._source, self._tasks(task)
+        names = self._tasks(task)
+        source = self._source.of(get_task(names[0])) if len(names) == 1 else self._source
         return DataBlock(
             kind=source.kind,
             name=source.name,

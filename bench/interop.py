@@ -1,5 +1,6 @@
 """PEFT prompt tuning adapters and prompt files: export, import, and files that a run names.
 
+Adapters are folders, or repositories of the Hugging Face hub: ``hf://OWNER/NAME@REVISION``.
 Files of others are not trusted: safetensors hold nothing but tensors, and PyTorch files are read by
 its restricted unpickler. In front of a decoder-only model PEFT puts prompt, padding and input in
 this order, so answers are equal only for rows without padding.
@@ -12,6 +13,8 @@ import io
 import json
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +33,7 @@ from bench.record import ModelBlock, Record
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks import get_task
 
+HUB = "hf://"
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 OLD_WEIGHTS = "adapter_model.bin"
 PROMPT = "prompt_embeddings"  # PEFT's name of the tensor; other prompt files use it too.
@@ -50,11 +54,12 @@ class AdapterConfig(BaseModel):
     base_model_name_or_path: str | None = None
 
 
-def export_peft(store: ResultStore, text: str, folder: Path) -> Record:
+def export_peft(store: ResultStore, text: str, folder: Path, repository: str = "") -> Record:
     """Write the prompt of a record, named as for ``store.record``, as a PEFT adapter with a card.
 
-    Raises PromptError if the run has no prompt that is one matrix, OutputError if the folder holds
-    other files than an earlier export or cannot be written.
+    With ``repository``, upload it to that model of the hub, which is made if it is missing.
+    Raises PromptError if the run has no prompt that is one matrix or the hub refuses it,
+    OutputError if the folder holds other files than an earlier export or cannot be written.
     """
     record = store.record(text)
     run, place = record.run, f"run {record.id[:12]}"
@@ -64,10 +69,8 @@ def export_peft(store: ResultStore, text: str, folder: Path) -> Record:
     tensors = store.load_prompt(record.training.prompt).tensors
     if MERGED not in tensors or not len(tensors[MERGED]):
         reason = "has no tokens" if MERGED in tensors else "depends on the input"
-        raise PromptError(
-            f"{place} cannot be exported: the prompt of {run.label} {reason}, an adapter of PEFT "
-            "holds one matrix for all inputs; choose a run of another method"
-        )
+        fault = f"the prompt of {run.label} {reason}, PEFT needs one for all inputs"
+        raise PromptError(f"{place} cannot be exported: {fault}; choose another method")
     if others := {path.name for path in folder.glob("*")} - {CONFIG, WEIGHTS, CARD}:
         raise OutputError(f"cannot export to {folder}: it holds {min(others)}; name an empty one")
     matrix = tensors[MERGED].float().contiguous()
@@ -80,20 +83,39 @@ def export_peft(store: ResultStore, text: str, folder: Path) -> Record:
     }
     atomic_write(folder / WEIGHTS, safetensors.torch.save({PROMPT: matrix}, {"format": "pt"}))
     atomic_write(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
-    atomic_write(folder / CARD, model_card(record, len(matrix)).encode())
+    atomic_write(folder / CARD, model_card(record, len(matrix), repository).encode())
+    if repository:
+        with hub_errors(repository) as hub:
+            made = hub.create_repo(repository, exist_ok=True, token=True).repo_id
+            given = {"folder_path": folder, "allow_patterns": [CONFIG, WEIGHTS, CARD]}
+            hub.upload_folder(repo_id=made, token=True, **given)
     return record
+
+
+@contextmanager
+def hub_errors(repository: str) -> Iterator[Any]:
+    """The module huggingface_hub; a wrong repository id and its errors become one line."""
+    import huggingface_hub as hub
+
+    hub.utils.disable_progress_bars()
+    try:
+        hub.utils.validate_repo_id(repository)
+        yield hub
+    except Exception as error:  # They have no common base.
+        advice = "check its name, the network, HF_HUB_OFFLINE and 'hf auth login'"
+        raise PromptError(f"hub repository {repository}: {one_line(error)}; {advice}") from error
 
 
 def import_prompt(
     store: ResultStore,
-    path: Path,
+    source: str | Path,
     task: str,
     model: str,
     tensor: str | None = None,
     initial: Path | None = None,
     seed: int | None = None,
 ) -> Record:
-    """Put a prompt of a PEFT adapter folder or file into the store; an equal one keeps its id.
+    """Put a prompt of a file, adapter folder or hub into the store; an equal one keeps its id.
 
     ``tensor`` names it in the file; None: ``prompt_embeddings``, or the only matrix that fits.
     DTVG needs to know the ``P_init`` it was trained from: the file ``initial``, or that of this
@@ -103,28 +125,33 @@ def import_prompt(
     if initial is not None and seed is not None:
         raise ConfigError("--initial and --seed both name the initial prompt: give one")
     info, frozen = describe(model), load(model)
-    found = _read_prompt(path, info, frozen.width, tensor)
-    length = len(found[0])
+    path, origin = Path(source).expanduser(), str(source)
+    if origin.startswith(HUB):
+        name, _, revision = origin.removeprefix(HUB).partition("@")
+        files = [CONFIG, WEIGHTS, OLD_WEIGHTS]
+        with hub_errors(name) as hub:
+            found = hub.snapshot_download(name, revision=revision or None, allow_patterns=files)
+        path, origin = Path(found), f"{HUB}{name}@{Path(found).name}"  # The commit.
+    prompt = _read_prompt(path, info, frozen.width, tensor)
+    length = len(prompt[0])
     start = None if seed is None else frozen.initial_prompt(length, seed)
     if initial is not None:
         start, _ = _read_prompt(initial, info, frozen.width)
         if len(start) != length:
-            raise PromptError(
-                f"the initial prompt {initial} has {len(start)} tokens, the prompt {length}: "
-                "give the one it was trained from"
-            )
-    stored = _stored(path, info, task, found, start, frozen.parameter_count())
+            fault = f"the initial prompt {initial} has {len(start)} tokens, the prompt {length}"
+            raise PromptError(f"{fault}: give the one it was trained from")
+    stored = _stored(origin, info, task, prompt, start, frozen.parameter_count())
     store.save_prompt(stored.record, stored.tensors)
     return store.load_prompt(stored.record.id).record
 
 
 def read_given(path: Path, model: ModelInfo, task: str) -> StoredPrompt:
     """A prompt that a run names by its file or folder; its width is checked with the weights."""
-    return _stored(path, model, task, _read_prompt(path, model))
+    return _stored(str(path), model, task, _read_prompt(path, model))
 
 
 def _stored(
-    path: Path,
+    origin: str,
     model: ModelInfo,
     task: str,
     found: tuple[Tensor, list[str]],
@@ -136,6 +163,7 @@ def _stored(
     digest, start = tensor_digest(matrix), None if initial is None else tensor_digest(initial)
     parts = json.dumps(["imported", model.digest, task, digest, start])
     prompt_id = hashlib.sha256(parts.encode()).hexdigest()
+    kind = "hub" if origin.startswith(HUB) else "local"
     run = {
         **dict.fromkeys(("method", "label", "preset"), "imported"),
         **dict.fromkeys(("shots", "input_length", "validation_rows"), None),
@@ -143,7 +171,7 @@ def _stored(
         **{"task": task, "prompt_length": len(matrix), "precision": "float32"},
         "model": model_block(model, parameters),
         "versions": dict.fromkeys(("results", "method", "task"), 0),
-        "data": {"kind": "local", "name": str(path), "fingerprint": digest, "revision": None},
+        "data": {"kind": kind, "name": origin, "fingerprint": digest, "revision": None},
     }
     training: dict[str, Any] = {
         **dict.fromkeys(("steps", "best_step", "best_score", "trainable_parameters"), 0),
@@ -166,9 +194,9 @@ def _read_prompt(
 
     Width and name of the tensor are any for None; only one may fit.
     """
-    config = _read_config(path, model) if path.is_dir() else None
-    file, notes = path, []
-    if config is not None:
+    file, notes, config = path, [], None
+    if path.is_dir():
+        config = _read_config(path, model)
         file = path / (WEIGHTS if (path / WEIGHTS).exists() else OLD_WEIGHTS)
         stated = config.base_model_name_or_path or model.name
         if len({Path(name.partition("@")[0]).name for name in (stated, model.name)}) > 1:
@@ -182,19 +210,16 @@ def _read_prompt(
     ]  # fmt: skip
     names = [name for name in fitting if name == (wanted or PROMPT)] or fitting * (not wanted)
     if len(names) != 1:
-        raise PromptError(
-            f"prompt file {file}: expected {wanted or 'one prompt'}, tokens x {width or 'width'} "
-            f"of a float type, and no low-rank pair; it holds {_listed(tensors)}; choose another "
-            "file or model, or name the prompt by import --tensor"
-        )
+        form = f"{wanted or 'one prompt'}, tokens x {width or 'width'} of a float type, and no "
+        fault = f"prompt file {file}: expected {form}low-rank pair; it holds {_listed(tensors)}"
+        raise PromptError(f"{fault}; choose another file or model, or name it by import --tensor")
     tensor = tensors.pop(names[0])
     if config is not None:  # PEFT allocates the prompt of a T5 twice and uses the first half.
         usual = 2 if config.task_type == "SEQ_2_SEQ_LM" else 1
         rows = config.num_virtual_tokens * (config.num_transformer_submodules or usual)
         if len(tensor) != rows:
-            raise PromptError(
-                f"adapter {path}: its tensor has {len(tensor)} rows, its {CONFIG} states {rows}"
-            )
+            fault = f"its tensor has {len(tensor)} rows, its {CONFIG} states {rows}"
+            raise PromptError(f"adapter {path}: {fault}")
     matrix = tensor.detach().to(torch.float32)[: config and config.num_virtual_tokens].clone()
     if not matrix.isfinite().all():
         raise PromptError(f"prompt file {file}: {_shown(names[0])} has NaN or infinite values")
@@ -240,10 +265,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         safe = path.suffix.lower() == SUFFIXES[0]
         content: Any = safetensors.torch.load(data) if safe else _unpickle(data)
     except Exception as error:  # A damaged or hostile file may raise anything.
-        raise PromptError(
-            f"prompt file {path}: damaged, or holds more than tensors, which is never unpickled "
-            f"({_shown(one_line(error), 100)}); save the prompt as .safetensors"
-        ) from error
+        fault = "damaged, or holds more than tensors, which is never unpickled"
+        reason = f"{fault} ({_shown(one_line(error), 100)}); save the prompt as .safetensors"
+        raise PromptError(f"prompt file {path}: {reason}") from error
     named = content if isinstance(content, dict) else {"tensor": content}
     return {
         str(name): value
@@ -268,10 +292,8 @@ def _unpickle(data: bytes) -> Any:
 
 def _listed(tensors: dict[str, Tensor]) -> str:
     """The first names with shape and type, on one line whatever the file calls them."""
-    shown = [
-        f"{_shown(name)} {'x'.join(map(str, tensor.shape))} {str(tensor.dtype)[6:]}"
-        for name, tensor in sorted(tensors.items())
-    ]
+    items = sorted(tensors.items())
+    shown = [f"{_shown(k)} {'x'.join(map(str, v.shape))} {str(v.dtype)[6:]}" for k, v in items]
     shown[6:] = [f"{len(shown) - 6} more"] if len(shown) > 6 else []
     return ", ".join(shown) or "no dense tensor"
 
@@ -290,16 +312,12 @@ def base_model(model: ModelBlock) -> tuple[str | None, str | None]:
     return name, revision or None
 
 
-def model_card(record: Record, tokens: int) -> str:
+def model_card(record: Record, tokens: int, repository: str = "") -> str:
     """The card in Markdown, with the metadata of the Hugging Face hub at its head."""
     from huggingface_hub import ModelCard, ModelCardData
 
     name, revision = base_model(record.run.model)
-    data = ModelCardData(
-        library_name="peft",
-        base_model=None if name is None or is_folder_name(name) else name,
-        tags=["prompt-tuning", "dtvg-bench", record.run.method],
-    )
-    template = str(Path(__file__).with_name("model_card.md.jinja"))
     values = {"record": record, "tokens": tokens, "name": name, "revision": revision}
-    return str(ModelCard.from_template(data, template_path=template, **values))
+    values["place"] = repository or "path/to/this/folder"
+    template = str(Path(__file__).with_name("model_card.md.jinja"))
+    return str(ModelCard.from_template(ModelCardData(), template_path=template, **values))

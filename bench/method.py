@@ -95,7 +95,7 @@ class Needs:
     stored: str | None = None  # id or file of a stored prompt, which is used as it is
     same_initial: bool = False  # whether all of them must have started from this run's P_init
     named_sources: tuple[str, ...] = ()  # tasks that must be among the sources
-    mixture: bool = False  # as ``shared``: PT's stage on the named sources together (none: on all)
+    mixture: bool = False  # one that PT trains on the named sources together (none named: on all)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def tensor_digest(tensor: Tensor) -> str:
 
 
 def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
-    """Check that prompts have the shape of ``initial``, wherever they started."""
+    """Raise PromptError unless all prompts have the shape of ``initial``."""
     for prompt in prompts:
         if prompt.matrix.shape != initial.shape:
             raise PromptError(
@@ -231,7 +231,7 @@ def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
 
 
 def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
-    """Check that prompts have the shape of ``initial`` and were trained from it."""
+    """Raise PromptError unless all prompts have the shape of ``initial`` and started from it."""
     require_same_shape(initial, prompts)
     expected = tensor_digest(initial)
     for prompt in prompts:

@@ -1,8 +1,8 @@
 """Methods, tasks and loggers from other packages (entry points) or from files (``--plugin``).
 
-Packages name them in entry-point groups such as ``dtvg_bench.methods``; a file has mappings from
-name to object such as ``METHODS``. Installed plugins are imported when they are used, files when
-they are given. Plugins are code and run with the rights of the user.
+Packages name them in entry-point groups such as ``dtvg_bench.methods``; a Python file has mappings
+from name to object such as ``METHODS``, a YAML file declares tasks. Installed plugins are imported
+when they are used, files when they are given. They are code and run with the rights of the user.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from importlib import metadata
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.errors import PluginError, one_line
+from bench.errors import BenchError, ConfigError, PluginError, UnknownNameError, one_line
+from bench.files import read_yaml
+
+if TYPE_CHECKING:
+    from bench.tasks.base import Task
 
 Kind = Literal["method", "task", "logger"]
 
@@ -79,8 +83,7 @@ def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
             raise plugin.fault("a name has letters, digits, '.', '_' and '-' only; rename it")
         if plugin.name in builtin:
             raise plugin.fault(f"there is a built-in {kind} of that name; rename the plugin")
-        other = found.setdefault(plugin.name, plugin)
-        if other is not plugin:
+        if (other := found.setdefault(plugin.name, plugin)) is not plugin:
             raise plugin.fault(f"{other.origin} has one of that name too; leave one of them out")
     return found
 
@@ -106,23 +109,45 @@ def _from_files(kind: Kind) -> Iterator[Plugin]:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file under a module name of its own, once per process."""
+    """A file as a module under a name of its own, made once per process."""
     resolved = path.resolve()
-    if not resolved.is_file() or resolved.suffix != ".py":
-        raise PluginError(f"plugin file {path}: there is no such Python file; check the path")
+    if not resolved.is_file() or resolved.suffix not in (".py", ".yaml", ".yml"):
+        raise PluginError(f"plugin file {path}: there is no such Python or YAML file; check it")
     name = f"dtvg_bench_plugin_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, resolved)
-    assert spec is not None  # A .py file always has a spec and a loader.
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec) if spec else ModuleType(name)
+    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        if spec and spec.loader:
+            spec.loader.exec_module(module)
+        else:
+            vars(module)["TASKS"] = dict(_declared_tasks(resolved))
         if not any(hasattr(module, attribute) for attribute in FILE_NAMES.values()):
             raise PluginError(f"give it {' or '.join(FILE_NAMES.values())} = {{name: object}}")
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        reason = str(error) if isinstance(error, PluginError) else one_line(error)
+        reason = str(error) if isinstance(error, BenchError) else one_line(error)
         raise PluginError(f"plugin file {path}: cannot be used ({reason}); mend it") from error
     return module
+
+
+def _declared_tasks(file: Path) -> Iterator[tuple[str, Task]]:
+    """The tasks of a YAML file, checked."""
+    from pydantic import ValidationError
+
+    from bench.registry import plain_fault
+    from bench.tasks.declared import Declaration, declared_task
+
+    for name, values in read_yaml(file).items():
+        try:
+            yield name, declared_task(name, values, file.parent)
+        except ValidationError as error:
+            fault = max(error.errors(), key=lambda each: each["type"] == "extra_forbidden")
+            key, reason = ".".join(map(str, fault["loc"][:2])), plain_fault(fault)
+            if fault["type"] == "extra_forbidden":
+                reason = str(UnknownNameError("key", key, Declaration.model_fields))
+            raise ConfigError(f"task {name}: {key}: {reason}") from error
+        except ConfigError as error:
+            raise ConfigError(f"task {name}: {error}") from error

@@ -46,9 +46,8 @@ class Predictions:
     def metrics(self) -> dict[str, float]:
         """All scores in percent, without those that cannot be computed here."""
         scores: dict[str, float] = {}
-        answers = [example.prediction.strip() for example in self.examples]
-        references = [example.references for example in self.examples]
-        groups = [example.group for example in self.examples]
+        rows = [(each.prediction.strip(), each.references, each.group) for each in self.examples]
+        answers, references, groups = zip(*rows, strict=True)
         for scorer in self.scorers:
             with suppress(MetricUnavailableError):
                 scores |= METRICS[scorer].compute(answers, references, groups)
@@ -56,11 +55,8 @@ class Predictions:
 
     def to_lines(self) -> bytes:
         """The JSON lines; plain ASCII, so that no answer holds the end of a line."""
-        lines = []
-        for example in map(asdict, self.examples):
-            values = {key: value for key, value in example.items() if value is not None}
-            lines.append(json.dumps(values, separators=(",", ":")) + "\n")
-        return "".join(lines).encode("ascii")
+        lines = [{k: v for k, v in asdict(e).items() if v is not None} for e in self.examples]
+        return b"".join(json.dumps(x, separators=(",", ":")).encode() + b"\n" for x in lines)
 
 
 def judge(
@@ -83,15 +79,11 @@ def judge(
 
 def write_predictions(predictions: Predictions, record_file: Path) -> PredictionsBlock:
     """Write the file beside a record; equal predictions give equal bytes."""
-    path = record_file.with_suffix(".jsonl.gz")
-    lines = predictions.to_lines()
+    path, lines = record_file.with_suffix(".jsonl.gz"), predictions.to_lines()
     atomic_write(path, gzip.compress(lines, compresslevel=9, mtime=0))
-    return PredictionsBlock(
-        file=path.name,
-        digest=hashlib.sha256(lines).hexdigest(),
-        rows=len(predictions.examples),
-        scorers=list(predictions.scorers),
-    )
+    digest, rows = hashlib.sha256(lines).hexdigest(), len(predictions.examples)
+    scorers = list(predictions.scorers)
+    return PredictionsBlock(file=path.name, digest=digest, rows=rows, scorers=scorers)
 
 
 def load_predictions(folder: Path, record: Record) -> Predictions:
@@ -103,16 +95,13 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
     try:
         with gzip.open(path) as file:
             data = file.read(MOST_BYTES)  # A small file may unpack to anything.
-    except (OSError, EOFError, zlib.error) as error:
-        reason = one_line(error)
-        raise RecordError(f"cannot read predictions {path} ({reason}); run again") from error
-    if hashlib.sha256(data).hexdigest() != block.digest:
-        raise RecordError(f"{path} differs from the digest in {record.file_name}; run again")
-    for scorer in set(block.scorers) - METRICS.keys():
-        raise RecordError(f"{path} is scored by {scorer!r}, which this version lacks")
-    try:
-        lines = [json.loads(line) for line in data.splitlines()]
+        if hashlib.sha256(data).hexdigest() != block.digest:
+            raise ValueError(f"differs from the digest in {record.file_name}")
+        for scorer in set(block.scorers) - METRICS.keys():
+            raise ValueError(f"is scored by {scorer!r}, which this version lacks")
+        lines = json.loads(b"[" + b",".join(data.splitlines()) + b"]")
         found = [Prediction(**line | {"references": tuple(line["references"])}) for line in lines]
-    except (ValueError, TypeError, KeyError) as error:
-        raise RecordError(f"{path} is not valid ({one_line(error)}); run again") from error
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
+        reason = one_line(error).removeprefix("ValueError: ")
+        raise RecordError(f"cannot read predictions: {path} is not valid ({reason})") from error
     return Predictions(tuple(found), tuple(block.scorers))

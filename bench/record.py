@@ -81,6 +81,8 @@ class RunBlock(Block):
     prompt_length: Positive
     input_length: Positive | None
     validation_rows: Positive | None
+    train_rows: Positive | None = None  # Of full training data, a sample by ``data_seed``.
+    test_rows: Positive | None = None  # A sample, too.
     precision: Literal["float32", "bf16"]
     training: dict[str, JsonValue]  # Steps, batch size and intervals.
     versions: VersionsBlock

@@ -13,7 +13,7 @@ from typing import Literal
 from bench import executors
 from bench.config import dump_config
 from bench.errors import counted
-from bench.executors import TRIES, ExecutorError, make_order
+from bench.executors import TRIES, ExecutorError, grid_spec
 from bench.grid import Grid, Run
 from bench.progress import Display, Verbosity, make_display
 from bench.store import ResultStore
@@ -59,15 +59,15 @@ def run_grid(
     store.check_writable()
     store.save_config(dump_config(grid.config))
     stop = Stop()
-    order = make_order(grid, store, loggers, verbosity, debug)
+    spec = grid_spec(grid, store, loggers, verbosity, debug)
     workers = min(resources.workers, len(grid.todo))
     pool: executors.Pool
     with stop.on_signals(), make_display(len(grid.todo), verbosity) as display:
         if resources.executor == "ray":
             cpus, gpus = resources.cpus_per_run, resources.gpus_per_run
-            pool = executors.RayPool(order, cpus, gpus, grid.config.device, display)
+            pool = executors.RayPool(spec, cpus, gpus, grid.config.device, display)
         elif workers > 1:
-            pool = executors.ProcessPool(order, workers, grid.config.device, stop, display)
+            pool = executors.ProcessPool(spec, workers, grid.config.device, stop, display)
         else:
             callbacks = make_callbacks(loggers, store.logs)
             worker = Worker(grid, store, display.reporter(), callbacks, stop, debug)
@@ -133,7 +133,7 @@ class _Loop:
         return self.counts
 
     def _obstacle(self, run: Run, needs: list[Run]) -> str | None:
-        """Why a run cannot be done."""
+        """Reason why a run cannot be done; None if it can."""
         if self.deaths[run.prompt_id] >= TRIES:
             return f"its process died {TRIES} times; see whether memory ran out"
         failed = [need for need in needs if need.prompt_id in self.failed]

@@ -35,7 +35,7 @@ PREFIX = re.compile(r"[0-9a-f]{4,64}")
 """What an id may begin with."""
 
 ABANDONED = 3600.0
-"""Age in seconds of a temporary file whose writer was killed."""
+"""Age in seconds from which a temporary file is a leftover of a killed process."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ResultStore:
         self.locks = self.prompts / "locks"
 
     def check_writable(self) -> None:
-        """Write a file in each folder, so that a run fails before any work; remove old rests."""
+        """Check that all folders are writable, and remove leftover temporary files."""
         for folder in (self.records, self.prompts, self.checkpoints, self.locks):
             probe = folder / ".writable"
             atomic_write(probe, b"")
@@ -151,7 +151,7 @@ class ResultStore:
     # Prompts
 
     def seal(self, run: Run) -> str | None:
-        """Tells one storing of a run's prompt from the next; None: it is missing or damaged."""
+        """Seal of a run's stored prompt, new after each training; None if missing or damaged."""
         with suppress(PromptError):
             if stored := self.prompt_of(run):
                 return stored.record.seal

@@ -35,7 +35,7 @@ from bench.record import (
 from bench.stages import Stages
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks.metrics import majority_scores
-from bench.training.callbacks import Callback, TrainingInfo
+from bench.training.callbacks import Callback, TrainingInfo, tell
 from bench.training.checkpoint import CheckpointFile, TrainingResult
 from bench.training.evaluation import fixed_prompt
 from bench.training.loop import train
@@ -47,7 +47,7 @@ FROM_RESULT = ("steps", "best_step", "best_score", "stopped_early", "curve", "mi
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """Outcome of a run.
 
     ``found``: another process did it; ``locked``: another process is doing it; ``stopped``: by a
     signal; ``error``: a fault that concerns the whole grid.
@@ -94,8 +94,9 @@ class Worker:
     def examples(self) -> Examples:
         """The encoded rows, each split when the first run needs it."""
         config = self.grid.config
-        limits = config.data_seed, config.input_length, config.validation_rows
-        return Examples(open_source(config.data), self.model.encoder, *limits)
+        given = config.data_seed, config.input_length
+        limits = config.validation_rows, config.train_rows, config.test_rows
+        return Examples(open_source(config.data), self.model.encoder, *given, *limits)
 
     def prepare(self) -> None:
         """Encode all rows of the runs that are left, so that what does not fit fails early."""
@@ -146,6 +147,10 @@ class Worker:
                 blocks = _blocks(run, tries, best)
                 changes = {"id": run.id, "run": self._run_block(run), "tries": blocks}
                 scored = self.store.write(record.model_copy(update=changes), answers)
+                assert scored.scores is not None
+                assert scored.training is not None
+                values = _info(run), scored.training.steps, scored.scores.test
+                tell(self._callbacks, "on_scores", *values)
             except Exception as error:
                 if isinstance(error, BenchError) and not isinstance(error, RunError):
                     raise
@@ -154,7 +159,6 @@ class Worker:
                 if to_score:
                     self.store.write(self._failed(run, error))
                 return Outcome("failed", " ".join(str(error).split()))
-        assert scored.scores is not None
         metric = scored.scores.table_metric
         return Outcome("finished", f"test {metric} {scored.scores.test[metric]:.1f}")
 
@@ -175,7 +179,7 @@ class Worker:
     def _train(self, run: Run) -> StoredPrompt:
         self.store.remove_prompt(run)  # Killed from here on, the run is trained again.
         reset_peak_memory()
-        started, names = now(), (run.method.name, run.method.label)
+        started = now()
         stage = self.stages.make(run)
         checkpoint = CheckpointFile(self.store.checkpoint(run))
         result = train(
@@ -185,7 +189,7 @@ class Worker:
             run.training,
             run.seed,
             stage.validate,
-            info=TrainingInfo(run.prompt_name, run.task, *names, run.shots, run.seed),
+            info=_info(run),
             checkpoint=checkpoint,
             callbacks=self._callbacks,
             stop=self.stop,
@@ -296,6 +300,13 @@ class Worker:
         """What decides a run, with the size of the model, which is known once it is loaded."""
         model = run.protocol.model.model_copy(update={"parameters": self.model.parameter_count()})
         return run.protocol.model_copy(update={"model": model})
+
+
+def _info(run: Run) -> TrainingInfo:
+    """What callbacks are told of a run."""
+    config = run.protocol.model_dump(mode="json")
+    names = run.prompt_name, run.task, run.method.name, run.method.label
+    return TrainingInfo(*names, run.shots, run.seed, config)
 
 
 def _validation_score(stored: StoredPrompt | None) -> float:

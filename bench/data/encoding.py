@@ -1,21 +1,19 @@
-"""Rows as token ids, and batches of these.
+"""Rows as token ids, encoded in memory, and batches of these.
 
-Each process encodes the rows it needs, in memory: on one core, 5,000 rows of mnli or 1,000 of squad
-take a second, the six source tasks in full some eight minutes. The rows of a step follow from the
-seed and the number of the step, so a resumed run sees the batches of an uninterrupted one.
+The rows of a step follow from the seed and the number of the step, so that runs can be resumed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bench.data.sources import OFFICIAL_ROW, DataSource, read_split
-from bench.data.splits import TaskRows, load_splits, sample_shots
+from bench.data.splits import TaskRows, load_splits, random_order, sample_shots
 from bench.seeding import generator
 from bench.tasks import get_task
 from bench.tasks.base import Row, Task, TextPair
@@ -27,8 +25,7 @@ if TYPE_CHECKING:
 
     from bench.method import Batch, SourceStage
 
-MEGABATCH = 50
-"""Most batches whose rows are sorted by length together, as in transformers."""
+MEGABATCH = 50  # Most batches whose rows are sorted by length together, as in transformers.
 
 Example = dict[str, list[int]]
 """``input_ids`` and ``labels``, without padding."""
@@ -87,23 +84,25 @@ class TrainingRows:
 
 @dataclass
 class Examples:
-    """Rows, labels and encoded examples of tasks, each loaded once per process."""
+    """Rows, labels and encoded examples of tasks, each loaded once per process.
+
+    The limits are those of :class:`bench.config.RunConfig`.
+    """
 
     source: DataSource
     encoder: TextEncoder
-    data_seed: int  # of the split into validation and test
-    input_length: int | None = None  # cap on the tasks' input lengths
-    validation_rows: int | None = None  # to validate on; see leading_rows
+    data_seed: int
+    input_length: int | None = None
+    validation_rows: int | None = None
+    train_rows: int | None = None
+    test_rows: int | None = None
 
     def __post_init__(self) -> None:
-        self.rows: Callable[[str], TaskRows] = cache(
-            lambda name: load_splits(self.source, self.task(name), self.data_seed)
-        )
+        load, seed = partial(load_splits, self.source), self.data_seed
+        self.rows: Callable[[str], TaskRows] = cache(lambda name: load(self.task(name), seed))
         self.labels: Callable[[str], list[str]] = cache(self._labels)
         self.evaluation: Callable[[str, str], EncodedExamples] = cache(self._evaluation)
-        self._full: Callable[[str], EncodedExamples] = cache(
-            lambda name: encode(self.rows(name).train, self.task(name), self.encoder, True)
-        )
+        self._full: Callable[[str], EncodedExamples] = cache(partial(self._encode, "train"))
 
     def task(self, name: str) -> Task:
         """The task, with the cap on its input length."""
@@ -113,32 +112,41 @@ class Examples:
 
     def training(self, name: str, shots: int | None, seed: int) -> TrainingRows:
         """The training examples of a run; ``shots`` of None are all."""
-        rows = self.rows(name).train
         if shots is None:
-            return TrainingRows(self._full(name), len(rows), None)
-        task = self.task(name)
+            return TrainingRows(self._full(name), len(self.used(name, "train")), None)
+        task, rows = self.task(name), self.rows(name).train
         rows = rows.select(sample_shots(task, rows, shots, seed))
-        encoded = encode(rows, task, self.encoder, training=True)
-        return TrainingRows(encoded, len(rows), rows[OFFICIAL_ROW][:])
+        return TrainingRows(encode(rows, task, self.encoder, True), shots, rows[OFFICIAL_ROW][:])
 
     def notes(self, name: str) -> list[str]:
         """Remarks on the rows for the record."""
-        notes, full = list(self.rows(name).notes), len(self.rows(name).validation)
-        used = len(self._validation(name))
-        if used < full:
-            notes.append(f"validated on {used} of {full} rows")
+        notes = list(self.rows(name).notes)
+        for split, done in (("validation", "validated"), ("test", "tested")):
+            used, full = len(self.used(name, split)), len(getattr(self.rows(name), split))
+            if used < full:
+                notes.append(f"{done} on {used} of {full} rows")
         if cut := sum(self.evaluation(name, "test").truncated):
             notes.append(f"{cut} test inputs cut at {self.task(name).input_length} tokens")
         return notes
 
-    def _validation(self, name: str) -> datasets.Dataset:
-        rows = self.rows(name).validation
-        return leading_rows(rows, self.task(name), self.validation_rows or len(rows))
+    def used(self, name: str, split: str) -> datasets.Dataset:
+        """Rows of a split as limited: the first to validate, a sample for training and test."""
+        rows: datasets.Dataset = getattr(self.rows(name), split)
+        limit: int | None = getattr(self, f"{split}_rows")
+        if limit is None or limit >= len(rows):
+            return rows
+        if split != "validation":
+            rows = rows.select(random_order(len(rows), f"{split} rows", name, self.data_seed))
+        if split == "train":
+            return rows.select(range(limit))
+        return leading_rows(rows, self.task(name), limit)
+
+    def _encode(self, split: str, name: str) -> EncodedExamples:
+        return encode(self.used(name, split), self.task(name), self.encoder, split == "train")
 
     def _evaluation(self, name: str, split: str) -> EncodedExamples:
-        rows = self._validation(name) if split == "validation" else self.rows(name).test
-        task, parts = self.task(name), self.rows(name)
-        examples = encode(rows, task, self.encoder, training=False)
+        task, parts, examples = self.task(name), self.rows(name), self._encode(split, name)
+        rows = getattr(parts, split)
         if any(examples.groups):  # Mark those that have more examples in the official split.
             here, whole = Counter(examples.groups), Counter[str | None]()
             for part in (parts.train, parts.validation, parts.test):
@@ -160,7 +168,7 @@ class Examples:
 def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Dataset:
     """The first rows; if the task joins rows, also later rows of their sources (all references)."""
     if not task.group_by_source:
-        return rows.select(range(min(number, len(rows))))
+        return rows.select(range(number))
     texts = read_split(rows, lambda row: task.to_text(row, False))
     sources = [{pair.source for pair in pairs} for pairs in texts]
     wanted = set[str]().union(*sources[:number])
@@ -170,10 +178,10 @@ def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Da
 def encode(
     rows: datasets.Dataset, task: Task, encoder: TextEncoder, training: bool
 ) -> EncodedExamples:
-    """Encode rows of a source (all of a split or a selection).
+    """Encode rows of a source, for training maybe as several examples each (one per answer).
 
-    A row may give several training examples (one per answer). In evaluation, rows of equal source
-    become one example with all references if :attr:`Task.group_by_source` says so.
+    In evaluation, rows of equal source become one example with the references of all if
+    :attr:`Task.group_by_source` says so.
     """
     import datasets
     import pyarrow as pa
@@ -181,13 +189,18 @@ def encode(
     def pairs_of(row: Row) -> list[tuple[int, TextPair]]:
         return [(row[OFFICIAL_ROW], pair) for pair in task.to_text(row, training)]
 
-    pairs = chain.from_iterable(read_split(rows, pairs_of))
+    pairs: Iterator[tuple[int, TextPair]] = chain.from_iterable(read_split(rows, pairs_of))
     if task.group_by_source and not training:
-        pairs = chain(_joined(pairs))
+        first: dict[str, tuple[int, TextPair]] = {}
+        for at, pair in pairs:
+            at, known = first.get(pair.source, (at, pair))
+            references = tuple(dict.fromkeys([*known.references, *pair.references]))
+            first[pair.source] = at, replace(known, references=references)
+        pairs = iter(first.values())
     ids, number, text = pa.list_(pa.int32()), pa.int32(), pa.string()
-    columns = {"input_ids": ids, "labels": ids, "length": number, "row": number, "source": text}
-    columns |= {"target": text, "group": text, "references": pa.list_(text)}
-    schema = pa.schema(columns | {"truncated": pa.bool_()})
+    columns = dict.fromkeys(("input_ids", "labels"), ids) | dict.fromkeys(("length", "row"), number)
+    columns |= dict.fromkeys(("source", "target", "group"), text)
+    schema = pa.schema(columns | {"references": pa.list_(text), "truncated": pa.bool_()})
     tables = [schema.empty_table()]
     while batch := [*islice(pairs, 1000)]:
         tables.append(pa.table(_encode_pairs(batch, task, encoder), schema))
@@ -205,8 +218,7 @@ def _encode_pairs(
     lengths = [len(tokens) for tokens in ids["input_ids"]]
     truncated = [False] * len(pairs)
     # With room for one more token, an input that was cut takes it.
-    full = [i for i, length in enumerate(lengths) if length >= task.input_length]
-    if full:
+    if full := [i for i, length in enumerate(lengths) if length >= task.input_length]:
         texts = [sources[i] for i in full], [targets[i] for i in full]
         longer = encoder.encode(*texts, task.input_length + 1, task.target_length)["input_ids"]
         for i, tokens in zip(full, longer, strict=True):
@@ -218,16 +230,6 @@ def _encode_pairs(
         "group": [pair.group for _, pair in pairs],
         "row": [number for number, _ in pairs],
     }
-
-
-def _joined(pairs: Iterable[tuple[int, TextPair]]) -> list[tuple[int, TextPair]]:
-    """One example per source: the first, with the references of all."""
-    first: dict[str, tuple[int, TextPair]] = {}
-    for number, pair in pairs:
-        number, known = first.get(pair.source, (number, pair))
-        references = tuple(dict.fromkeys([*known.references, *pair.references]))
-        first[pair.source] = number, replace(known, references=references)
-    return [*first.values()]
 
 
 def collate(
@@ -251,12 +253,10 @@ def collate(
 
 @dataclass
 class TaskBatches:
-    """Training batches of one task; each example occurs once an epoch.
+    """Training batches of one task; each example occurs once an epoch, in a random order.
 
-    An epoch is a random order, cut into batches, of which the last may be smaller. Bucketed, as in
-    the length-grouped sampler of transformers, megabatches of at most :data:`MEGABATCH` batches (at
-    least four an epoch where possible) are sorted by length first. Unlike there, the full batches
-    of an epoch come in a random order.
+    Bucketed, megabatches of at most :data:`MEGABATCH` batches (at least four an epoch where
+    possible) are sorted by length, and the full batches come in a random order.
     """
 
     encoded: EncodedExamples
@@ -302,11 +302,7 @@ class TaskBatches:
 
 @dataclass
 class MixtureBatches:
-    """Training batches over all source tasks, in the order of the sources.
-
-    The method's stage draws the task of each row; rows are drawn with replacement, so there are no
-    epochs.
-    """
+    """Training batches over all source tasks; tasks (by the stage) and rows are drawn at random."""
 
     sources: Sequence[EncodedExamples]
     stage: SourceStage[Any]

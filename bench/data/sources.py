@@ -1,6 +1,5 @@
-"""Data sources: the hub, a local folder, or the bundled samples.
+"""Data sources: the hub, a local folder, or the bundled samples; each has whole official splits.
 
-A source hands out whole official splits in the hub's columns; :mod:`bench.data.splits` cuts them.
 Code that comes with a dataset is never run.
 """
 
@@ -36,13 +35,24 @@ class DataSource:
     name: str  # for captions and records
     folder: Path | None = None  # None for the hub
 
+    def of(self, task: Task) -> DataSource:
+        """The source of the task: this one, or the folder that the task brings."""
+        own = task.hub.path
+        return DataSource("local", own, Path(own)) if task.hub.files else self
+
+    def _folder(self, task: Task) -> Path | None:
+        folder = self.of(task).folder
+        return folder if folder is None or task.hub.files else folder / task.name
+
     def fingerprint(self, task: Task) -> str:
         """Id of the content of all splits of the task; reads no rows."""
-        if self.folder is None:
+        if (folder := self._folder(task)) is None:
             return f"{task.hub.path}@{task.hub.config}@{task.hub.revision}"
-        splits, folder, parts = self.splits(task) or ("train",), self.folder / task.name, []
-        for file in sorted(file for split in splits for file in self._files(task, split)[0]):
+        splits, parts = self.splits(task) or ("train",), []
+        files = [(file, split) for split in splits for file in self._files(task, split)[0]]
+        for file, split in sorted(files):
             name = re.sub(f"{FORMATS}$", "", file.relative_to(folder).as_posix())
+            name = split if task.hub.files else name
             try:
                 parts.append(f"{name}={file_digest(file)}")
             except OSError as error:
@@ -51,14 +61,14 @@ class DataSource:
 
     def revision(self, task: Task) -> str | None:
         """The pinned revision of the dataset on the hub."""
-        return task.hub.revision if self.folder is None else None
+        return task.hub.revision if self._folder(task) is None else None
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """The official splits of the task that the source has."""
-        names = dict.fromkeys([*task.hub.splits, *task.hub.rows])
-        if self.folder is None:
+        names, folder = dict.fromkeys([*task.hub.splits, *task.hub.rows]), self._folder(task)
+        if folder is None or task.hub.files:
             return tuple(names)
-        folder, names = self.folder / task.name, names | dict.fromkeys(("validation", "test"))
+        names |= dict.fromkeys(("validation", "test"))
         return tuple(name for name in names if split_files(folder, name, task.hub.config))
 
     def load(self, task: Task, split: str) -> datasets.Dataset:
@@ -79,15 +89,14 @@ class DataSource:
             raise DataError(f"{origin} has no rows: {task.name} needs some")
         table = table.select(columns).append_column(OFFICIAL_ROW, [range(len(table))])
         # With a given fingerprint, datasets does not read all rows to make one.
-        info = datasets.DatasetInfo(description=origin)
-        return datasets.Dataset(table, info, fingerprint="rows")
+        return datasets.Dataset(table, datasets.DatasetInfo(origin), fingerprint="rows")
 
     def _files(self, task: Task, split: str) -> tuple[list[Path], str]:
         """The files of the split, and their name for messages."""
-        if self.folder is None:
+        if (folder := self._folder(task)) is None:
             return _download(task, split)
-        folder = self.folder / task.name
-        files = split_files(folder, split, task.hub.config)
+        own = task.hub.files
+        files = [own[split]] if own else split_files(folder, split, task.hub.config)
         if not files:
             others = ", ".join(files_below(folder)[:6]) or "no files"
             raise DataError(

@@ -1,7 +1,6 @@
 """Training, validation and test rows of a task, few-shot samples, and a check of all rows.
 
-Test labels of GLUE and SuperGLUE are not public, so the public splits are cut. Shuffles, slices and
-their order are those of ``AbstractTask.get`` in the published code of ATTEMPT, DePT and DTVG.
+Public splits are cut as by ``AbstractTask.get`` in the published code of ATTEMPT, DePT and DTVG.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from bench.data.sources import DataSource, read_split
@@ -84,6 +84,18 @@ def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows
     return TaskRows(train, validation, test, tuple(notes))
 
 
+def declared_rows(task: Task) -> tuple[int, int, int]:
+    """Rows that :func:`load_splits` makes of a task's data on the hub, by their declared number."""
+    if not task.hub.rows:
+        raise DataError(f"task {task.name} declares no rows: this needs a model that can be loaded")
+    train, *others = (task.hub.rows[split] for split in task.hub.splits)
+    if task.split_rule == "halve-validation":
+        others = [others[0] // 2, others[0] - others[0] // 2]
+    elif task.split_rule == "hold-out-train":
+        train, others = train - HELD_OUT_ROWS, [HELD_OUT_ROWS, *others]
+    return min(train, task.max_training_rows or train), others[0], others[1]
+
+
 def unexpected_count(source: DataSource, task: Task, split: str, rows: int) -> Iterator[str]:
     """The difference between the rows of an official split of the hub and the expected ones."""
     expected = task.hub.rows.get(split, rows)
@@ -101,20 +113,24 @@ def _cut(
     return rows.select(order[:first]), rows.select(order[first:])
 
 
+def random_order(length: int, *parts: str | int) -> list[int]:
+    """Numbers below ``length`` in a random order that follows from purpose and coordinates."""
+    import torch
+
+    order: list[int] = torch.randperm(length, generator=generator(*parts)).tolist()
+    return order
+
+
 def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> list[int]:
     """Places of ``shots`` distinct training rows, as equal over the classes as they allow.
 
-    The rows are shuffled; then the classes, in the order in which they first occur, take turns in
-    picking their next row while they have one, as in the published code of DePT (which stops short
-    of ``shots`` if the remainder is above one). Tasks without classes get the first rows.
+    The rows are shuffled; then the classes, as they first occur, take turns in picking their next
+    row, as in the published code of DePT. Tasks without classes get the first rows.
     """
-    import torch
-
     if shots > len(train):
         fault = f"{task.name} has {len(train)} training rows, fewer than the {shots} shots"
         raise DataError(f"{fault} asked for: lower the shots or use the full data")
-    draw = generator("few-shot", task.name, shots, seed)
-    order: list[int] = torch.randperm(len(train), generator=draw).tolist()
+    order = random_order(len(train), "few-shot", task.name, shots, seed)
     if task.label_of is None:
         return order[:shots]
     classes = len(task.labels) if task.labels is not None else len(order)
@@ -124,9 +140,8 @@ def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> 
         found.setdefault(label, []).append(place)
         if len(found) == classes and all(len(places) >= share for places in found.values()):
             break  # no later row can be picked
-    longest = max(map(len, found.values()))
-    turns = [places[i] for i in range(longest) for places in found.values() if i < len(places)]
-    return turns[:shots]
+    turns = chain.from_iterable(zip_longest(*found.values()))
+    return [place for place in turns if place is not None][:shots]
 
 
 @dataclass
@@ -149,7 +164,6 @@ class TaskReport:
 def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iterator[TaskReport]:
     """Compare tasks with the data of a source: splits, columns, row counts (hub), and texts.
 
-    Of several rows that cannot be turned into text, the first is named.
     With the hub as source, this fills the cache of this machine.
     """
     for task in tasks:

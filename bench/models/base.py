@@ -44,9 +44,8 @@ class TokenEncoder:
                 f"tokenizer {tokenizer.name_or_path!r} has no end-of-text token, which ends every "
                 "answer: set eos_token in its tokenizer_config.json"
             )
-        self.tokenizer = tokenizer
+        self.tokenizer, self.end_id = tokenizer, int(tokenizer.eos_token_id)
         tokenizer.truncation_side = "right"
-        self.end_id: int = tokenizer.eos_token_id
         # Without one of its own any token will do, as padding is masked.
         self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
@@ -83,10 +82,9 @@ class FrozenLM(abc.ABC):
         self.positions = next((limit for limit in limits if limit > 0), None)
         causal = self.architecture == "decoder-only"
         given = GenerationConfig() if causal else self.model.generation_config
-        key = "decoder_start_token_id"
-        starts = getattr(given, key), getattr(self.model.config, key, None), given.bos_token_id
-        known = (token for token in starts if token is not None)  # The last as in transformers.
-        self.start_token: Any = None if causal else next(known, None)
+        own = None if causal else getattr(self.model.config, "decoder_start_token_id", None)
+        starts = given.decoder_start_token_id, own, given.bos_token_id  # As in transformers.
+        self.start_token: Any = next((token for token in starts if token is not None), None)
         self.first_token: int | None = given.forced_bos_token_id
         # What else comes with a model, such as penalties, would be used where a call is silent.
         self.model.generation_config = self._search()
@@ -123,11 +121,8 @@ class FrozenLM(abc.ABC):
         return self._initial_vocabulary[ids]
 
     def require_room(self, read: int, written: int) -> None:
-        """Refuse more tokens of prompt and input, and of an answer, than the model has positions.
-
-        An encoder-decoder counts the answer for itself.
-        """
-        apart = self.architecture == "encoder-decoder"
+        """Refuse more tokens of prompt and input, and of an answer, than there are positions."""
+        apart = self.architecture == "encoder-decoder"  # It counts the answer for itself.
         parts, length = ("or", max(read, written)) if apart else ("and", read + written)
         if self.positions is not None and length > self.positions:
             raise ModelError(
@@ -202,10 +197,7 @@ class FrozenLM(abc.ABC):
             self.model.train(before)
 
     def _greedy(self, rows: dict[str, Tensor], cache: Any, max_tokens: int) -> Tensor:
-        """Likeliest tokens one after another: ``(B, T)``, padded behind the end of an answer.
-
-        Unlike in ``generate``, rows leave the batch when their answer has ended.
-        """
+        """Likeliest tokens ``(B, T)``; unlike in ``generate``, rows leave when they have ended."""
         count, end = len(rows["attention_mask"]), self.encoder.end_id
         written = torch.full((count, max_tokens), self.encoder.pad_id, device=self.device)
         places = torch.arange(count, device=self.device)  # Of the rows still in the batch.
@@ -245,9 +237,8 @@ class FrozenLM(abc.ABC):
         other = {type(layer) for layer in cache.layers} - {DynamicLayer, DynamicSlidingWindowLayer}
         if "past_key_values" not in self.accepted or other:
             return None
-        if self.model.config.is_encoder_decoder:
-            return EncoderDecoderCache(cache, DynamicCache(config=config))
-        return cache
+        apart = self.model.config.is_encoder_decoder
+        return EncoderDecoderCache(cache, DynamicCache(config=config)) if apart else cache
 
 
 def prepend(

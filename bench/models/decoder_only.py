@@ -19,8 +19,8 @@ MARK = "Label :"
 class CausalEncoder(TokenEncoder):
     """Texts to token ids: the input ends with :data:`MARK`, the answer with the end of text.
 
-    An input that is too long loses the end of its source, never the mark. What the tokenizer puts
-    in front of every text (Llama's begin-of-text token) stays; what it puts behind is left out.
+    A long input loses the end of its source, never the mark. What the tokenizer puts in front of
+    every text (Llama's begin-of-text token) stays; what it puts behind is left out.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -64,19 +64,15 @@ class CausalEncoder(TokenEncoder):
 
 
 class DecoderOnlyLM(FrozenLM):
-    """Frozen ``AutoModelForCausalLM``.
+    """Frozen ``AutoModelForCausalLM``; all answers of a batch begin in one column.
 
-    All answers of a batch begin in one column: a row is laid out as prompt, padding, input, answer,
-    padding if it shares its prompt with others, else as padding, prompt, input, answer, padding.
-    Positions count the tokens of the row alone.
+    A row is prompt, padding, input, answer, padding if it shares its prompt with others, else
+    padding, prompt, input, answer, padding. Positions count the tokens of the row alone.
     """
 
     architecture: ClassVar[Literal["decoder-only"]] = "decoder-only"
     encoder_type: ClassVar[type[TokenEncoder]] = CausalEncoder
-
-    def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
-        self._told = set[str]()  # Obstacles to a shared prompt.
-        super().__init__(model, tokenizer, device)
+    _told: frozenset[str] = frozenset()  # Obstacles to a shared prompt.
 
     def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
         length = batch.labels.shape[1]
@@ -91,12 +87,8 @@ class DecoderOnlyLM(FrozenLM):
         options = self._options(seen, embeds.shape[1], length)
         if before is not None:
             options["past_key_values"] = cache
-        output = self.model(
-            inputs_embeds=embeds,
-            use_cache=before is not None,
-            output_hidden_states=True,
-            **options,
-        )
+        options |= {"use_cache": before is not None, "output_hidden_states": True}
+        output = self.model(inputs_embeds=embeds, **options)
         hidden = output.hidden_states[-1]
         behind = hidden[:, -length:]
         hidden = hidden if before is None else torch.cat([before, hidden], dim=1)
@@ -135,7 +127,7 @@ class DecoderOnlyLM(FrozenLM):
             obstacle = prefixes.obstacle(length + batch.mask.shape[1] + ahead)
         if prefixes is None or obstacle:
             if obstacle not in self._told:
-                self._told.add(obstacle)
+                self._told |= {obstacle}
                 self.warn(f"{type(self.model).__name__} reads the prompt for each row: {obstacle}")
             return self.read(prompt, batch, chosen), None, None
         if chosen is not None:

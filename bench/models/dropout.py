@@ -1,8 +1,6 @@
-"""Dropout on a CPU that keeps one byte per number for the backward pass.
+"""Dropout on a CPU that keeps one byte per number for the backward pass (docs/cost.md).
 
-PyTorch keeps a factor per number, and T5's attention its probabilities before and after dropout.
-In float32 the masks are those of PyTorch, bit by bit. In bfloat16 a number costs 16 random bits in
-place of a whole draw. Measurements: docs/performance.md.
+In float32 the masks are those of PyTorch; in bfloat16 a number costs 16 random bits.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ def _attention(
     """Attention with dropout and a frozen position bias, as in T5; other calls go to ``sdpa``."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    rate, bias, scaling = (options.get(n) for n in ("dropout", "position_bias", "scaling"))
+    rate, bias, scaling = map(options.get, ("dropout", "position_bias", "scaling"))
     causal = mask is None and query.shape[2] > 1 and getattr(module, "is_causal", True)
     if not rate or bias is None or bias.requires_grad or causal:
         return sdpa_attention_forward(module, query, key, value, mask, **options)

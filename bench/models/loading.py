@@ -13,8 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import yaml
+
 from bench.errors import ConfigError, ModelError, one_line
 from bench.files import file_digest
+from bench.models import gguf
 
 if TYPE_CHECKING:
     from bench.models.base import FrozenLM
@@ -59,15 +62,34 @@ BUNDLED = {
     "tiny-llama": BundledModel(HERE / "tiny-llama", "decoder-only", f"tiny Llama {_WORLD}"),
 }
 
+KNOWN: dict[str, tuple[Architecture, int, int]] = yaml.safe_load((HERE / "known.yaml").read_text())
+"""Architecture, parameters and width of models on the hub."""
 
-def describe(name: str) -> ModelInfo:
-    """What a bundled model, folder or hub id (``id@revision``) is, without loading its weights."""
+UNCHECKED = "not checked against the hub"
+"""Note of a known model that could not be asked for."""
+
+
+def describe(name: str, offline: bool = False) -> ModelInfo:
+    """What a bundled model, folder or hub id (``id@revision``) is, without loading its weights.
+
+    With ``offline``, a known model need not be there; its digest is then that of its name.
+    """
     architecture = architecture_of(name)
+    if file := gguf.find_file(name):
+        folder = gguf.folder_of(name, file)
+        shown = name if name in gguf.PACKAGES else folder_name(name)
+        note = f"GGUF file {file.name}, {(folder / gguf.KIND).read_text()}"
+        return ModelInfo(shown, folder.name, architecture, False, note)
     if bundled := BUNDLED.get(name):
         files = {*bundled.path.iterdir(), *(HERE / "tiny").glob("*token*.json")}
         digest = _digest((path.name, path.read_bytes()) for path in files)
         return ModelInfo(name, digest, architecture, True, bundled.note)
-    source, commit = _locate(name)
+    try:
+        source, commit = _locate(name)
+    except ModelError:
+        if not offline or name not in KNOWN:
+            raise
+        return ModelInfo(name, _digest([("hub", name.encode())]), architecture, False, UNCHECKED)
     if commit is not None:
         parts = [("hub", source.encode()), ("commit", commit.encode())]
         return ModelInfo(name, _digest(parts), architecture, False, "")
@@ -78,6 +100,8 @@ def describe(name: str) -> ModelInfo:
 
 def architecture_of(name: str) -> Architecture:
     """Which adapter runs a model; reads no more than its configuration."""
+    if name in KNOWN:
+        return KNOWN[name][0]
     return "encoder-decoder" if _reader(name) == "AutoModelForSeq2SeqLM" else "decoder-only"
 
 
@@ -105,15 +129,14 @@ def _reader(name: str) -> str:
     causal = names.get(config.model_type)
     # Encoders such as BERT have a causal class too, but weights for it only if they say so.
     stated = getattr(config, "architectures", None) or [causal]
+    shown = ", ".join(filter(None, stated)) or config.model_type
+    fault = f"is no language model that writes text ({shown})"
     if several in stated:
         if config.get_text_config().model_type in names:
             return "AutoModelForImageTextToText"
         fault = f"transformers has no class for the text part of {several}"
     elif causal is not None and causal in stated:
         return "AutoModelForCausalLM"
-    else:
-        shown = ", ".join(filter(None, stated)) or config.model_type
-        fault = f"is no language model that writes text ({shown})"
     raise ModelError(f"model {name!r} {fault}: give one as T5 or Llama")
 
 
@@ -135,8 +158,7 @@ def load(
     source, commit = _locate(name)
     # Left open, transformers asks the user whether to run code of the model.
     options: dict[str, Any] = {"revision": commit, "trust_remote_code": False}
-    # Nor shall it ask the hub for a conversion.
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # By the hub.
     with _reading(name, "weights"):
         module, report = getattr(transformers, reader).from_pretrained(
             source,
@@ -186,10 +208,9 @@ def _require_whole(name: str, module: Any, report: dict[str, Any]) -> None:
 
     for kind, fault in (("missing", "lack"), ("unexpected", "hold"), ("mismatched", "misfit")):
         keys = report[f"{kind}_keys"]  # Of others in shape with both of them.
-        names = (key if isinstance(key, str) else key[0] for key in keys)
-        # A constant that old files of GPT-2 and its like hold.
-        found = sorted(key for key in names if not key.endswith(".attn.masked_bias"))
-        if found:
+        names = {key if isinstance(key, str) else key[0] for key in keys}
+        # But a constant that old files of GPT-2 and its like hold.
+        if found := sorted(key for key in names if not key.endswith(".attn.masked_bias")):
             raise ModelError(
                 f"model {name!r}: its weights {fault} {some(found)}, {kind} for "
                 f"{type(module).__name__}: save the whole model by save_pretrained"
@@ -224,13 +245,16 @@ def is_folder_name(name: str) -> bool:
 def _locate(name: str) -> tuple[str, str | None]:
     """Folder and None, or hub id and commit; what looks like a path must exist."""
     path = BUNDLED[name].path if name in BUNDLED else Path(name).expanduser()
+    if file := gguf.find_file(name):
+        path = gguf.folder_of(name, file)
     if path.is_dir():
         return str(path), None
     source, _, revision = name.partition("@")  # A revision may have slashes, as refs/pr/2.
     if is_folder_name(name) or source.count("/") > 1 or path.is_file():
+        names = ", ".join(sorted([*BUNDLED, *gguf.PACKAGES]))
         raise ModelError(
             f"no model folder at {name!r}: give a folder with config.json and safetensors weights, "
-            f"a hub id such as google-t5/t5-base, or one of {', '.join(sorted(BUNDLED))}"
+            f"a GGUF file, a hub id such as google-t5/t5-base, or one of {names}"
         )
     with _reading(name, "commit"):
         return source, _commit(source, revision or "main")
@@ -241,10 +265,22 @@ def _commit(source: str, revision: str) -> str:
     """Commit of a hub revision, asked for once, so that a process describes and loads one."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, model_info
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    cached = False
+    try:
+        model_info(source, revision=revision, timeout=5.0)
+    except HfHubHTTPError:
+        pass  # The next call tells why.
+    except Exception:  # No network; the next call would try for half a minute.
+        cached = True
     # Fetched by revision, so that the cache knows it: as .../snapshots/<commit>/<file>.
-    return Path(hf_hub_download(source, "config.json", revision=revision)).parent.name
+    try:
+        file = hf_hub_download(source, "config.json", revision=revision, local_files_only=cached)
+    except LocalEntryNotFoundError as error:
+        raise OSError("it is not in the cache, and the hub cannot be reached") from error
+    return Path(file).parent.name
 
 
 def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
@@ -258,12 +294,10 @@ def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
 def _require_words(name: str, tokenizer: Any, embeddings: int) -> None:
     """Refuse a tokenizer that is of no use; without its files transformers makes an empty one."""
     ids = tokenizer("0 1", add_special_tokens=False)["input_ids"]
-    fault = ""
-    if not tokenizer.is_fast:
-        fault = f"transformers has no fast tokenizer for it ({type(tokenizer).__name__})"
-    elif not ids or tokenizer.unk_token_id in ids:
+    if not tokenizer.is_fast or not ids or tokenizer.unk_token_id in ids:
         fault = "its tokenizer cannot write '0 1'; the folder seems to lack its vocabulary"
-    if fault:
+        if not tokenizer.is_fast:
+            fault = f"transformers has no fast tokenizer for it ({type(tokenizer).__name__})"
         raise ModelError(f"model {name!r}: {fault}; save its tokenizer there by save_pretrained")
     # Marks of images and the like are never read, and may have no embedding.
     idle = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -281,31 +315,31 @@ def _require_words(name: str, tokenizer: Any, embeddings: int) -> None:
 def _reading(name: str, part: str) -> Iterator[None]:
     """Turn whatever a loader throws at unreadable files into one line."""
     import huggingface_hub.utils.logging as hub_logging
-    from safetensors import SafetensorError
+    from huggingface_hub.constants import HF_HOME
 
     hub_logging.set_verbosity_error()
-    files = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
     try:
         yield
-    except (*files, pickle.UnpicklingError) as error:
-        text = one_line(error)
+    except ModelError:
+        raise
+    except Exception as error:  # The libraries' errors have no common base.
+        text, bundled = one_line(error), ", ".join(sorted(BUNDLED))
+        advice = f"give a whole folder, a hub id that is cached or reachable, or one of {bundled}"
         if isinstance(error, pickle.UnpicklingError):
             text = "its pickle holds more than tensors, which is never read"
-        told = f"its {part} cannot be read ({text[:200]}); {_advice(part, text)}"
+        elif part == "weights" and "named model.safetensors" in text:
+            advice = (
+                "save it as safetensors, or read its pytorch_model.bin with --set bin_weights=true "
+                "(not the default, as a pickle from elsewhere can run code where torch has a fault)"
+            )
+        elif part == "tokenizer" and re.search("(?i)sentencepiece|tiktoken|protobuf", text):
+            advice = (
+                "pip install 'dtvg-bench[sentencepiece]', or if that is installed, fetch "
+                "spiece.model again, as it is damaged"
+            )
+        elif gguf.find_file(name):
+            advice = f"remove its folder in {HF_HOME}/bench-gguf, which is made again"
+        elif "gated repo" in text.lower():
+            advice = "ask for access on its page and log in by hf auth login"
+        told = f"its {part} cannot be read ({text[:200]}); {advice}"
         raise ModelError(f"model {name!r}: {told}") from error
-
-
-def _advice(part: str, fault: str) -> str:
-    """What to do when a part of a model cannot be read."""
-    if part == "weights" and "named model.safetensors" in fault:
-        return (
-            "save it as safetensors, or read its pytorch_model.bin with --set bin_weights=true "
-            "(not the default, as a pickle from elsewhere can run code where torch has a fault)"
-        )
-    if part == "tokenizer" and re.search("sentencepiece|tiktoken|protobuf", fault, re.IGNORECASE):
-        extra = "pip install 'dtvg-bench[sentencepiece]'"
-        return f"{extra}, or if that is installed, fetch spiece.model again, as it is damaged"
-    if "gated repo" in fault.lower():
-        return "ask for access on its page and log in by hf auth login"
-    bundled = ", ".join(sorted(BUNDLED))
-    return f"give a complete folder, a hub id that is cached or reachable, or one of {bundled}"

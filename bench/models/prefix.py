@@ -1,7 +1,7 @@
 """Shared prefix: a causal model reads a prompt once, and all rows continue from its cache.
 
 Keys and values of a prompt do not depend on what follows it. One pass over the prompt, with
-gradients, serves a batch: ``r + B L`` positions instead of ``B (r + L)`` (docs/performance.md).
+gradients, serves a batch: ``r + B L`` positions instead of ``B (r + L)`` (docs/models.md).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SharedPrefixes:
         self._model, self._empty_cache, self._options = model, empty_cache, options
         self._kept: list[tuple[Tensor, list[Tensor], list[Tensor]]] | None = None
         self._random, config = is_random(model), model.config.get_text_config(decoder=True)
-        sizes = [getattr(config, name, None) for name in WINDOWS]
+        sizes = (getattr(config, name, None) for name in WINDOWS)
         self._windows = [size for size in sizes if isinstance(size, int)]
 
     def obstacle(self, length: int) -> str:
@@ -90,10 +90,9 @@ class SharedPrefixes:
 
     def _compute(self, prompts: Tensor) -> list[Tensor]:
         """Last hidden states ``(K, r, d)``, then keys and values of each layer, ``(K, ...)``."""
-        cache, options = self._empty_cache(), {**self._options, "output_hidden_states": True}
-        output = self._model(
-            inputs_embeds=prompts, past_key_values=cache, use_cache=True, **options
-        )
+        cache = self._empty_cache()
+        options = {"past_key_values": cache, "use_cache": True, "output_hidden_states": True}
+        output = self._model(inputs_embeds=prompts, **self._options, **options)
         pairs = [(layer.keys, layer.values) for layer in cache.layers]
         return [output.hidden_states[-1], *(each for pair in pairs for each in pair)]
 

@@ -30,4 +30,7 @@ def _environment(html: bool) -> Environment:
 
 def printable(value: object) -> str:
     """Text without characters that could steer a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from bench.record import Record
 from bench.reports import render
-from bench.reports.frame import Results, make_sections
+from bench.reports.frame import METHODS, Results, Scores, make_sections, ordered_tasks
 from bench.reports.layouts import display
-from bench.reports.scores import METHODS, Scores
-from bench.reports.tables import ordered_tasks
 
 STYLE = ["default", str(Path(__file__).with_name("house.mplstyle"))]
 """Look of all figures, whatever the user's settings; needed to draw and to save."""
@@ -34,46 +29,40 @@ WIDTH = 7.2
 FOOT = 0.14
 """Inches of a line of the caption."""
 
+LIGHT, DARK = "#fefefe", "#111111"
+"""Inks of numbers on colours; the page leaves them as they are."""
+
 REFERENCE = "pt"
 """Row that figures compare with."""
 
 
-@dataclass(frozen=True)
 class Part:
-    """Finished runs of one setting, by row, without records that contradict each other.
+    """Finished runs of one setting.
 
     Attributes:
         paper: inches of a paper's text: a figure has this width, and no title and caption; or 0.
+        runs, shown: rows with their records, and lines of the tables' metrics.
+        looks: colour, marker and dashes by row; a method looks alike in all figures.
     """
 
-    number: int
-    folder: Path
-    scores: Scores
-    rows: dict[str, list[Record]]
-    tasks: list[str]
-    shots: list[float]
-    paper: float = 0.0
-
-    @property
-    def looks(self) -> dict[str, dict[str, Any]]:
-        """Colour, marker and dashes by row; a method looks alike in all figures."""
+    def __init__(self, number: int, folder: Path, scores: Scores, paper: float) -> None:
+        self.number, self.folder, self.scores, self.paper = number, folder, scores, paper
+        finished = scores.finished
+        self.shown = finished[finished["shown"]]
+        pairs = dict.fromkeys(zip(finished["row"], finished["id"], strict=True))
+        self.runs = [(row, scores.records[id]) for row, id in pairs]
+        self.rows = [row for row in scores.rows if row in dict(self.runs)]
+        self.tasks = ordered_tasks(finished["task"])
+        self.shots: list[float] = sorted(finished["shots"].unique())
         cycle = list(mpl.rcParams["axes.prop_cycle"])
         order = list(dict.fromkeys([*METHODS, *self.rows]))
-        return {row: cycle[order.index(row) % len(cycle)] for row in self.rows}
+        self.looks = {row: cycle[order.index(row) % len(cycle)] for row in self.rows}
 
 
-def make_parts(results: Results, by_shots: bool = False, paper: float = 0.0) -> Iterator[Part]:
+def make_parts(results: Results, by_shots: bool = False, paper: float = 0.0) -> list[Part]:
     """The settings that have finished runs; with ``by_shots`` a setting holds several shots."""
-    for number, section in enumerate(make_sections(results, results.frame, by_shots), 1):
-        scores = Scores(section, results.bootstrap)
-        frame = section.frame.dropna(subset="metric")
-        places = frame.set_index(["row", "task", "shots"]).index
-        frame = frame[~places.isin([*scores.conflicts])]
-        ids = frame.groupby("row")["id"].unique()
-        rows = {row: [section.records[id] for id in ids[row]] for row in scores.rows if row in ids}
-        if rows:
-            tasks, shots = ordered_tasks(frame["task"]), sorted(frame["shots"].unique())
-            yield Part(number, results.folder, scores, rows, tasks, shots, paper)
+    sections = enumerate(make_sections(results, results.frame, by_shots), 1)
+    return [Part(at, results.folder, own, paper) for at, own in sections if len(own.finished)]
 
 
 def make_figure(
@@ -81,28 +70,30 @@ def make_figure(
     name: str,
     panels: Sequence[str],
     axes: tuple[str, str] = ("", ""),
+    rows: Sequence[str] = (),
     height: float = 1.0,
     across: int = 5,
-    left: float = 0.5,
     right: float = 0.1,
     below: float = 0.45,
-    gaps: tuple[float, float] = (0.38, 0.45),
-    legend: bool = True,
     **facts: Any,
 ) -> Figure:
-    """A figure with empty panels: their heads, labels of axes, and inches of panels and gaps.
+    """A figure with empty panels: heads, labels of axes, and inches of a panel and of two margins.
 
-    The template tells title and caption from the facts.
+    With ``rows``, each panel has a line per name, from the top, and the figure no legend. The
+    template tells title and caption from the facts.
     """
-    width, looks = part.paper or WIDTH, part.looks if legend else {}
-    facts |= {"model": part.scores.model, "setting": part.scores.facts()}
-    text = render("figure.txt.jinja", name=name, reference=display(REFERENCE), **facts)
+    width, looks = part.paper or WIDTH, {} if rows else part.looks
+    facts |= {"scores": part.scores, "reference": display(REFERENCE)}
+    text = render("figure.txt.jinja", name=name, **facts)
     title, caption = ("", "") if part.paper else text.strip().split("\n\n", 1)
     notes = textwrap.wrap(" ".join(caption.split()), 120)
     heads = [f" {display(row)}" for row in looks]  # A name with "_" in front would be hidden.
     columns = max(1, int(15 * width) // (8 + max(map(len, heads), default=0)))
     across = min(across, len(panels))
-    lines, (wide, high) = math.ceil(len(panels) / across), gaps
+    lines, wide, high = math.ceil(len(panels) / across), 0.12 if rows else 0.38, 0.45
+    left = 0.5
+    if rows:
+        left, height = 0.3 + 0.065 * max(map(len, rows)), 0.1 + 0.16 * len(rows)
     top = 0.27 if title else 0.05
     above = top + 0.17 * math.ceil(len(heads) / columns) + (0.3 if any(panels) else 0.05)
     foot = below + FOOT * len(notes)
@@ -126,6 +117,10 @@ def make_figure(
         for axis in (panel.xaxis, panel.yaxis):
             if not axis.get_label_text():
                 axis.set_label_coords(0, 0)  # Its place would be searched in each drawing.
+        if rows:
+            first = rows if number % across == 0 else ()
+            panel.set_yticks(range(len(first)), first)
+            panel.set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
 
@@ -142,55 +137,50 @@ def draw_map(
     """Matrices as colours, with numbers in a format and marks; columns are names, or steps."""
     frames = [*panels.values()]
     rows, columns = frames[0].index, frames[0].columns
-    steps, turned = pd.api.types.is_numeric_dtype(columns), len(columns) > 8
-    across = 5 if steps else 2
+    steps = pd.api.types.is_numeric_dtype(columns)
+    turned = len(columns) > 8 and not steps
     figure = make_figure(
         *(part, name, [*panels]),
         ("training steps" if steps else "", ""),
-        height=0.1 + 0.16 * len(rows),
-        across=across,
-        left=0.3 + 0.065 * max(len(display(row)) for row in rows),
+        [*map(display, rows)],
+        across=5 if steps else 2,
         right=0.8,
-        below=0.9 if turned and not steps else 0.45,
-        gaps=(0.12, 0.45),
-        legend=False,
+        below=0.9 if turned else 0.45,
         **facts,
     )
     most = max(float(np.nanmax(np.abs(own.to_numpy(float)))) for own in frames) or 1.0
     size = min(6, 160 * figure.axes[0].get_position().width / len(columns))
     sides = np.arange(len(rows) + 1) - 0.5
-    for place, (panel, frame) in enumerate(zip([*figure.axes], frames, strict=True)):
+    for panel, frame in zip([*figure.axes], frames, strict=True):
         ends = np.arange(len(frame.columns) + 1) - 0.5
         if steps:
             at = frame.columns.to_numpy(float)
             ends = np.append(at, at[-1] + (np.diff(at)[-1:].sum() or 1))
-            panel.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            panel.set_xticks([0, at[-1]])  # The end would touch the next panel's 0.
         else:
             turn: dict[str, Any] = {"rotation": 60, "ha": "right"} if turned else {}
             panel.set_xticks(range(len(frame.columns)), [*map(display, frame.columns)], **turn)
         low = 0 if steps else -most
         mesh = panel.pcolormesh(ends, sides, frame, cmap=colours, vmin=low, vmax=most)
-        panel.set(xlim=(0 if steps else None, None), ylim=(len(rows) - 0.5, -0.5))
-        names = [*map(display, rows)] if place % across == 0 else [""] * len(rows)
-        panel.set_yticks(range(len(rows)), names)
+        panel.set_xlim(0 if steps else None)
         panel.grid(False)
         for (row, column), value in np.ndenumerate(frame) if form else ():
             text = "" if np.isnan(value) else f"{round(value, 2) + 0.0:{form}}"
             text += marks.iloc[row, column] if marks is not None else ""
-            dark = "white" if abs(value) > 0.6 * most else "#111111"
-            panel.text(column, row, text, ha="center", va="center", size=size, color=dark)
+            ink = LIGHT if abs(value) > 0.6 * most else DARK
+            panel.text(column, row, text, ha="center", va="center", size=size, color=ink)
     boxes = [panel.get_position() for panel in figure.axes]
     bottom, width = min(box.y0 for box in boxes), figure.get_figwidth()
-    place_of_bar = (1 - 0.65 / width, bottom, 0.08 / width, boxes[0].y1 - bottom)
-    figure.colorbar(mesh, cax=figure.add_axes(place_of_bar), label=bar)
+    place = (1 - 0.65 / width, bottom, 0.08 / width, boxes[0].y1 - bottom)
+    figure.colorbar(mesh, cax=figure.add_axes(place), label=bar)
     return figure
 
 
-def image(figure: Figure, form: str, dpi: int = 200) -> bytes:
+def image(figure: Figure, form: str) -> bytes:
     """The file of a figure, without the time of writing: equal figures give equal bytes."""
     none = {"pdf": ("CreationDate", "ModDate"), "svg": ("Date", "Creator", "Format", "Type")}
+    options: dict[str, Any] = {"metadata": dict.fromkeys(none.get(form, ["Software"]))}
     data = io.BytesIO()
     with matplotlib.style.context(STYLE):
-        metadata = dict.fromkeys(none.get(form, ["Software"]))
-        figure.savefig(data, format=form, metadata=metadata, dpi=dpi, transparent=form == "svg")
+        figure.savefig(data, format=form, dpi=200, transparent=form == "svg", **options)
     return data.getvalue()

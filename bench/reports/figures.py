@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
 import matplotlib.style
 import pandas as pd
@@ -16,72 +17,62 @@ from bench.errors import RecordError, UnknownNameError
 from bench.files import atomic_write
 from bench.record import Record
 from bench.reports.canvas import REFERENCE, STYLE, Part, draw_map, image, make_figure, make_parts
-from bench.reports.frame import Results
+from bench.reports.frame import Column, Results, ordered_tasks
 from bench.reports.layouts import display
-from bench.reports.scores import Column, differences
 from bench.reports.show import history
 from bench.reports.statistics import critical_difference, seeded, two_level_interval
-from bench.reports.tables import ordered_tasks
 
 
 def _lines(part: Part, name: str, axes: tuple[str, str], points: pd.DataFrame) -> Figure:
     """A panel per task with a line and a band per row, from mean, min and max by position."""
     heads = [display(task) for task in part.tasks]
-    if "score" in axes[1]:
-        metrics = [display(part.scores.metrics[task]) for task in part.tasks]
-        usual = display("accuracy")
-        heads = [
-            head if metric == usual else f"{head} ({metric})"
-            for head, metric in zip(heads, metrics, strict=True)
-        ]
+    for at, task in enumerate(part.tasks):
+        if "score" in axes[1] and part.scores.metrics[task] != "accuracy":
+            heads[at] += f" ({display(part.scores.metrics[task])})"
     figure = make_figure(part, name, heads, axes, axis=axes[1])
-    known, looks = dict([*points.groupby(["task", "row"])]), part.looks
+    groups, looks = points.groupby(["task", "row"])[["at", "mean", "min", "max"]], part.looks
+    known = {place: own.to_numpy().T for place, own in groups}
     for task, panel in zip(part.tasks, figure.axes, strict=True):
         for row in (row for row in looks if (task, row) in known):
-            at, mean, low, high = known[task, row][["at", "mean", "min", "max"]].to_numpy().T
+            at, mean, low, high = known[task, row]
             panel.plot(at, mean, markevery=max(1, len(at) // 4), **looks[row])
-            panel.fill_between(at, low, high, color=looks[row]["color"], alpha=0.15, linewidth=0)
-        panel.yaxis.set_major_locator(MaxNLocator(3))
+            band = [*at, *at[::-1]], [*low, *high[::-1]]
+            panel.fill(*band, color=looks[row]["color"], alpha=0.15, linewidth=0)
+        panel.yaxis.set_major_locator(MaxNLocator(2))
     return figure
 
 
 def _few_shot(part: Part) -> Iterator[Figure]:
     """Test score by number of training examples."""
-    points = []
-    for row in part.rows:
-        for task in part.tasks:
-            for at, shots in enumerate(part.shots):
-                column = Column("score", "", task, (task,), shots)
-                cell = part.scores.cell(row, column, interval=False)
-                if "mean" in cell:
-                    mean, spread = cell["mean"], cell.get("std", 0.0)
-                    points.append((row, task, at, mean, mean - spread, min(mean + spread, 100)))
-    if len(part.shots) > 1:
-        frame = pd.DataFrame(points, columns=["row", "task", "at", "mean", "min", "max"])
-        figure = _lines(part, "few-shot", ("shots", "score (%)"), frame)
-        names = [f"{count:g}".replace("inf", "full") for count in part.shots]
-        for panel in figure.axes:
-            panel.set_xticks(range(len(names)), names)
-        yield figure
+    if len(part.shots) < 2:
+        return
+    points = part.shown.groupby(["row", "task", "shots"])["score"].agg(["mean", "std"])
+    points = points.fillna(0.0).reset_index()
+    points["at"] = points["shots"].map(part.shots.index)
+    points["min"] = points["mean"] - points["std"]
+    points["max"] = (points["mean"] + points["std"]).clip(upper=100)
+    figure = _lines(part, "few-shot", ("shots", "score (%)"), points)
+    names = [f"{count:g}".replace("inf", "full") for count in part.shots]
+    for panel in figure.axes:
+        panel.set_xticks(range(len(names)), names)
+    yield figure
 
 
 def _learning_curves(part: Part) -> Iterator[Figure]:
     """Validation score, and training loss, by step."""
     told = [
         (row, r.run.task, point.step, point.loss, point.validation.get(metric))
-        for row, records in part.rows.items()
-        for r in records
+        for row, r in part.runs
         for metric in [part.scores.metrics[r.run.task]]
         for point in (r.training.curve if r.training else ())
     ]
     frame = pd.DataFrame(told, columns=["row", "task", "at", "loss", "score"])
-    by_step = frame.groupby(["row", "task", "at"])
+    by_step, last = frame.groupby(["row", "task", "at"]), frame.groupby("task")["at"].max()
     for what, axis in (("score", "validation score (%)"), ("loss", "training loss")):
         points = by_step[what].agg(["mean", "min", "max"]).dropna().reset_index()
         figure = _lines(part, f"learning-curves-{what}", ("training steps", axis), points)
-        for panel in figure.axes:
-            panel.set_xlim(left=0)
-            panel.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        for panel, task in zip(figure.axes, part.tasks, strict=True):
+            panel.set(xlim=(0, None), xticks=[0, last.get(task, 1)])
         yield figure
 
 
@@ -90,17 +81,16 @@ def _seeds(part: Part) -> Iterator[Figure]:
     size = math.ceil(len(part.tasks) / math.ceil(len(part.tasks) / 9))
     chunks = [part.tasks[at : at + size] for at in range(0, len(part.tasks), size)]
     heads, axes = [""] * len(chunks), ("", "test score (%)")
-    figure = make_figure(part, "seeds", heads, axes, height=1.6, across=1, gaps=(0, 0.3))
+    figure = make_figure(part, "seeds", heads, axes, height=1.6, across=1)
     for tasks, panel in zip(chunks, figure.axes, strict=True):
         for place, (row, look) in enumerate(part.looks.items()):
-            step = (place - (len(part.rows) - 1) / 2) * 0.8 / len(part.rows)
-            for at, task in enumerate(tasks):
-                values = [score for score, _ in part.scores.runs(row, task, part.shots[0]).values()]
-                point = look | {"linestyle": "none", "alpha": 0.8}
-                panel.plot([at + step] * len(values), values, **point)
-                if values:
-                    ends = at + step - 0.06, at + step + 0.06
-                    panel.hlines(fmean(values), *ends, color=look["color"], linewidth=1.5)
+            shift = (place - (len(part.rows) - 1) / 2) * 0.8 / len(part.rows)
+            own = part.shown[(part.shown["row"] == row) & part.shown["task"].isin(tasks)]
+            at = own["task"].map(tasks.index) + shift
+            panel.plot(at, own["score"], **look | {"linestyle": "none", "alpha": 0.8})
+            means = own["score"].groupby(at).mean()
+            ends = means.index - 0.06, means.index + 0.06
+            panel.hlines(means, *ends, color=look["color"], linewidth=1.5)
         panel.set_xlim(-0.6, size - 0.4)
         panel.set_xticks(range(len(tasks)), [*map(display, tasks)], rotation=12, ha="right")
         panel.grid(False, axis="x")
@@ -116,37 +106,24 @@ def _ranks(part: Part) -> Iterator[Figure]:
         return
     mean = means.rank(ascending=False).mean(axis=1).sort_values()
     gap = critical_difference(*means.shape)
-    figure = make_figure(
-        *(part, "ranks", [""], ("mean rank", "")),
-        height=0.25 + 0.17 * len(mean),
-        left=1.2,
-        right=0.3,
-        legend=False,
-        tasks=len(means.columns),
-        p_value=friedmanchisquare(*means.to_numpy()).pvalue,
-        gap=gap,
-    )
+    names = [f"{display(str(row))} ({rank:.2f})" for row, rank in mean.items()]
+    facts: dict[str, Any] = {"tasks": len(means.columns), "gap": gap}
+    facts["p_value"] = friedmanchisquare(*means.to_numpy()).pvalue
+    figure = make_figure(part, "ranks", [""], ("mean rank", ""), names, **facts)
     (panel,) = figure.axes
     for place, (row, rank) in enumerate(mean.items()):
         look = part.looks[str(row)] | {"linestyle": "none", "markersize": 6}
         panel.plot([rank], [place], **look)
         end = max(own for own in mean if own - rank < gap)
         panel.plot([rank, end], [place, place], "-", color=look["color"], linewidth=2.5, alpha=0.35)
-    names = [f"{display(str(row))} ({rank:.2f})" for row, rank in mean.items()]
-    panel.set_yticks(range(len(mean)), names)
-    panel.set(ylim=(len(mean) - 0.5, -0.5), xlim=(mean.min() - 0.2, mean.max() + 0.2))
+    panel.set_xlim(mean.min() - 0.2, mean.max() + 0.2)
     yield figure
 
 
 def _to_reference(part: Part) -> pd.DataFrame:
     """Differences to PT: a line per row and task."""
-    found = differences(part.scores, REFERENCE, part.tasks)
-    told = [
-        {"row": row, "task": task, **cell}
-        for row, own in found.items()
-        for task, cell in own.items()
-        if row in part.rows
-    ]
+    found = part.scores.differences(REFERENCE)
+    told = [{"row": row, "task": task, **own[task]} for row, own in found.items() for task in own]
     names = ["row", "task", "difference", "mark", "ci_low", "ci_high", "by_seed"]
     frame: pd.DataFrame = pd.DataFrame(told, columns=names)
     return frame
@@ -167,12 +144,8 @@ def _differences(part: Part) -> Iterator[Figure]:
 
 def _transfer(part: Part) -> Iterator[Figure]:
     """Score of SPoT from each source minus that of PT, by source and target."""
-    runs = {row: records[0].run for row, records in part.rows.items()}
-    sources = {
-        row: str(run.settings["source"])
-        for row, run in runs.items()
-        if run.method == "spot" and run.settings.get("source")
-    }
+    runs = [(row, r.run.settings.get("source")) for row, r in part.runs if r.run.method == "spot"]
+    sources = {row: str(source) for row, source in runs if source}
     found = _to_reference(part)
     found["source"] = found["row"].map(sources)
     values = found.pivot_table("difference", "source", "task")
@@ -186,20 +159,14 @@ def _forest(part: Part) -> Iterator[Figure]:
     found = _to_reference(part)
     if found.empty:
         return
-    rows, tasks = list(found["row"].unique()), part.tasks
-    figure = make_figure(
-        *(part, "forest", [*map(display, rows)]),
-        (f"difference to {display(REFERENCE)} (points)", ""),
-        height=0.13 * (len(tasks) + 2),
-        left=0.85,
-        gaps=(0.12, 0.5),
-        legend=False,
-    )
-    last = len(tasks) + 0.5
-    for place, (panel, row) in enumerate(zip(figure.axes, rows, strict=True)):
+    rows, last = list(found["row"].unique()), len(part.tasks)
+    axis = f"difference to {display(REFERENCE)} (points)"
+    names = [*map(display, part.tasks), "mean"]
+    figure = make_figure(part, "forest", [*map(display, rows)], (axis, ""), names)
+    for panel, row in zip(figure.axes, rows, strict=True):
         own, colour = found[found["row"] == row], part.looks[row]["color"]
         for cell in own.itertuples():
-            at = tasks.index(cell.task)
+            at = part.tasks.index(cell.task)
             panel.plot([cell.ci_low, cell.ci_high], [at, at], "-", color=colour)
             fill = colour if isinstance(cell.mark, str) else "white"
             panel.plot(cell.difference, at, "o", color=colour, markerfacecolor=fill)
@@ -208,10 +175,9 @@ def _forest(part: Part) -> Iterator[Figure]:
             panel.plot(ends, [last, last], "-", color=colour, linewidth=2.5)
         panel.plot(own["difference"].mean(), last, "D", color=colour, markersize=5)
         panel.axvline(0, color="#888888", linewidth=0.8)
-        names = [""] * (len(tasks) + 1) if place % 5 else [*map(display, tasks), "mean"]
-        panel.set_yticks([*range(len(tasks)), last], names)
-        panel.set_ylim(last + 0.5, -0.7)
         panel.xaxis.set_major_locator(MaxNLocator(4))
+        if not len(panel.get_yticks()):  # Lines across all panels.
+            panel.set_yticks(range(last + 1), [""] * (last + 1))
     yield figure
 
 
@@ -221,8 +187,7 @@ def _cost(part: Part) -> Iterator[Figure]:
     tasks = tuple(means.columns)
     runs = [
         (row, r.training.trainable_parameters, r.timing.training_seconds)
-        for row, records in part.rows.items()
-        for r in records
+        for row, r in part.runs
         if r.training and r.run.task in tasks
     ]
     amounts = pd.DataFrame(runs, columns=["row", "count", "seconds"]).groupby("row").mean()
@@ -235,7 +200,7 @@ def _cost(part: Part) -> Iterator[Figure]:
     average = Column("average", "", "", tasks, part.shots[0])
     for panel, name in zip(figure.axes, amounts.columns, strict=True):
         for place, (row, look) in enumerate(part.looks.items()):
-            cell = scores.cell(row, average, interval=False)
+            cell = scores.cell(row, average)
             if row not in trained.index:
                 panel.axhline(cell["mean"], color=look["color"])
                 continue
@@ -260,8 +225,7 @@ def _similarity(part: Part) -> Iterator[Figure]:
     """
     told = [
         (kind.replace("_", " "), str(source), record.run.task, value, record.run.seed)
-        for records in part.rows.values()
-        for record in records
+        for _, record in part.runs
         for _, kinds in history(record, "cosines", dict)[:1]
         for kind, cosines in kinds.items()
         for source, value in (cosines.items() if isinstance(cosines, dict) else ())
@@ -280,35 +244,35 @@ def _similarity(part: Part) -> Iterator[Figure]:
 
 def _groups(part: Part) -> Iterator[Figure]:
     """Sources in the group by step and task; a figure per row."""
-    for place, (row, records) in enumerate(part.rows.items(), 1):
-        frame = pd.concat(_trace(part.folder, record) for record in records)
+    for place, row in enumerate(part.rows, 1):
+        records = [record for own, record in part.runs if own == row]
+        told = [line for record in records for line in _trace(part.folder, record)]
+        frame = pd.DataFrame(told, columns=["task", "step", "source", "member"])
         named = [source.task for record in records for source in record.sources]
         sources = [*dict.fromkeys([*named, *sorted(frame["source"].unique())])]
         panels = {
             display(task): own.pivot_table("member", "source", "step").reindex(sources)
             for task in ordered_tasks(frame["task"])
-            if len(own := frame[frame["task"] == task])
+            for own in [frame[frame["task"] == task]]
         }
         if panels:
             name, bar = f"groups-{place}", "share of seeds"
             yield draw_map(part, name, panels, bar, "Blues", row=display(row))
 
 
-def _trace(folder: Path, record: Record) -> pd.DataFrame:
+def _trace(folder: Path, record: Record) -> Iterator[tuple[str, int, str, float]]:
     """Task, step, source and membership: of each step if they were logged, else of evaluations."""
     prompt = record.training.prompt[:12] if record.training else ""
     path = folder / "groups" / f"{record.run.file_stem}-{prompt}.parquet"
-    trace: pd.DataFrame
     if path.is_file():
         trace = pd.read_parquet(path, columns=["step", "source", "member"])
-        trace = trace[trace["source"] != "target"].astype({"member": float})
-    else:
-        told = history(record, "group", list)
-        named = [*(own.task for own in record.sources), *(str(s) for _, own in told for s in own)]
-        lines = [(step, s, float(s in own)) for step, own in told for s in dict.fromkeys(named)]
-        trace = pd.DataFrame(lines, columns=["step", "source", "member"])
-    trace["task"] = record.run.task
-    return trace
+        for step, source, member in trace[trace["source"] != "target"].itertuples(index=False):
+            yield record.run.task, step, source, float(member)
+        return
+    told = history(record, "group", list)
+    named = [*(own.task for own in record.sources), *(str(s) for _, own in told for s in own)]
+    for (step, own), source in product(told, dict.fromkeys(named)):
+        yield record.run.task, step, source, float(source in own)
 
 
 _PT = "finished runs of pt and of another method: run `bench run --method pt`"
@@ -341,17 +305,17 @@ def make_figures(
     """
     figures: list[Figure] = []
     warnings = []
-    parts = {several: [*make_parts(results, several, paper)] for several in (False, True)}
-    for place, name in enumerate(chosen := names or [*FIGURES], 1):
-        if name not in FIGURES:
-            raise UnknownNameError("figure", name, FIGURES)
-        say(f"figures {place}/{len(chosen)}: {name}")
-        draw, needs = FIGURES[name]
-        with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE):
+        parts = {several: make_parts(results, several, paper) for several in (False, True)}
+        for place, name in enumerate(chosen := names or [*FIGURES], 1):
+            if name not in FIGURES:
+                raise UnknownNameError("figure", name, FIGURES)
+            say(f"figures {place}/{len(chosen)}: {name}")
+            draw, needs = FIGURES[name]
             drawn = [own for part in parts[name == "few-shot"] for own in draw(part)]
-        figures += drawn
-        if not drawn:
-            warnings.append(f"no figure {name}: {results.folder} lacks {needs}")
+            figures += drawn
+            if not drawn:
+                warnings.append(f"no figure {name}: {results.folder} lacks {needs}")
     return figures, warnings
 
 
@@ -367,8 +331,7 @@ def draw(
     if not figures:
         raise RecordError("; ".join(warnings))
     paths = []
-    for figure in figures:
-        for form in formats:
-            paths.append(folder / f"{figure.get_label()}.{form}")
-            atomic_write(paths[-1], image(figure, form))
+    for figure, form in product(figures, formats):
+        paths.append(folder / f"{figure.get_label()}.{form}")
+        atomic_write(paths[-1], image(figure, form))
     return paths, warnings

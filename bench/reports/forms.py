@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.reports import printable, render
+from bench.reports.frame import BETTER, WORSE, Cell, Column
 from bench.reports.layouts import DASH, display
-from bench.reports.scores import BETTER, WORSE, Cell, Column, Line
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -27,6 +27,23 @@ _LATEX = str.maketrans(
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}"}
     | {BETTER: r"$\dagger$", WORSE: r"$\ddagger$", "…": r"\dots{}", "±": r"$\pm$", DASH: "--"}
 )
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table: its label and a cell per column.
+
+    ``kind`` is method, constant, majority, published, summary or target.
+    """
+
+    label: str
+    cells: list[Cell]
+    kind: str
+
+    @property
+    def floor(self) -> bool:
+        """Whether nothing was trained for it."""
+        return self.kind in ("constant", "majority")
 
 
 @dataclass(frozen=True)
@@ -47,9 +64,14 @@ class Table:
         """Title and caption."""
         return f"{self.title}: {self.caption}".removeprefix(": ")
 
-    def parts(self, sizes: Mapping[int, float], room: float) -> list[list[int]]:
+    def parts(self, text: Callable[[Cell], str], room: int, hidden: str = "") -> list[list[int]]:
         """Places of columns that fit side by side; a suite is cut only if it is too wide alone."""
         parts: list[list[int]] = [[]]
+        sizes: dict[int, int] = {}
+        for at, column in enumerate(self.columns):
+            if column.kind != hidden:
+                shown = [*column.heads, *(text(line.cells[at]) for line in self.lines)]
+                sizes[at] = 2 + max(len(line) for own in shown for line in own.split("\n"))
         for _, members in groupby(sizes, key=lambda at: self.columns[at].group):
             wanted = [*members]
             for at in tuple(wanted):
@@ -69,10 +91,6 @@ class Table:
             for line in self.lines
             for column, cell in zip(self.columns, line.cells, strict=True)
         ]
-
-
-def _number(cell: Cell) -> str:
-    return printable(cell.get("number", DASH) + cell.get("mark", ""))
 
 
 def _markdown(tables: Sequence[Table]) -> str:
@@ -123,31 +141,21 @@ def _grids(table: Table, width: int) -> Iterator[Grid]:
     def text(cell: Cell) -> Text:
         below = (cell.get("after", "").replace(" ", ""), cell.get("note", ""))
         small = [(f"\n{printable(own)}", "dim") for own in below if own]
-        return Text.assemble((_number(cell), "bold green" if cell.get("best") else ""), *small)
+        number = printable(cell.get("number", DASH) + cell.get("mark", ""))
+        return Text.assemble((number, "bold green" if cell.get("best") else ""), *small)
 
     labels = [printable(display(line.label)) for line in table.lines]
     corner = min(max(map(len, [*labels, table.corner])), max(16, width // 3))
-    shown = {
-        at: [
-            Text("\n".join(map(printable, filter(None, column.heads)))),
-            *(text(line.cells[at]) for line in table.lines),
-        ]
-        for at, column in enumerate(table.columns)
-        if column.kind != "parameters"
-    }
-    sizes = {
-        at: 2 + max(len(line) for text in own for line in text.plain.split("\n"))
-        for at, own in shown.items()
-    }
-    for part in table.parts(sizes, width - corner):
+    for part in table.parts(lambda cell: text(cell).plain, width - corner, "parameters"):
         grid = Grid(box=None, padding=(0, 0, 0, 2), pad_edge=False)
         grid.add_column(display(table.corner), vertical="top", width=corner, overflow="fold")
         for at in part:
-            grid.add_column(shown[at][0], justify="right", no_wrap=True)
+            head = Text("\n".join(map(printable, filter(None, table.columns[at].heads))))
+            grid.add_column(head, justify="right", no_wrap=True)
         for place, line in enumerate(table.lines):
             if line.floor and place and not table.lines[place - 1].floor:
                 grid.add_row()
-            grid.add_row(labels[place], *(shown[at][place + 1] for at in part))
+            grid.add_row(labels[place], *(text(line.cells[at]) for at in part))
         yield grid
 
 
@@ -159,16 +167,8 @@ def _latex(tables: Sequence[Table], standalone: bool = False) -> str:
 
 def _latex_parts(table: Table) -> list[list[int]]:
     """Places of columns that fit beside each other at a size that can be read."""
-    sizes = {}
-    for at, column in enumerate(table.columns):
-        cells = [line.cells[at] for line in table.lines]
-        small = [c.get("after", "").removeprefix("± ") + c.get("note", "") for c in cells]
-        wide = [
-            len(c.get("number", DASH)) + 0.7 * len(own) for c, own in zip(cells, small, strict=True)
-        ]
-        sizes[at] = 1 + max(len(display(column.title)), *wide)
-    labels = max(len(display(line.label)) for line in table.lines)
-    return table.parts(sizes, max(60, 136 - labels))
+    room = 176 - max(len(display(line.label)) for line in table.lines)
+    return table.parts(lambda cell: cell.get("number", DASH) + cell.get("after", "")[2:], room)
 
 
 def _escape_latex(text: str) -> str:

@@ -1,32 +1,48 @@
-"""Records as one tidy frame, and the parts of it that may share a table."""
+"""Records as one tidy frame, and the scores of each setting by row, task and seed."""
 
 from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from bench.errors import RecordError
 from bench.record import Record, read_records
-from bench.reports.statistics import Bootstrap
+from bench.reports.layouts import display
+from bench.reports.statistics import ALPHA, Bootstrap, holm
+from bench.tasks import TASKS
+
+METHODS = ("pt", "spot", "attempt", "mpt", "dtvg", "no_prompt", "fixed")
+"""Order of rows; other methods follow by name."""
+
+MAJORITY = "majority class"
+BETTER, WORSE = "†", "‡"
+Cell: TypeAlias = dict[str, Any]
+"""Values of one field, and its text as ``number``, ``mark``, ``after`` (spread) and ``note``."""
+
+Place: TypeAlias = tuple[str, str, float]
+"""Row, task and shots."""
+
 
 CONSTANT = ("no_prompt", "fixed")
 """Methods that train nothing."""
 
 SETTING = [
     *("preset", "model", "model_digest", "data_kind", "data", "data_seed", "shots"),
-    *("prompt_length", "input_length", "validation_rows", "precision", "results", "data_version"),
+    *("prompt_length", "input_length", "validation_rows", "train_rows", "test_rows"),
+    *("precision", "results", "data_version"),
 ]
 """Columns that never mix in a table."""
 
-OF_TRAINING = ("shots", "prompt_length", "validation_rows")
+OF_TRAINING = ("shots", "prompt_length", "validation_rows", "train_rows")
 """Parts of the setting without a meaning for methods that train nothing."""
 
 
@@ -34,16 +50,14 @@ OF_TRAINING = ("shots", "prompt_length", "validation_rows")
 class Results:
     """Content of a results folder.
 
-    Attributes:
-        frame: one row per run and test metric (``shown``: the one of tables); one row without a
-            metric for a failed run. No limit (full data, no cap) is infinity.
-        warnings: one line per file that was left out.
+    The frame has a row per run and test metric (``shown``: the one of tables), and one without a
+    metric per failed run. No limit (full data, no cap) is infinity.
     """
 
     folder: Path
     records: list[Record]
     frame: pd.DataFrame
-    warnings: list[str]
+    warnings: list[str]  # One line per file that was left out.
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
@@ -54,19 +68,6 @@ class Results:
         """The records of some runs."""
         records = [record for record in self.records if record.id in ids]
         return Results(self.folder, records, make_frame(records), self.warnings)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Records of one setting, by run id.
-
-    The frame has a column ``row``, a label that is unique for method and settings. Runs of methods
-    that train nothing are repeated for all shots and seeds.
-    """
-
-    setting: Mapping[str, Any]
-    frame: pd.DataFrame
-    records: Mapping[str, Record]
 
 
 def records_folder(folder: Path) -> Path:
@@ -91,9 +92,9 @@ def make_frame(records: Iterable[Record]) -> pd.DataFrame:
     frame: pd.DataFrame = pd.DataFrame([line for r in records for line in _lines(r)])
     if frame.empty:
         return frame
-    limits = ["shots", "input_length", "validation_rows"]
+    limits = ["shots", "input_length", "validation_rows", "train_rows", "test_rows"]
     frame[limits] = frame[limits].astype(float).fillna(math.inf)
-    values = ["score", "majority", "test_rows", "parameters"]
+    values = ["score", "majority", "tested_rows", "parameters"]
     frame[values] = frame[values].astype(float)
     # The n-th version of a task's rows and metrics, by age.
     age = frame.groupby(["task", "origin"])["started"].transform("min") + frame["origin"]
@@ -117,7 +118,7 @@ def _lines(record: Record) -> Iterator[dict[str, Any]]:
         "origin": f"{run.data.fingerprint} {run.data.revision} {run.versions.task}",
         "started": record.timing.started,
         "commit": (record.provenance.git_commit or "unknown")[:12],
-        "test_rows": record.rows.test if record.rows else None,
+        "tested_rows": record.rows.test if record.rows else None,
         "parameters": training.trainable_parameters if training else None,
         "constant": run.method in CONSTANT or bool(training and not training.trainable_parameters),
     }
@@ -127,22 +128,14 @@ def _lines(record: Record) -> Iterator[dict[str, Any]]:
         yield line | {"shown": scores is not None and metric == scores.table_metric}
 
 
-def make_sections(results: Results, frame: pd.DataFrame, by_shots: bool = False) -> list[Section]:
-    """Split rows of the frame so that no section mixes settings (but shots, with ``by_shots``)."""
-    keys = [key for key in SETTING if not (by_shots and key == "shots")]
-    records = {record.id: record for record in results.records}
-    sections = []
-    for setting, part in _by_setting(frame, keys) if len(frame) else ():
-        own = {id: records[id] for id in part["id"].unique()}
-        rows = part["id"].map(row_labels(own.values()))
-        sections.append(Section(setting, part.assign(row=rows), own))
-    return sections
-
-
-def _by_setting(
-    frame: pd.DataFrame, keys: list[str]
+def split_by_setting(
+    frame: pd.DataFrame, by_shots: bool = False
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The frame by setting; runs of methods that train nothing join all settings they fit."""
+    """Settings (without shots, with ``by_shots``) and their part of the frame.
+
+    Runs of methods that train nothing join all settings they fit, once for all shots and seeds.
+    """
+    keys = [key for key in SETTING if not (by_shots and key == "shots")]
     loose = [key for key in keys if key not in OF_TRAINING]
     constant = frame[frame["constant"]].sort_values(["status", "seed"], ascending=[False, True])
     constant = constant.drop_duplicates(["label", "task", "metric", *loose])
@@ -165,7 +158,7 @@ def row_labels(records: Iterable[Record]) -> dict[str, str]:
     Settings and method version are added to labels that would stand for several of them. Options of
     the training loop may follow task and shots; they are added if they differ otherwise.
     """
-    facts: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    facts: dict[str, tuple[str, dict[str, Any]]] = {}
     places: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         run = record.run
@@ -173,20 +166,211 @@ def row_labels(records: Iterable[Record]) -> dict[str, str]:
         options = {f"training.{name}": value for name, value in run.training.items()}
         places[run.label, None, None].append(known)
         places[run.label, run.task, run.shots].append(options)
-        facts[run.label][record.id] = known | options
+        facts[record.id] = run.label, known | options
     telling: dict[str, set[str]] = defaultdict(set)
     for (label, *_), group in places.items():
         names = {name for known in group for name in known}
         telling[label] |= {n for n in names if len({repr(own.get(n)) for own in group}) > 1}
     labels = {}
-    for label, members in facts.items():
-        for id, known in members.items():
-            parts = [
-                f"{name}={_plain(known[name])}" for name in sorted(telling[label] & known.keys())
-            ]
-            labels[id] = f"{label} [{', '.join(parts)}]" if parts else label
+    for id, (label, known) in facts.items():
+        parts = [f"{name}={_plain(known[name])}" for name in sorted(telling[label] & known.keys())]
+        labels[id] = f"{label} [{', '.join(parts)}]" if parts else label
     return labels
 
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    ``kind`` is score, average, parameters, share, rank, outcomes, difference or text.
+    """
+
+    kind: str
+    group: str
+    title: str
+    tasks: tuple[str, ...] = ()
+    shots: float = math.inf
+    metric: str = ""
+
+    @property
+    def heads(self) -> tuple[str, str]:
+        """Group and title as people read them; a task stands alone."""
+        group = "" if self.tasks == (self.title,) else display(self.group)
+        return group, display(self.title)
+
+
+class Scores:
+    """Records and scores of one setting.
+
+    Attributes:
+        frame: the setting's lines, with ``row``: a label unique for method and settings; runs of
+            methods that train nothing are repeated for all shots and seeds.
+        finished: lines with scores, without records that contradict each other.
+        tasks, rows: in the order of tables; the majority class stands last.
+        constant: rows without training.
+        metrics, test_rows: table metric and number of test rows by task.
+        recorded, failed, ids: number of (failed) seeds, and id of the lowest seed's run, by place.
+        conflicts: places with several records of one seed.
+    """
+
+    def __init__(
+        self,
+        setting: Mapping[str, Any],
+        frame: pd.DataFrame,
+        records: Mapping[str, Record],
+        bootstrap: Bootstrap,
+        first: Sequence[str] = (),
+    ) -> None:
+        self.setting, self.records, self._bootstrap = setting, records, bootstrap
+        self.frame = frame = frame.assign(row=frame["id"].map(row_labels(records.values())))
+        place = ["row", "task", "shots"]
+        self.tasks = ordered_tasks(frame["task"])
+        self.seeds = sorted(frame["seed"].unique())
+        self.model = next(iter(records.values())).run.model
+        known = frame.dropna(subset="metric")
+        majority = known.dropna(subset="majority").drop_duplicates(["seed", *place[1:], "metric"])
+        majority = majority.assign(row=MAJORITY, score=majority["majority"], id="")
+        front, order = ({name: at for at, name in enumerate(names)} for names in (first, METHODS))
+        keys = {
+            row: (front.get(row, len(front)), order.get(method, len(order)), method, row)
+            for row, method in frame.set_index("row")["method"].items()
+        }
+        self.rows: list[str] = sorted(keys, key=keys.__getitem__) + [MAJORITY] * bool(len(majority))
+        self.constant = {MAJORITY, *frame.loc[frame["constant"], "row"]}
+        runs = frame.drop_duplicates([*place, "seed", "id"]).sort_values("seed")
+        failed = runs[runs["status"] == "failed"]
+        self.recorded: Mapping[Place, int] = runs.groupby(place)["seed"].nunique().to_dict()
+        self.failed: Mapping[Place, int] = failed.groupby(place)["seed"].nunique().to_dict()
+        self.ids: Mapping[Place, str] = runs.groupby(place)["id"].first().to_dict()
+        self.conflicts = set(runs[runs.duplicated([*place, "seed"])].groupby(place).groups)
+        shown = known[known["shown"]].drop_duplicates("task").set_index("task")
+        self.metrics: Mapping[str, str] = shown["metric"].to_dict()
+        self.test_rows: Mapping[str, int] = shown["tested_rows"].astype(int).to_dict()
+        self.finished = known[~known.set_index(place).index.isin([*self.conflicts])]
+        self._scores: dict[Any, dict[int, tuple[float, str]]] = {}
+        lines = pd.concat([self.finished, majority])[[*place, "metric", "seed", "score", "id"]]
+        for *key, seed, score, id in lines.itertuples(index=False, name=None):
+            self._scores.setdefault(tuple(key), {})[seed] = score, id
+
+    def facts(self) -> dict[str, Any]:
+        """The setting for programs; None: no limit."""
+        setting = {k: None if v == math.inf else v for k, v in self.setting.items()}
+        return setting | {"seeds": " ".join(map(str, self.seeds))}
+
+    def runs(self, row: str, task: str, shots: float, metric: str = "") -> dict[int, Any]:
+        """Score and run id by seed; without a metric, in that of tables."""
+        return self._scores.get((row, task, shots, metric or self.metrics.get(task, "")), {})
+
+    def means(self, tasks: Iterable[str], shots: float, complete: bool = False) -> pd.DataFrame:
+        """Mean scores by trained row and task, of the tasks that all of these rows finished.
+
+        ``complete``: with all seeds, and by the rows without training too.
+        """
+        apart = {MAJORITY} if complete else self.constant
+        rows = [row for row in self.rows if row not in apart]
+        own = self.finished[self.finished["shown"] & (self.finished["shots"] == shots)]
+        by_place = own.groupby(["row", "task"])["score"]
+        counts = by_place.size().unstack().reindex(index=rows, columns=[*tasks])
+        kept = (counts >= (len(self.seeds) if complete else 1)).all()
+        # Equal means stay equal whatever the order of their seeds.
+        means = by_place.mean().unstack().round(9)
+        frame: pd.DataFrame = means.reindex(index=rows, columns=kept.index[kept])
+        return frame
+
+    def cell(self, row: str, column: Column) -> Cell:
+        """Mean over seeds, and over the tasks of an average, with deviation and text."""
+        places = [(row, task, column.shots) for task in column.tasks]
+        found = [self.runs(*place, column.metric) for place in places]
+        failed = sum(self.failed.get(place, 0) for place in places)
+        cell: Cell = {"status": "missing", "n_seeds": min(map(len, found)), "n_failed": failed}
+        if column.kind == "score" and places[0] in self.ids:
+            cell["id"] = self.ids[places[0]]
+        if not all(found):
+            state = "conflict" if places[0] in self.conflicts else "failed"
+            if state == "failed" and failed != self.recorded.get(places[0]):
+                return cell
+            return cell | ({"status": state, "number": state} if column.kind == "score" else {})
+        means = [math.fsum(score for score, _ in own.values()) / len(own) for own in found]
+        cell |= {"status": "finished", "mean": math.fsum(means) / len(means)}
+        constant, after = row in self.constant, ""
+        if len({frozenset(own) for own in found}) == 1 and len(found[0]) > 1:
+            # The deviation of an average is that of the seeds' own averages.
+            averages = [math.fsum(own[seed][0] for own in found) / len(found) for seed in found[0]]
+            cell["std"] = statistics.stdev(averages)
+            after = "" if constant and cell["std"] < 1e-9 else f"± {number(cell['std'])}"
+        if cell["n_seeds"] < len(self.seeds) and not constant:
+            cell["note"] = f"(n={cell['n_seeds']}{f', {failed} failed' if failed else ''})"
+        return cell | {"number": number(cell["mean"]), "after": after}
+
+    def difference(self, row: str, against: str, column: Column) -> Cell:
+        """A row minus another on one task over common seeds, with interval and p-value."""
+        (task,) = column.tasks
+        place = (task, column.shots, column.metric or self.metrics.get(task, ""))
+        ours, theirs = self.runs(row, *place), self.runs(against, *place)
+        common = sorted(ours.keys() & theirs.keys())
+        if row in (against, MAJORITY) or not common:
+            return {}
+        by_seed = {seed: ours[seed][0] - theirs[seed][0] for seed in common}
+        mean = math.fsum(by_seed.values()) / len(by_seed)
+        cell: Cell = {"difference": mean, "n_seeds": len(by_seed), "by_seed": by_seed}
+        cell["number"] = number(mean, "+")
+        if against != MAJORITY:
+            pairs = [(ours[seed][1], theirs[seed][1]) for seed in common]
+            cell |= self._bootstrap.compare(pairs, place[-1], mean)
+            cell["after"] = interval_text(cell)
+        return cell
+
+    def differences(self, against: str) -> dict[str, dict[str, Cell]]:
+        """Differences to a row by row and task, with Holm's correction for all of them."""
+        found: dict[str, dict[str, Cell]] = {row: {} for row in self.rows}
+        for row, own in found.items():
+            for task in self.tasks:
+                column = Column("score", "", task, (task,), self.setting["shots"])
+                if cell := self.difference(row, against, column):
+                    own[task] = cell
+        adjust(cell for own in found.values() for cell in own.values())
+        return {row: own for row, own in found.items() if own}
+
+
+def make_sections(
+    results: Results, frame: pd.DataFrame, by_shots: bool = False, first: Sequence[str] = ()
+) -> list[Scores]:
+    """Split lines of the frame so that no settings mix (but shots, with ``by_shots``).
+
+    ``first`` names rows that stand first.
+    """
+    records = {record.id: record for record in results.records}
+    return [
+        Scores(setting, part, {id: records[id] for id in part["id"]}, results.bootstrap, first)
+        for setting, part in (split_by_setting(frame, by_shots) if len(frame) else ())
+    ]
+
+
+def ordered_tasks(names: Iterable[str]) -> list[str]:
+    """Tasks in the order of the suites; others follow by name."""
+    place = {task.name: number for number, task in enumerate(TASKS)}
+    return sorted(set(names), key=lambda name: (place.get(name, len(place)), name))
+
+
+def adjust(cells: Iterable[Cell]) -> int:
+    """Add Holm's correction and marks to the cells that were tested; returns their number."""
+    tested = [cell for cell in cells if "p_value" in cell]
+    for cell, p_value in zip(tested, holm([cell["p_value"] for cell in tested]), strict=True):
+        cell["p_holm"] = p_value
+        if p_value < ALPHA:
+            cell["mark"] = BETTER if cell["difference"] > 0 else WORSE
+    return len(tested)
+
+
+def number(value: float, sign: str = "") -> str:
+    """One digit after the point, without the sign of a rounded -0.0."""
+    return f"{round(value, 1) + 0.0:{sign}.1f}"
+
+
+def interval_text(cell: Cell) -> str:
+    """The interval of a cell in brackets; empty if it has none."""
+    return f"[{number(cell['ci_low'])}, {number(cell['ci_high'])}]" if "ci_low" in cell else ""

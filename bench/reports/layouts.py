@@ -18,33 +18,20 @@ DASH = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Layout:
-    """One kind of table.
-
-    Attributes:
-        groups: tasks by the head above them; a group without any record is left out.
-        average, details: whether the mean over a group, and its tasks, are shown.
-        ranks: whether mean rank, and wins, ties and losses against the reference, are shown.
-        by_shots: a column per task and number of shots, without the full data.
-        metrics: a column per task and metric; empty: the task's table metric.
-        parameters: whether the share of trainable parameters is shown.
-        transfer: differences to the reference instead of scores.
-        methods: whose rows are shown; empty: all.
-        labels: of rows that stand first.
-        reference: label of the row that others are compared with.
-    """
+    """One kind of table."""
 
     title: str = ""
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    average: bool = True
-    details: bool = True
-    ranks: bool = False
-    by_shots: bool = False
-    metrics: Sequence[str] = ()
-    parameters: bool = False
-    transfer: bool = False
-    methods: Sequence[str] = ()
-    labels: Sequence[str] = ()
-    reference: str = "pt"
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # Tasks by head above them.
+    average: bool = True  # A column with the mean over each group.
+    details: bool = True  # A column per task.
+    ranks: bool = False  # Mean rank, and wins, ties and losses against the reference.
+    by_shots: bool = False  # A column per task and number of shots, without the full data.
+    metrics: Sequence[str] = ()  # A column per task and metric; empty: the task's table metric.
+    parameters: bool = False  # The share of trainable parameters.
+    transfer: bool = False  # Differences to the reference instead of scores.
+    methods: Sequence[str] = ()  # Whose rows are shown; empty: all.
+    labels: Sequence[str] = ()  # Rows that stand first.
+    reference: str = "pt"  # Label of the row that others are compared with.
 
 
 with Path(__file__).with_name("names.csv").open(encoding="utf-8") as _file:

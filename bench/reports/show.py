@@ -33,10 +33,8 @@ def show_record(record: Record) -> str:
         for (_, before), (step, now) in pairwise([(0, None), *history(record, name, list)])
         if now != before
     ]
-    shown: dict[str, Any] = {"run": record.run, "scores": record.scores, "training": training}
-    shown |= {"majority": record.majority.test if record.majority else {}}
-    shown |= {"made": record.provenance, "curves": curves, "best": best, "changes": changes}
-    return _align(render("show.txt.jinja", record=record, plain=_plain, bars=_bars, **shown))
+    shown = {"curves": curves, "best": best, "changes": changes, "plain": _plain, "bars": _bars}
+    return _align(render("show.txt.jinja", record=record, **shown))
 
 
 def show_errors(predictions: Predictions, inputs: Sequence[str] | None) -> str:

@@ -11,22 +11,23 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BenchError, RecordError
-from bench.predictions import Prediction, load_predictions
+from bench.predictions import Predictions, load_predictions
 from bench.record import Record
 from bench.tasks.metrics import METRICS, UNPARSABLE, parse_number
 
-Array: TypeAlias = npt.NDArray[np.float64]
-Statistic: TypeAlias = Callable[[Array], Array]
-"""From counts ``(draws, units)`` to percentages ``(draws,)``."""
+if TYPE_CHECKING:
+    from sacrebleu.metrics import BLEU
 
-Resampled: TypeAlias = tuple[tuple[int | str, ...], Statistic]
-"""What is drawn (rows, or groups of rows that are judged together), and the metric."""
+Array: TypeAlias = npt.NDArray[np.float64]
+Resampled: TypeAlias = tuple[tuple[int | str, ...], Array, Callable[[Array, Array], Array]]
+"""What is drawn (rows, or groups of rows judged together), numbers of each, ``(units, numbers)``,
+and the percentages ``(draws,)`` of sums over drawn units ``(draws, numbers)`` and their count."""
 
 LEVEL = 0.95
 ALPHA = 0.05
@@ -40,16 +41,12 @@ ROUNDING = 1e-9
 
 
 class Bootstrap:
-    """Resampled test scores of runs, from their stored predictions; each is computed once.
-
-    Attributes:
-        warnings: one line per run whose predictions cannot be used.
-    """
+    """Resampled test scores of runs, from their stored predictions; each is computed once."""
 
     def __init__(self, folder: Path, records: Iterable[Record]) -> None:
         self.folder = folder
         self.records = {record.id: record for record in records}
-        self.warnings: list[str] = []
+        self.warnings: list[str] = []  # One line per run whose predictions cannot be used.
         self._draws: dict[Any, dict[str, Array]] = {}
         self._compared: dict[Any, dict[str, float]] = {}
 
@@ -58,23 +55,16 @@ class Bootstrap:
         run = self.records[id].run
         key = (run.task, run.versions.task, run.data, metric)
         if key not in self._draws:
-            alike = [
-                other.id
-                for other in self.records.values()
+            loaded = {
+                id: found
+                for id, other in sorted(self.records.items())
                 if (other.run.task, other.run.versions.task, other.run.data) == key[:-1]
-            ]
-            found = {own: loaded for own in sorted(alike) if (loaded := self._load(own, metric))}
-            units = next((units for units, _ in found.values()), ())
-            blocks: dict[str, list[Array]] = {i: [] for i, own in found.items() if own[0] == units}
-            for counts in resample_counts(len(units), seeded(run.task)) if units else ():
-                for own, block in blocks.items():
-                    block.append(found[own][1](counts))
-            self._draws[key] = {own: np.concatenate(block) for own, block in blocks.items()}
+                and (found := self._load(id, metric))
+            }
+            units = next((units for units, *_ in loaded.values()), ())
+            parts = {own: found for own, found in loaded.items() if found[0] == units}
+            self._draws[key] = _resample(run.task, parts) if parts else {}
         return self._draws[key].get(id)
-
-    def mean(self, ids: Iterable[str], metric: str) -> Array | None:
-        """Resampled means over runs of a task; None without their predictions."""
-        return mean_draws([self.draws(id, metric) for id in ids])
 
     def compare(
         self, pairs: Iterable[tuple[str, str]], metric: str, observed: float
@@ -85,12 +75,13 @@ class Bootstrap:
         """
         key = (pairs := tuple(pairs), metric)
         if key not in self._compared:
-            left, right = (self.mean(own, metric) for own in zip(*pairs, strict=True))
             self._compared[key] = {}
-            if left is not None and right is not None:
-                low, high = percentile_interval(left - right)
-                p_value = bootstrap_p_value(observed, left - right)
-                self._compared[key] = {"ci_low": low, "ci_high": high, "p_value": p_value}
+            sides = [[self.draws(id, metric) for id in side] for side in zip(*pairs, strict=True)]
+            left, right = ([own for own in side if own is not None] for side in sides)
+            if len(left) == len(right) == len(pairs):
+                draws = np.mean(left, axis=0) - np.mean(right, axis=0)
+                ends = zip(("ci_low", "ci_high"), percentile_interval(draws), strict=True)
+                self._compared[key] = {**dict(ends), "p_value": bootstrap_p_value(observed, draws)}
         return self._compared[key]
 
     def _load(self, id: str, metric: str) -> Resampled | None:
@@ -99,33 +90,37 @@ class Bootstrap:
         if record.predictions is None or stored is None:
             return None
         try:
-            predictions = load_predictions(self.folder, record)
-            found = resampled_metric(predictions.examples, predictions.scorers, metric)
+            found = resampled_metric(load_predictions(self.folder, record), metric)
             if found is not None:
-                score = found[1](np.ones((1, len(found[0]))))[0]
+                units, numbers, finish = found
+                score = finish(numbers.sum(axis=0)[None], np.array([len(units)]))[0]
                 if not math.isclose(score, stored, abs_tol=1e-6):
                     raise RecordError(
                         f"the predictions of {record.file_name} give {metric} {score:.4f}, the "
                         f"record says {stored:.4f}: not used; run again"
                     )
         except BenchError as error:
-            if str(error) not in self.warnings:
-                self.warnings.append(str(error))
+            self.warnings += [str(error)] * (str(error) not in self.warnings)
             return None
         return found
 
 
-def mean_draws(parts: Sequence[Array | None]) -> Array | None:
-    """Mean of resampled scores; None if one is missing."""
-    known = [part for part in parts if part is not None]
-    return np.mean(known, axis=0) if len(known) == len(parts) else None
+def _resample(purpose: str, parts: Mapping[str, Resampled]) -> dict[str, Array]:
+    """Scores of all resamples by run, drawn alike for all."""
+    numbers = np.hstack([own for _, own, _ in parts.values()])
+    ends = np.cumsum([own.shape[1] for _, own, _ in parts.values()])
+    blocks: dict[str, list[Array]] = {id: [] for id in parts}
+    for counts in resample_counts(len(numbers), seeded(purpose)):
+        sums, size = np.split(counts @ numbers, ends, axis=1), counts.sum(axis=1)
+        for (id, (*_, finish)), own in zip(parts.items(), sums, strict=False):
+            blocks[id].append(finish(own, size))
+    return {id: np.concatenate(block) for id, block in blocks.items()}
 
 
-def resampled_metric(
-    examples: Sequence[Prediction], scorers: Sequence[str], metric: str
-) -> Resampled | None:
-    """A metric of any resample of the examples; None for those that no table compares."""
-    scorer = next((name for name in scorers if metric in METRICS[name].outputs), "")
+def resampled_metric(predictions: Predictions, metric: str) -> Resampled | None:
+    """A metric as sums over units; None for those that no table compares."""
+    examples = predictions.examples
+    scorer = next((name for name in predictions.scorers if metric in METRICS[name].outputs), "")
     grouped = bool(scorer) and METRICS[scorer].grouped
     if not scorer or metric.startswith(NOT_RESAMPLED) or (grouped and metric != "f1"):
         return None
@@ -133,31 +128,30 @@ def resampled_metric(
     references = [tuple(example.references) for example in examples]
     firsts = [texts[0] for texts in references]
     pairs = list(zip(answers, references, strict=True))
-    right = np.array([answer in texts for answer, texts in pairs], float)
+    right = np.array([[answer in texts] for answer, texts in pairs], float)
     units: tuple[int | str, ...] = tuple(example.row for example in examples)
-    finish = _mean
     if metric == "accuracy":
-        sums = right
-    elif metric == "f1" and scorer not in ("squad", "qa"):
-        hits, finish = right * np.array([answer == "1" for answer in answers]), _f1
-        sums = np.stack([2 * hits, 2 * hits + 1 - right], axis=1)
+        return units, right, _mean
+    if metric == "f1" and scorer not in ("squad", "qa"):
+        hits = right * np.array([[answer == "1"] for answer in answers])
+        numbers = np.hstack([2 * hits, 2 * hits + 1 - right])
         if grouped:
             groups = [str(example.group) for example in examples]
             units = tuple(dict.fromkeys(groups))
-            sums = _one_hot(groups, [*map(str, units)]).T @ sums
-    elif metric == "matthews_correlation":
-        classes, finish = sorted({*answers, *firsts}), _matthews
+            numbers = _one_hot(groups, [*map(str, units)]).T @ numbers
+        return units, numbers, _f1
+    if metric == "matthews_correlation":
+        classes = sorted({*answers, *firsts})
         sides = [_one_hot(texts, classes) for texts in (answers, firsts)]
-        sums = np.hstack([*sides, right[:, None]])
-    elif metric == "pearson":
-        left, right = (side - side.mean() for side in map(_numbers, (answers, firsts)))
-        left, right = (side / max(1.0, np.abs(side).max()) for side in (left, right))
-        sums, finish = np.stack([left, right, left**2, right**2, left * right], axis=1), _pearson
-    elif metric == "bleu":
-        sums, finish = np.array([_bleu_counts(*pair) for pair in pairs], float), _bleu
-    else:
-        sums = np.array([_alone(scorer, *pair)[metric] / 100 for pair in pairs])
-    return units, lambda counts: finish(counts @ sums, counts.sum(axis=1))
+        return units, np.hstack([*sides, right]), _matthews
+    if metric == "pearson":
+        left, other = (side - side.mean() for side in map(_numbers, (answers, firsts)))
+        left, other = (side / max(1.0, np.abs(side).max()) for side in (left, other))
+        products = [left, other, left**2, other**2, left * other]
+        return units, np.stack(products, axis=1), _pearson
+    if metric == "bleu":
+        return units, np.array([_bleu_counts(*pair) for pair in pairs], float), _bleu
+    return units, np.array([[_alone(scorer, *pair)[metric] / 100] for pair in pairs]), _mean
 
 
 @functools.lru_cache(maxsize=2**16)
@@ -177,10 +171,16 @@ def _numbers(texts: Iterable[str]) -> Array:
 @functools.lru_cache(maxsize=2**16)
 def _bleu_counts(answer: str, references: tuple[str, ...]) -> list[float]:
     """Matched and all n-grams of four lengths, and both lengths (Post 2018)."""
+    own = _bleu_against(references).corpus_score([answer], None)
+    return [*own.counts, *own.totals, own.sys_len, own.ref_len]
+
+
+@functools.lru_cache(maxsize=2**12)
+def _bleu_against(references: tuple[str, ...]) -> BLEU:
+    """BLEU that has counted the n-grams of the references."""
     from sacrebleu.metrics import BLEU
 
-    own = BLEU(force=True).corpus_score([answer], [[text] for text in references])
-    return [*own.counts, *own.totals, own.sys_len, own.ref_len]
+    return BLEU(force=True, references=[[text] for text in references])
 
 
 def _ratio(above: Array, below: Array) -> Array:
@@ -188,11 +188,8 @@ def _ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
-# From sums over the drawn units, (draws, sums), and their number, (draws,), to percentages.
-
-
 def _mean(sums: Array, size: Array) -> Array:
-    return 100 * sums / size
+    return 100 * sums[:, 0] / size
 
 
 def _f1(sums: Array, size: Array) -> Array:
@@ -285,12 +282,9 @@ def two_level_interval(
     """Interval of the mean of group means: groups are drawn, then members of each drawn group."""
     sizes = np.array([len(group) for group in groups])
     members = np.array([[*group, *[0.0] * (sizes.max() - len(group))] for group in groups])
-    means, step = [], max(1, BLOCK // members.size)
-    for start in range(0, resamples, step):
-        shape = (min(step, resamples - start), len(groups))
-        drawn = generator.integers(0, len(groups), shape)
-        inner = generator.random((*shape, members.shape[1]))
-        values = members[drawn[..., None], (inner * sizes[drawn][..., None]).astype(int)]
-        kept = np.arange(members.shape[1]) < sizes[drawn][..., None]
-        means.append((np.where(kept, values, 0).sum(axis=-1) / sizes[drawn]).mean(axis=-1))
-    return percentile_interval(np.concatenate(means))
+    drawn = generator.integers(0, len(groups), (resamples, len(groups)))
+    inner = generator.random((*drawn.shape, sizes.max())) * sizes[drawn][..., None]
+    values = members[drawn[..., None], inner.astype(int)]
+    kept = np.arange(sizes.max()) < sizes[drawn][..., None]
+    means = np.where(kept, values, 0).sum(axis=-1) / sizes[drawn]
+    return percentile_interval(means.mean(axis=-1))

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from bench.errors import RecordError, UnknownNameError
 from bench.reports import render, statistics
-from bench.reports.forms import FORMS, Table
-from bench.reports.frame import Results, make_sections
-from bench.reports.layouts import DASH, Layout, display, get_layout
-from bench.reports.scores import (
+from bench.reports.forms import FORMS, Line, Table
+from bench.reports.frame import (
     BETTER,
     MAJORITY,
     WORSE,
     Cell,
     Column,
-    Line,
+    Results,
     Scores,
     adjust,
-    differences,
     interval_text,
+    make_sections,
     number,
 )
-from bench.tasks import SUITES, TASKS
+from bench.reports.layouts import DASH, Layout, display, get_layout
+from bench.tasks import SUITES
 from bench.tasks.metrics import METRICS
 
 
@@ -49,20 +49,14 @@ def render_tables(
 def make_tables(
     results: Results,
     layout: str | None = None,
-    spread: Literal["std", "ci"] = "std",
     published: bool = False,
     marks: bool | None = None,
     against: str | None = None,
 ) -> tuple[list[Table], list[str]]:
     """All tables of a results folder, one per setting, and warnings about unusable predictions.
 
-    Args:
-        results: the records.
-        layout: its name; None: one table of all tasks.
-        spread: behind a mean: deviation over seeds, or interval over test rows.
-        published: whether published numbers stand beside ours.
-        marks: whether differences to the reference are tested; None: if there is a layout.
-        against: label of the reference row; None: that of the layout.
+    Without a layout, all tasks share a table. ``published`` adds published numbers; ``marks`` tests
+    differences to the row ``against`` (None: with a layout, and to its reference).
 
     Raises:
         RecordError: there is no record to show, or nothing to compare with.
@@ -73,7 +67,7 @@ def make_tables(
         kept &= frame["method"].isin(shape.methods) | (not shape.methods)
         kept &= frame["constant"] | (frame["shots"] < math.inf) | (not shape.by_shots)
         frame = frame[kept]
-    sections = make_sections(results, frame, shape.by_shots)
+    sections = make_sections(results, frame, shape.by_shots, shape.labels)
     if not sections:
         shown = f"for layout {layout} " if layout else ""
         raise RecordError(
@@ -81,55 +75,46 @@ def make_tables(
             "--out first"
         )
     marks = shape.details and (layout is not None if marks is None else marks)
-    bootstrap = results.bootstrap if marks or shape.transfer or spread == "ci" else None
     reference = against or shape.reference
     tables: list[Table] = []
-    for section in sections:
-        scores = Scores(section, bootstrap, shape.labels)
+    for scores in sections:
         if shape.transfer:
             tables += _transfer(scores, reference)
         else:
-            own = shape if layout else Layout("", _suites(section.frame["task"]))
+            own = shape if layout else Layout("", _suites(scores.tasks))
             compared = reference if marks or shape.ranks else ""
-            tables.append(_table(scores, layout or "all-tasks", own, spread, published, compared))
+            tables.append(_table(scores, layout or "all-tasks", own, published, compared))
     if not tables:
-        rows = sorted({row for section in sections for row in section.frame["row"]})
+        rows = sorted({row for scores in sections for row in scores.frame["row"]})
         raise RecordError(
             f"nothing to compare with {reference!r} in {results.folder}: choose one of the rows "
             f"{', '.join(rows)}"
         )
-    return tables, bootstrap.warnings if bootstrap else []
+    return tables, results.bootstrap.warnings
 
 
-def ordered_tasks(names: Iterable[str]) -> list[str]:
-    """Tasks in the order of the suites; others follow by name."""
-    place = {task.name: number for number, task in enumerate(TASKS)}
-    return sorted(set(names), key=lambda name: (place.get(name, len(place)), name))
-
-
-def _suites(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def _suites(names: Sequence[str]) -> dict[str, Sequence[str]]:
     """Tasks by suite, those of no suite at the end."""
-    left, groups = ordered_tasks(names), {}
-    for suite in ("glue", "superglue", "mrqa", "others", "nlg"):
-        groups[display(suite)] = tuple(name for name in left if name in SUITES[suite])
-        left = [name for name in left if name not in SUITES[suite]]
-    return {head: own for head, own in (groups | {"": tuple(left)}).items() if own}
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[next((suite for suite in SUITES if name in SUITES[suite]), "")].append(name)
+    return {display(suite): groups[suite] for suite in (*SUITES, "") if suite in groups}
 
 
-def _table(
-    scores: Scores, name: str, layout: Layout, spread: str, published: bool, against: str
-) -> Table:
+def _table(scores: Scores, name: str, layout: Layout, published: bool, against: str) -> Table:
     columns = list(_columns(scores, layout))
     kinds = dict.fromkeys(scores.constant, "constant") | {MAJORITY: "majority"}
     lines = [Line(row, [], kinds.get(row, "method")) for row in scores.rows]
     for column in columns:
-        cells = [_cell(scores, row, column, spread == "ci") for row in scores.rows]
-        means = [round(cell.get("mean", math.nan), 1) for cell in cells]
+        make = scores.cell if column.tasks else partial(_amount, scores)
+        cells = [make(row, column) for row in scores.rows]
+        means = [round(cell.get("mean", -math.inf), 1) for cell in cells]
         own = [m for line, m in zip(lines, means, strict=True) if line.kind != "majority"]
-        top = max((mean for mean in own if not math.isnan(mean)), default=math.inf)
         for line, cell, mean in zip(lines, cells, means, strict=True):
-            cell["best"] = mean == top and line.kind != "majority"
-            if column.kind == "score" and against in scores.rows:
+            cell["best"] = math.isfinite(mean) and mean == max(own) and line.kind != "majority"
+            # Further metrics of a task are no further hypotheses.
+            tested = column.kind == "score" and column.metric == scores.metrics.get(column.tasks[0])
+            if tested and against in scores.rows:
                 found = scores.difference(line.label, against, column)
                 cell |= {k: v for k, v in found.items() if k in ("difference", "p_value")}
             line.cells.append(cell)
@@ -140,40 +125,22 @@ def _table(
     facts["published"] = _add_published(scores, columns, lines) if published else []
     at = {(task, column.shots) for column in columns for task in column.tasks}
     runs = {(row, *place) for row in scores.rows if row not in scores.constant for place in at}
-    facts["total"] = len(runs) * len(scores.seeds)
-    facts["failed"] = sum(scores.failed.get(place, 0) for place in runs)
-    facts["missing"] = facts["total"] - sum(scores.recorded.get(place, 0) for place in runs)
-    facts["conflicts"] = len(runs & scores.conflicts)
-    facts["rows"] = _by_value({task: f"{own:g}" for task, own in scores.test_rows.items()}, tasks)
+    facts |= {"runs": runs, "tasks": dict.fromkeys(tasks), "several": layout.metrics}
     metrics = {c.tasks[0]: c.metric for c in columns if c.kind == "score" and c.metric != c.title}
-    rules = {task: display(own) + _rule(scores, task, own) for task, own in metrics.items() if own}
-    facts["metrics"] = _by_value(rules, tasks)
+    facts["metrics"] = {
+        task: display(own) + _rule(scores, task, own) for task, own in metrics.items() if own
+    }
     facts["shown"] = {column.metric for column in columns}
-    texts = _texts(scores, places, spread=spread, against=against, **facts)
+    texts = _texts(scores, cells=places, against=against, **facts)
     return Table(name, layout.title, *texts, scores.facts(), columns, lines)
 
 
 def _rule(scores: Scores, task: str, metric: str) -> str:
     """How a metric of a task is computed, if others of that name are computed otherwise."""
-    records = (own for own in scores.section.records.values() if own.run.task == task)
+    records = (own for own in scores.records.values() if own.run.task == task)
     names = {name for own in records if own.predictions for name in own.predictions.scorers}
     known = (METRICS[name] for name in names if name in METRICS)
     return " or".join(sorted({own.rule for own in known if metric in own.outputs}))
-
-
-def _by_value(facts: Mapping[str, Any], tasks: Iterable[str]) -> str:
-    """Facts about tasks in few words: the exceptions, then the most frequent value."""
-    known = {task: facts[task] for task in tasks if task in facts}
-    groups = {value: [t for t in known if known[t] == value] for value in known.values()}
-    if not groups:
-        return ""
-    usual = max(groups, key=lambda value: len(groups[value]))
-    parts = [
-        f"{', '.join(map(display, own))}: {value}"
-        for value, own in groups.items()
-        if value != usual
-    ]
-    return "; ".join([*parts, f"{'others' if parts else 'All tasks'}: {usual}"])
 
 
 def _add_ranks(
@@ -182,24 +149,29 @@ def _add_ranks(
     """Columns of mean rank and of outcomes against a row; returns the number of tasks."""
     means = scores.means(dict.fromkeys(tasks), columns[-1].shots)
     ranks = means.rank(ascending=False).mean(axis=1)
+    steps = means - means.loc[against] if against in means.index else means[:0]
     columns += [Column("rank", "", "rank"), Column("outcomes", "", "W/T/L")]
     for line in lines:
-        cells: list[Cell] = [{}, {}]
+        rank: Cell = {}
+        outcomes: Cell = {}
         if len(means.columns) and line.label in means.index:
-            rank = float(ranks[line.label])
-            best = line.label in ranks.index[ranks == ranks.min()]
-            cells[0] = {"number": f"{rank:.2f}", "value": rank, "best": best}
-            if against in means.index and against != line.label:
-                steps = (means.loc[line.label] - means.loc[against]).round(1)
-                counts = [(steps > 0).sum(), (steps == 0).sum(), (steps < 0).sum()]
-                cells[1] = {"number": "/".join(map(str, counts))}
-        line.cells.extend(cells)
+            value = float(ranks[line.label])
+            rank = {"number": f"{value:.2f}", "value": value, "best": bool(value == ranks.min())}
+            if line.label in steps.index and line.label != against:
+                outcomes = {"number": "/".join(map(str, wins_ties_losses(steps.loc[line.label])))}
+        line.cells.extend([rank, outcomes])
     return len(means.columns)
+
+
+def wins_ties_losses(differences: Iterable[float]) -> list[int]:
+    """Numbers of differences above, at and below 0, by the digits that tables show."""
+    shown = [round(value, 1) for value in differences]
+    return [sum(v > 0 for v in shown), sum(v == 0 for v in shown), sum(v < 0 for v in shown)]
 
 
 def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
     """Columns in the order of the layout; in a group all tasks stay, so that gaps are seen."""
-    frame = scores.section.frame
+    frame = scores.frame
     shots = sorted(frame["shots"].unique())
     if layout.average:
         yield Column("parameters", "", "parameters")
@@ -218,25 +190,13 @@ def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
             yield Column("average", group, "average", tuple(tasks), shots[0])
 
 
-def _cell(scores: Scores, row: str, column: Column, interval: bool) -> Cell:
-    if column.kind in ("parameters", "share"):
-        frame = scores.section.frame
-        counts = sorted(frame.loc[frame["row"] == row, "parameters"].dropna())
-        percent, share = 100 / scores.model.parameters, column.kind == "share"
-        ends = [f"{end * percent:.2g}" if share else _compact(end) for end in counts]
-        text = DASH.join(dict.fromkeys([*ends[:1], *ends[-1:]])) or DASH
-        return {"number": text, "value": counts[-1] * (percent if share else 1) if counts else None}
-    cell = scores.cell(row, column, interval)
-    if "mean" not in cell:
-        return cell | ({} if cell["status"] == "missing" else {"number": cell["status"]})
-    constant = row in scores.constant
-    after = interval_text(cell)
-    if not interval and "std" in cell and not (constant and cell["std"] < 1e-9):
-        after = f"± {number(cell['std'])}"
-    if cell["n_seeds"] < len(scores.seeds) and not constant:
-        failed = f", {cell['n_failed']} failed" if cell["n_failed"] else ""
-        cell["note"] = f"(n={cell['n_seeds']}{failed})"
-    return cell | {"number": number(cell["mean"]), "after": after}
+def _amount(scores: Scores, row: str, column: Column) -> Cell:
+    """Trained parameters of a row, as their number or as their share of the model."""
+    counts = sorted(scores.frame.loc[scores.frame["row"] == row, "parameters"].dropna())
+    percent, share = 100 / scores.model.parameters, column.kind == "share"
+    ends = [f"{end * percent:.2g}" if share else _compact(end) for end in counts]
+    text = DASH.join(dict.fromkeys([*ends[:1], *ends[-1:]])) or DASH
+    return {"number": text, "value": counts[-1] * (percent if share else 1) if counts else None}
 
 
 def _compact(count: float) -> str:
@@ -249,15 +209,13 @@ def _compact(count: float) -> str:
 
 def _transfer(scores: Scores, against: str) -> Iterator[Table]:
     """Differences to a row over all targets, and per target."""
-    tasks = ordered_tasks(scores.section.frame["task"])
-    if not (found := differences(scores, against, tasks)):
+    if not (found := scores.differences(against)):
         return
     cells = [cell for own in found.values() for cell in own.values()]
     tested = sum("p_value" in cell for cell in cells)
+    tasks = [task for task in scores.tasks if any(task in own for own in found.values())]
     targets = [
-        Line(task, [own.get(task, {}) for own in found.values()], "target")
-        for task in tasks
-        if any(task in own for own in found.values())
+        Line(task, [own.get(task, {}) for own in found.values()], "target") for task in tasks
     ]
     heads = [Column("difference", "", row) for row in found]
     facts = scores.facts() | {"against": against}
@@ -267,8 +225,19 @@ def _transfer(scores: Scores, against: str) -> Iterator[Table]:
     ):
         title = f"Transfer {about}, each method minus {display(against)}"
         marked = cells if kind == "target" else []
-        texts = _texts(scores, marked, transfer=kind, against=against, tested=tested)
+        texts = _texts(scores, cells=marked, transfer=kind, against=against, tested=tested)
         yield Table("transfer", title, *texts, facts, columns, lines, corner)
+
+
+SUMMARY = {
+    "targets": "",
+    "mean difference": "",
+    **dict.fromkeys(("win", "tie", "loss"), "targets with a"),
+    **dict.fromkeys(("wins", "losses"), "significant"),
+    **dict.fromkeys(("p", "p (Holm)"), "Wilcoxon over targets"),
+    "sources": "",
+}
+"""Titles of the columns of transfer over all targets, and the heads above them."""
 
 
 def _summary(
@@ -277,41 +246,28 @@ def _summary(
     """Outcomes over all targets, a line per row."""
     means = {row: [cell["difference"] for cell in own.values()] for row, own in found.items()}
     tests = [statistics.wilcoxon_p_value(own) for own in means.values()]
-    ids = scores.section.frame.groupby("row")["id"].unique()
-    columns, lines = [], []
-    for (row, own), p_value, adjusted in zip(
-        means.items(), tests, statistics.holm(tests), strict=True
-    ):
+    ids = scores.frame.groupby("row")["id"].unique()
+    lines = []
+    for (row, own), *p_values in zip(means.items(), tests, statistics.holm(tests), strict=True):
         first: Cell = {"difference": math.fsum(own) / len(own)}
         if len(own) > 1:
             groups = [list(cell["by_seed"].values()) for cell in found[row].values()]
-            first["ci_low"], first["ci_high"] = statistics.two_level_interval(
-                groups, statistics.seeded(row)
-            )
+            ends = statistics.two_level_interval(groups, statistics.seeded(row))
+            first["ci_low"], first["ci_high"] = ends
         first |= {"number": number(first["difference"], "+"), "after": interval_text(first)}
-        shown = [round(value, 1) for value in own]  # Outcomes by the digits that tables show.
         marks = Counter(cell.get("mark") for cell in found[row].values())
-        sources = [source.task for id in ids[row] for source in scores.section.records[id].sources]
-        cells: dict[tuple[str, str], Cell] = {
-            ("", "targets"): {"number": str(len(own))},
-            ("", "mean difference"): first,
-            ("targets with a", "win"): {"number": str(sum(value > 0 for value in shown))},
-            ("targets with a", "tie"): {"number": str(sum(value == 0 for value in shown))},
-            ("targets with a", "loss"): {"number": str(sum(value < 0 for value in shown))},
-            ("significant", "wins"): {"number": str(marks[BETTER])},
-            ("significant", "losses"): {"number": str(marks[WORSE])},
-            ("Wilcoxon over targets", "p"): {"number": f"{p_value:.3f}", "p_value": p_value},
-            ("Wilcoxon over targets", "p (Holm)"): {
-                "number": f"{adjusted:.3f}",
-                "p_value": adjusted,
-            },
-            ("", "sources"): {"number": ", ".join(map(display, dict.fromkeys(sources))) or DASH},
-        }
-        columns = [
-            Column("text" if head[1] == "sources" else "difference", *head) for head in cells
+        counts = [*wins_ties_losses(own), marks[BETTER], marks[WORSE]]
+        sources = [source.task for id in ids[row] for source in scores.records[id].sources]
+        cells = [
+            {"number": str(len(own))},
+            first,
+            *({"number": str(count)} for count in counts),
+            *({"number": f"{p_value:.3f}", "p_value": p_value} for p_value in p_values),
+            {"number": ", ".join(map(display, dict.fromkeys(sources))) or DASH},
         ]
-        lines.append(Line(row, [*cells.values()], "summary"))
-    return columns, lines
+        lines.append(Line(row, cells, "summary"))
+    kinds = {"sources": "text"}
+    return [Column(kinds.get(t, "difference"), head, t) for t, head in SUMMARY.items()], lines
 
 
 def _add_published(scores: Scores, columns: Sequence[Column], lines: list[Line]) -> list[str]:
@@ -339,18 +295,9 @@ def _add_published(scores: Scores, columns: Sequence[Column], lines: list[Line])
     return [note, *(f"({letter}) {text}." for text, letter in letters.items())]
 
 
-def _texts(scores: Scores, cells: Iterable[Cell], **facts: object) -> tuple[str, list[str]]:
+def _texts(scores: Scores, **facts: object) -> tuple[str, list[str]]:
     """The caption, which says what the numbers are, and the notes, which say the setting."""
-    cells, against = list(cells), display(str(facts.pop("against")))
-    text = render(
-        "table.txt.jinja",
-        scores=scores,
-        statistics=statistics,
-        show=display,
-        against=against,
-        partial=any("note" in cell for cell in cells),
-        marked=sorted({cell["mark"] for cell in cells if "mark" in cell}),
-        **facts,
-    )
+    facts |= {"scores": scores, "statistics": statistics, "show": display}
+    text = render("table.txt.jinja", **facts)
     caption, *notes = (" ".join(part.split()) for part in text.split("\n\n") if part.strip())
     return caption, notes

@@ -48,14 +48,14 @@ def list_suites() -> dict[str, tuple[str, ...]]:
 
 
 def get_suite(name: str) -> tuple[str, ...]:
-    """Names of a suite's tasks."""
+    """Names of a suite's tasks; UnknownNameError if there is no such suite."""
     if name not in (suites := list_suites()):
         raise UnknownNameError("suite", name, suites)
     return suites[name]
 
 
 def get_task(name: str) -> Task:
-    """Task by name."""
+    """Task by name; UnknownNameError if there is none."""
     if plugin := task_plugin(name):
         return _load(plugin)
     if name not in _BY_NAME:
@@ -81,7 +81,8 @@ def _load(plugin: Plugin) -> Task:
     unknown = ", ".join(name for name in task.scorers if name not in METRICS)
     scores = [score for name in task.scorers if name in METRICS for score in METRICS[name].outputs]
     strange = ", ".join(name for name in task.selection_metrics if name not in task.metrics)
-    pinned = re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", task.hub.revision)
+    hub = task.hub
+    pinned = hub.files or re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", hub.revision)
     faults = (
         (task.name != plugin.name, f"calls itself {task.name!r}; use one name in both places"),
         (unknown, f"unknown metric {unknown}; choose from {', '.join(METRICS)}"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import DataError
@@ -35,7 +36,7 @@ class TextPair:
     """One example as text."""
 
     source: str  # given to the model
-    target: str  # learned
+    target: str  # the answer to learn
     references: tuple[str, ...] = ()  # all right answers in evaluation; the target by default
     group: str | None = None  # examples judged together (multirc: the question), within a split
 
@@ -54,6 +55,7 @@ class HubSource:
     columns: tuple[str, ...]  # read by the task
     splits: tuple[str, ...]  # read by the split rule: training first, the test split last
     rows: Mapping[str, int]  # expected row count by official split
+    files: Mapping[str, Path] = field(default_factory=dict)  # by split, in ``path``; not on the hub
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Task:
     name: str  # on the command line and in records
     published_name: str  # first word of every source text
     hub: HubSource
-    texts: Callable[[Row, bool], list[TextPair]]  # (row, training); without the published name
+    texts: Callable[[Row, bool], list[TextPair]]  # of (row, in training), without published_name
     labels: tuple[str, ...] | None  # answers of a classification task, in class order
     metrics: tuple[str, ...]  # score names; tables show the first
     split_rule: str  # one of RULE_SPLITS

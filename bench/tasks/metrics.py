@@ -28,7 +28,7 @@ UNPARSABLE = -1.0
 """Value of a prediction that is no number."""
 
 PART = " (part)"
-"""Ends the name of a group of which other examples are not in the split."""
+"""Ends the name of a group that has more examples outside the split."""
 
 
 def accuracy(predictions: Texts, references: Texts) -> Scores:

@@ -1,13 +1,18 @@
-"""Callbacks of the training loop, and those that ``--log`` names (TensorBoard, plugins).
+"""Callbacks of the training loop, and those that ``--log`` names (trackers, plugins).
 
 They get no tensors, and their return values are ignored, so that they cannot change results.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import io
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +23,15 @@ from bench.plugins import discover
 if TYPE_CHECKING:
     from bench.training.checkpoint import TrainingResult
 
-BUILTIN = ("tensorboard", "groups")
+TRACKERS: Mapping[str, Mapping[str, str]] = {
+    "tensorboard": {},
+    "wandb": {"WANDB_DIR": "{}", "WANDB_SILENT": "true", "WANDB_CONSOLE": "off"},
+    "mlflow": {"MLFLOW_TRACKING_URI": "sqlite:///{}/mlflow.db"},
+    "trackio": {"TRACKIO_DIR": "{}/trackio"},
+}
+"""Trackers of accelerate, with environment variables that are set if they are not; {}: OUT/logs."""
+
+BUILTIN = (*TRACKERS, "groups")
 
 
 class CallbackError(BenchError):
@@ -35,6 +48,7 @@ class TrainingInfo:
     label: str  # The method with its settings, as in tables.
     shots: int | None  # Training examples in total; None: all.
     seed: int
+    config: Mapping[str, Any] = field(default_factory=dict)  # ``run`` of its record.
 
     def describe(self) -> str:
         """One short line: task, method, shots, seed."""
@@ -79,6 +93,9 @@ class Callback:
     def on_finish(self, result: TrainingResult | None) -> None:
         """Training is over; no result if it failed or was stopped."""
 
+    def on_scores(self, info: TrainingInfo, step: int, scores: Mapping[str, float]) -> None:
+        """A run is scored on test, in percent by metric, after training of ``step`` steps."""
+
 
 def tell(callbacks: Sequence[Callback], event: str, *values: object) -> None:
     """Call a method of all callbacks, in their order."""
@@ -99,51 +116,83 @@ def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
     """The callbacks of these names, each once; they write to ``folder``."""
     plugins, made = discover("logger", BUILTIN), list[Callback]()
     for name in dict.fromkeys(names):
-        if name in BUILTIN:
-            own = TensorBoard(folder) if name == "tensorboard" else GroupLog(folder.parent / name)
-            made.append(own)
-            continue
-        if name not in plugins:
+        if name in TRACKERS:
+            made.append(Tracker(name, folder))
+        elif name in BUILTIN:
+            made.append(GroupLog(folder.parent / name))
+        elif plugin := plugins.get(name):
+            try:
+                made.append(plugin.load()(folder))
+            except Exception as error:
+                raise plugin.fault(f"cannot be made ({one_line(error)}); mend it") from error
+            if not isinstance(made[-1], Callback):
+                raise plugin.fault("is no bench.training.callbacks.Callback; derive it from that")
+        else:
             raise UnknownNameError("logger", name, callback_names())
-        plugin = plugins[name]
-        try:
-            made.append(plugin.load()(folder))
-        except Exception as error:
-            raise plugin.fault(f"cannot be made ({one_line(error)}); mend it") from error
-        if not isinstance(made[-1], Callback):
-            raise plugin.fault("is no bench.training.callbacks.Callback; derive it from that")
     return made
 
 
-class TensorBoard(Callback):
-    """Writes event files for TensorBoard, to a folder per training."""
+class Tracker(Callback):
+    """Logs configuration, losses, validation and test scores to a tracker of accelerate."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name, self._folder, self._open = name, folder.absolute(), ""
+        for key, value in TRACKERS[name].items():  # Before the package reads them.
+            os.environ.setdefault(key, value.format(self._folder))
         try:
-            self._writer_type = importlib.import_module("torch.utils.tensorboard").SummaryWriter
+            from accelerate import PartialState, tracking
+
+            self._package = importlib.import_module(name)
         except ImportError as error:
-            raise ConfigError("TensorBoard is missing: pip install -e '.[tensorboard]'") from error
-        self._folder = folder
+            raise ConfigError(f"{name} is missing: pip install -e '.[{name}]'") from error
+        PartialState(cpu=True)  # Trackers refuse without.
+        logging.getLogger(tracking.__name__).setLevel(logging.ERROR)  # MLflow takes no texts.
+        self._type = tracking.LOGGER_TYPE_TO_CLASS[name]
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
-        # Hides events that came after the last checkpoint of an interrupted process.
-        self._writer = self._writer_type(str(self._folder / info.name), purge_step=step + 1)
+        from filelock import FileLock
+
+        self._close()
+        project = os.environ.get(f"{self._name.upper()}_PROJECT", "dtvg-bench")
+        given: dict[str, tuple[str, dict[str, Any]]] = {
+            # Hides events that came after the last checkpoint of an interrupted process.
+            "tensorboard": (info.name, {"logging_dir": self._folder, "purge_step": step + 1}),
+            "wandb": (project, {"name": info.name, "id": info.name, "resume": "allow"}),
+            "mlflow": (project, {"run_name": info.name}),
+            "trackio": (project, {"name": info.name, "resume": "allow"}),
+        }
+        name, options = given[self._name]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # One process at a time, as MLflow makes its database at first use.
+        with redirect_stdout(io.StringIO()), FileLock(self._folder / "start.lock"):
+            self._tracker = self._type(name, **options)
+            self._tracker.start()
+            self._open = info.name
+            atexit.register(self._close)
+            self._tracker.store_init_configuration(_flat(info.config))
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         means = {"mean": event.score, "valid_label_share": event.valid_label_share}
-        values = {
-            "training/loss": event.loss,
-            "validation": {**event.scores, **means},
-            "learning_rate": event.learning_rates,
-            "diagnostics": event.diagnostics,
-        }
-        for tag, value in _flat(values):
-            write = self._writer.add_text if isinstance(value, str) else self._writer.add_scalar
-            write(tag, value, event.step)
-        self._writer.flush()
+        values = {"training/loss": event.loss, "validation": {**event.scores, **means}}
+        more = {"learning_rate": event.learning_rates, "diagnostics": event.diagnostics}
+        self._tracker.log(_flat(values | more), step=event.step)
 
     def on_finish(self, result: TrainingResult | None) -> None:
-        self._writer.close()
+        if result is None:
+            self._close()
+
+    def on_scores(self, info: TrainingInfo, step: int, scores: Mapping[str, float]) -> None:
+        if self._open != info.name:
+            self.on_start(info, step, step)
+        self._tracker.log(_flat({"test": scores}), step=step)
+        self._close()
+
+    def _close(self) -> None:
+        """Finish what is open; a prompt that is not scored stays open until the next one."""
+        if self._open:
+            self._open = ""
+            with redirect_stdout(io.StringIO()):  # Trackio's own call is quiet at exit.
+                (self._package if self._name == "trackio" else self._tracker).finish()
 
 
 class GroupLog(Callback):
@@ -176,12 +225,11 @@ class GroupLog(Callback):
         self.on_evaluation()
 
 
-def _flat(value: object, tag: str = "") -> Iterator[tuple[str, float | str]]:
+def _flat(value: object, tag: str = "") -> dict[str, float | str]:
     """Numbers and texts of nested values by tag; items of lists by index."""
     if isinstance(value, list):
         value = dict(enumerate(value))
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _flat(item, f"{tag}/{name}" if tag else name)
-    elif isinstance(value, str | int | float):
-        yield tag, value
+    if not isinstance(value, Mapping):
+        return {tag: value} if isinstance(value, str | int | float) else {}
+    parts = (_flat(item, f"{tag}/{name}" if tag else str(name)) for name, item in value.items())
+    return dict(item for part in parts for item in part.items())

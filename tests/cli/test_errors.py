@@ -131,7 +131,7 @@ def test_a_faulty_command_line_is_one_line(words: str, message: str, bench: Benc
     [
         ("run --tsak cb", ("--tsak", "--task", "Usage: bench run ")),
         ("show rte --out out", ("--out", "Usage: bench show [OPTIONS] DIR RUN")),
-        ("export rte --to peft x", ("FOLDER", "Usage: bench export [OPTIONS] DIR RUN FOLDER")),
+        ("export rte --to peft x", ("FOLDER", "Usage: bench export [OPTIONS] DIR RUN [FOLDER]")),
     ],
 )
 def test_a_misuse_is_answered_with_the_usage(

@@ -1,6 +1,7 @@
 """``bench list``, ``data``, ``export``, ``import`` and ``doctor``."""
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 from dataclasses import fields
@@ -9,6 +10,7 @@ from unittest.mock import Mock
 
 import datasets
 import huggingface_hub
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -16,7 +18,9 @@ import torch
 from bench.config import load_config
 from bench.registry import METHODS
 from bench.tasks import SUITES, TASKS, get_task
-from tests.cli.conftest import Bench
+from tests.cli.conftest import ONE, Bench
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "extending" / "sentiment.yaml"
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 LISTS = {"tasks": [task.name for task in TASKS], "suites": list(SUITES), "methods": list(METHODS)}
-LISTS |= {"models": ["tiny", "tiny-llama"]}
+LISTS |= {"models": ["tiny", "tiny-llama", "smollm2"]}
 
 
 @pytest.mark.parametrize(("kind", "names"), LISTS.items())
@@ -176,3 +180,37 @@ def test_the_doctor_tells_faults(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     assert answer.code == 1
     assert "fault self-test: RuntimeError: illegal instruction" in answer.out.splitlines()
     assert "fault result folder: /proc/self/out cannot be written" in answer.out
+
+
+def test_a_task_in_yaml_is_run_and_logged(bench: Bench) -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) <= 15
+    folder = Path("own").absolute()
+    folder.mkdir()
+    shutil.copy(EXAMPLE, folder)
+    rows = [{"text": f"it was {i}", "rating": ("negative", "positive")[i % 2]} for i in range(9)]
+    pd.DataFrame(rows).to_csv(folder / "reviews-train.csv", index=False)
+    (folder / "reviews-validation.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ["sentiment" if word == "mrpc" else word for word in ONE]
+    words += ["--plugin", str(folder / EXAMPLE.name), "--log", "tensorboard"]
+    assert bench(*words).code == 0
+    (file,) = Path("out/records").glob("*.json")
+    record = json.loads(file.read_text())
+    data = record["run"]["data"]
+    assert (data["kind"], data["name"], data["revision"]) == ("local", str(folder), None)
+    assert (record["rows"]["train"], record["rows"]["test"]) == (4, 5)  # Validation is halved.
+    logs = [path.read_bytes() for path in Path("out/logs").rglob("events*")]
+    assert any(b"test/accuracy" in log and b"validation/mean" in log for log in logs)
+    words.append("--dry-run")
+    assert json.loads(bench(*words, "--json").out)["to_run"] == 0
+    with (folder / "reviews-train.csv").open("a") as rest:
+        rest.write("fine,positive\n")
+    assert json.loads(bench(*words, "--json").out)["to_run"] == 1
+
+
+def test_nowhere_to_export_to(out: Path, bench: Bench) -> None:
+    assert bench("export", out, "mrpc-pt").error().startswith("nowhere to export to: give FOLDER")
+    bad = bench("export", out, "mrpc-pt", "--push-to-hub", "a/b/c").error()
+    assert bad.startswith("hub repository a/b/c: HFValidationError: Repo id must be in the form")
+    bad = bench("import", "hf://a--b", "--task", "mnli", "--model", "tiny").error()
+    assert bad.startswith("hub repository a--b: HFValidationError: Cannot have -- or .. in repo_id")

@@ -105,7 +105,6 @@ def test_table_options(finished: Path, bench: Bench) -> None:
     words = ("table", finished, "--layout", "glue-superglue")
     plain = bench(*words, "--no-marks").out
     assert "GLUE" in plain
-    assert bench(*words, "--no-marks", "--spread", "ci").out != plain
     assert bench(*words, "--no-marks", "--published").out != plain
     assert "DTVG" in bench(*words, "--marks", "--against", "dtvg").out
     assert "nothing to compare with" in bench("table", finished, "--layout", "transfer").error()

@@ -165,6 +165,4 @@ def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
 def test_a_plan(out: Path, bench: Bench) -> None:
     values = json.loads(bench("plan", *ONE[1:], "--json").out)
     assert isinstance(values, dict)
-    text = bench("plan", *ONE[1:], "--seeds", "2", "--from-records", out)
-    assert text.code == 0, text.err
-    assert text.out.strip()
+    assert "0 to run" in bench("plan", *ONE[1:]).out

@@ -125,7 +125,7 @@ def ids(config: RunConfig, store: ResultStore) -> dict[tuple[str, str], tuple[st
 CB = {("cb", method) for method in METHODS}
 ON_TARGET = ("spot", "dtvg")
 EVERYWHERE = ("data_seed=1", "prompt_length=5", "input_length=64", "validation_rows=13")
-EVERYWHERE += ("precision=bf16", "seeds=[43]", "model=tiny-llama")
+EVERYWHERE += ("precision=bf16", "train_rows=13", "seeds=[43]", "model=tiny-llama")
 ALL = CB | {(task, "pt") for task in SOURCES} | {("sources", "mpt")}
 
 
@@ -142,6 +142,7 @@ ALL = CB | {(task, "pt") for task in SOURCES} | {("sources", "mpt")}
         (["method_options.spot.settings.learning_rate=0.2"], {("cb", "spot")}),
         (["method_options.mpt.source_training.steps=9"], {("cb", "mpt"), ("sources", "mpt")}),
         (["method_options.pt.few_shot_training.steps=9"], {("cb", m) for m in ("pt", *ON_TARGET)}),
+        (["test_rows=9"], set()),
         (["device=cpu", "tasks=[cb]", "seeds=[42]"], set()),
     ],
 )
@@ -150,7 +151,8 @@ def test_ids_follow_results(items: list[str], changed: Any, empty: ResultStore) 
     assert before.keys() == after.keys() == ALL
     assert {key for key in ALL if before[key][0] != after[key][0]} == changed
     # A record is named by its preset, too.
-    assert before["cb", "pt"][1] != after["cb", "pt"][1] or not items[0].startswith("method")
+    named = items[0].startswith(("method", "test_rows"))
+    assert before["cb", "pt"][1] != after["cb", "pt"][1] or not named
 
 
 RAISED = {"results": ALL, "pt": ALL, "mpt": {("cb", "mpt"), ("sources", "mpt")}}

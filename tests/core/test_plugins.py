@@ -3,13 +3,17 @@
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
 
 from bench import plugins
-from bench.errors import PluginError
+from bench.data import open_source
+from bench.errors import DataError, PluginError
 from bench.plugins import discover, files_in_use, use_files
 from bench.registry import METHODS, methods, parse_method
+from bench.tasks import get_task
 
 METHOD = """
 from dataclasses import dataclass
@@ -75,7 +79,7 @@ def test_what_cannot_be_used_is_one_line(text: str, fault: str, tmp_path: Path) 
 
 
 def test_files_must_exist_and_agree(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match="there is no such Python file; check the path"):
+    with pytest.raises(PluginError, match="there is no such Python or YAML file"):
         use_files([tmp_path / "none.py"])
     use_files([plugin(tmp_path, METHOD), plugin(tmp_path, METHOD, "other.py")])
     with pytest.raises(PluginError, match=r"file mine\.py has one of that name too"):
@@ -92,3 +96,53 @@ def test_installed_plugins_are_imported_when_used(monkeypatch: pytest.MonkeyPatc
     assert (toy.origin, discover("task", [])) == ("package toy-plugin 1.2", {})
     with pytest.raises(PluginError, match=r"method 'toy' of package .* cannot be loaded \(Mod"):
         toy.load()
+
+
+def test_a_task_in_yaml(tmp_path: Path) -> None:
+    text = "t: {template: 'a {b} | {b c}.', files: {train: x/a.csv, test: b.jsonl}, metric: rouge}"
+    use_files([plugin(tmp_path, text, "tasks.yaml")])
+    task = get_task("t")
+    (pair,) = task.to_text({"b": "{b}", "b c": 1.5, "label": "yes"}, training=True)
+    assert (pair.source, pair.target) == ("t a {b} | 1.5.", "yes")
+    assert (task.hub.columns, task.split_rule) == (("b", "b c", "label"), "hold-out-train")
+    assert task.hub.files == {"train": tmp_path / "x/a.csv", "test": tmp_path / "b.jsonl"}
+    for name in ("b.jsonl", "x/a.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    first = open_source("bundled").fingerprint(task)
+    swapped = text.replace("train:", "test :").replace("test: b", "train: b")
+    use_files([plugin(tmp_path, swapped, "swapped.yaml")])
+    assert open_source("bundled").fingerprint(get_task("t")) != first
+    with pytest.raises(DataError, match="column 'b' holds None, not a text or a number"):
+        task.to_text({"b c": 1, "label": 0}, training=True)
+
+
+YAML = {"template": "{text}", "labels": ["no", "yes"], "hub": "me/reviews@" + "0123456789" * 4}
+YAML |= {"rows": {"train": 9, "validation": 9}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"templat": ""}, "unknown key 'templat': did you mean template?"),
+        ({"template": "{text.__class__}"}, "template: {text.__class__} is no column alone"),
+        *(({"template": f"{{{x}}}"}, "is no column alone") for x in ("t[0]", "t!r", "t:>9999", "")),
+        ({"template": "text"}, "template: expected a column in braces, such as {text}"),
+        ({"template": "{text"}, "template: expected '}' before end of string"),
+        ({"labels": [False, True]}, "labels.0: expected text (given: False)"),
+        ({"metric": ["acuracy"]}, "unknown metric 'acuracy': did you mean accuracy?"),
+        ({"config": "../x"}, "config '../x' is no name"),
+        ({"hub": ""}, "give it either files, or hub and rows"),
+        ({"rows": {"train": 9, "dev": 9}}, "has the splits dev, train: give train, and validation"),
+        ({"hub": "", "rows": {}, "files": {"train": "a", "test": "../b"}}, "its files must lie in"),
+    ],
+)
+def test_faults_of_a_task_in_yaml(changes: Any, fault: str, tmp_path: Path) -> None:
+    use_files([plugin(tmp_path, yaml.safe_dump({"own": YAML}), "good.yaml")])
+    assert get_task("own").labels == ("0", "1")
+    bad = plugin(tmp_path, yaml.safe_dump({"own": YAML | changes}), "bad.yml")
+    with pytest.raises(PluginError) as caught:
+        use_files([bad])
+    assert str(caught.value).startswith(f"plugin file {bad}: cannot be used (task own: ")
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -162,3 +162,20 @@ def test_em_of_multirc_counts_whole_questions(encoder: Any, limit: int | None) -
         scores = score_task(get_task("multirc"), answers, encoded.references, encoded.groups)
         expected = 100 * (len(whole) // 2) / len(whole) if whole else None
         assert scores.metrics.get("em") == (expected and pytest.approx(expected))
+
+
+def test_limits_of_rows_are_fixed_samples(encoder: Any) -> None:
+    source, limits = open_source("bundled"), {"train_rows": 30, "test_rows": 25}
+    whole, cut = Examples(source, encoder, 42), Examples(source, encoder, 42, **limits)
+    other = Examples(source, encoder, 43, train_rows=30, test_rows=10**6)
+    train, test = cut.training("mrpc", None, 1), cut.evaluation("mrpc", "test")
+    assert (train.rows, train.few_shot) == (len(train.encoded), None) == (30, None)
+    assert other.training("mrpc", None, 1).encoded.rows != train.encoded.rows
+    for some, split in ((train.encoded.rows, "train"), (test.rows, "test")):
+        every = getattr(whole.rows("mrpc"), split)["official_row"][:]
+        assert len({*some} & {*every}) == len(some) < len(every)
+        assert some != every[: len(some)]
+    assert Examples(source, encoder, 42, **limits).evaluation("mrpc", "test").rows == test.rows
+    assert cut.training("mrpc", 40, 1).few_shot == whole.training("mrpc", 40, 1).few_shot
+    assert f"tested on 25 of {len(whole.rows('mrpc').test)} rows" in cut.notes("mrpc")
+    assert other.evaluation("mrpc", "test").rows == other.rows("mrpc").test["official_row"][:]

@@ -1,6 +1,7 @@
 """README and documentation agree with the commands, the records and themselves."""
 
 import json
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml
 
 from bench.commands.base import bench
 from bench.config import load_config
@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.record import Record, RunBlock
 from bench.registry import METHODS, parse_method
 from bench.reports.frame import load_results
-from bench.reports.layouts import LAYOUTS, get_layout
+from bench.reports.layouts import LAYOUTS, display, get_layout
 from bench.tasks import get_suite, get_task
 from bench.training.callbacks import make_callbacks
 
@@ -29,6 +29,7 @@ SMOKE = ROOT / "results" / "smoke"
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`(bench [^`]+)`")
+NAME = re.compile(r"(?:`|^::: )((?:bench|baselines|dtvg)\.[\w.]+)(?!\.?\w*/)", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)")
 
 
@@ -108,6 +109,25 @@ def test_wrong_command_is_found(text: str) -> None:
         check(f"bench {text}", complete=True)
 
 
+def test_dockerfile_runs_the_smoke_preset() -> None:
+    text = read(ROOT / "Dockerfile")
+    (words,) = re.findall(r"^CMD (.+)$", text, re.MULTILINE)
+    assert check(f"bench {shlex.join(json.loads(words))}", complete=True) == "run"
+    copied = " ".join(re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE)).split()
+    assert all((ROOT / name).exists() for name in copied)
+    assert {*re.findall(r"torch==\S+", text)} < {*read(ROOT / "constraints.txt").splitlines()}
+
+
+def test_python_on_pages_exists() -> None:
+    for page in PAGES:
+        text = read(page)
+        for name in NAME.findall(text):
+            pkgutil.resolve_name(name.rstrip("."))
+        for language, block in FENCE.findall(text):
+            if language == "python":
+                compile(block, page.name, "exec")
+
+
 def anchors(page: Path) -> set[str]:
     """Anchors of the headings of a page, as mkdocs and GitHub make them."""
     heads = re.findall(r"^#+ (.+)$", FENCE.sub("", read(page)), re.MULTILINE)
@@ -124,8 +144,8 @@ def test_links_resolve(page: Path) -> None:
 
 
 def test_navigation_has_all_pages() -> None:
-    nav = yaml.safe_load(read(ROOT / "mkdocs.yml"))["nav"]
-    found = [ROOT / "docs" / page for entry in nav for page in entry.values()]
+    nav = read(ROOT / "mkdocs.yml").partition("\nnav:\n")[2]
+    found = [ROOT / "docs" / page for page in re.findall(r": (\S+\.md)$", nav, re.MULTILINE)]
     assert sorted(found) == DOCS
 
 
@@ -135,7 +155,7 @@ def test_pages_are_short() -> None:
 
 
 def test_no_path_of_a_machine() -> None:
-    names = ("CHANGELOG.md", "tox.ini", "mkdocs.yml", "pyproject.toml", ".ci/run")
+    names = ("CHANGELOG.md", "Dockerfile", "tox.ini", "mkdocs.yml", "pyproject.toml", ".ci/run")
     others = [*EXAMPLES.glob("*.py"), *ROOT.glob("constraints*.txt"), *(ROOT / n for n in names)]
     for path in (*PAGES, *others):
         assert not re.findall(r"(?:^|[\s`\"'=(])/(?:work|tmp|home|root|Users)\b", read(path)), path
@@ -144,9 +164,10 @@ def test_no_path_of_a_machine() -> None:
 def test_ci_runs_the_two_commands_of_the_readme() -> None:
     (program,) = re.findall(r"awk '(.*?)' README", read(ROOT / ".ci" / "run"), re.DOTALL)
     command = ["awk", program, str(ROOT / "README.md")]
+    install = "pip install -c constraints.txt -e"
     assert subprocess.check_output(command, text=True).splitlines() == [
-        "pip install -c constraints.txt -e . && bench run --suite glue --shots 16 --workers 2",
-        "pip install -c constraints.txt -e '.[test]' && python -m pytest",
+        f"{install} . && bench run --suite glue --shots 16 --seeds 42 --workers 2",
+        f"{install} '.[test]' && python -m pytest",
     ]
 
 
@@ -162,8 +183,9 @@ def test_readme_shows_the_averages_of_the_records() -> None:
     lines = [line for line in read(ROOT / "README.md").splitlines() if re.match(r"\|.*±", line)]
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     found = {method: cells for method, *cells in table}
-    assert list(found) == ["pt", "spot", "attempt", "mpt", "dtvg"]
-    for method, cells in found.items():
+    methods = ["pt", "spot", "attempt", "mpt", "dtvg"]
+    assert list(found) == [display(method) for method in methods]
+    for method, cells in zip(methods, found.values(), strict=True):
         places = [(method, 16), (method, float("inf"))]
         values = [expected[group].loc[place] for place in places for group in expected]
         assert cells == [f"{value['mean']:.1f}±{value['std']:.1f}" for value in values]
@@ -171,16 +193,18 @@ def test_readme_shows_the_averages_of_the_records() -> None:
 
 def test_readme_counts_the_runs_of_the_paper() -> None:
     config = load_config("paper")
+    text = " ".join(read(ROOT / "README.md").split())
     runs = len(config.task_names()) * len(config.methods) * len(config.seeds)
-    assert f"{runs} target runs" in read(ROOT / "README.md")
+    assert f"{runs} target runs" in text
     prompts, steps = len(config.sources) * len(config.seeds), config.source_training.steps
-    assert f"{prompts} source prompts of {steps:,} steps" in read(ROOT / "README.md")
+    assert f"{prompts} source prompts of {steps:,} steps" in text
 
 
 def test_every_method_and_setting_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     text = read(ROOT / "docs" / "methods.md")
     assert {name for name in METHODS if f"`{name}" not in text} == set()
-    assert "`bench list methods --settings` explains" in text
+    trained = [name for name, entry in METHODS.items() if entry.load().trained]
+    assert re.findall("<!-- settings: (.+) -->", text) == trained  # Tables made by mkdocs.
     bench.main(["list", "methods", "--settings", "--json"], standalone_mode=False)
     rows = json.loads(capsys.readouterr().out)
     assert {row["method"] for row in rows} == METHODS.keys() - {"no_prompt"}  # It has none.
@@ -188,19 +212,20 @@ def test_every_method_and_setting_is_explained(capsys: pytest.CaptureFixture[str
 
 
 def test_every_key_of_a_record_is_explained() -> None:
-    text = read(ROOT / "docs" / "records.md")
+    text = read(ROOT / "docs" / "reference" / "records.md")
     keys = {field.serialization_alias or name for name, field in Record.model_fields.items()}
     keys = {*keys, *RunBlock.model_fields} - {"prompt"}  # Of stored prompts only.
     assert {key for key in keys if f"`{key}`" not in text} == set()
 
 
 def test_example_plugins_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plugins = [option for path in EXAMPLES.glob("*.py") for option in ("--plugin", str(path))]
+    plugins = [option for path in EXAMPLES.glob("*.[py]*") for option in ("--plugin", str(path))]
     bench.main(["list", "methods", *plugins], standalone_mode=False)
     assert re.search("residual +plugin of file residual_prompt.py", capsys.readouterr().out)
     bench.main(["list", "tasks", "--verbose", *plugins], standalone_mode=False)
     assert "me/reviews" in capsys.readouterr().out
     assert parse_method("residual:bottleneck=32", {}).values()["bottleneck"] == 32
     assert type(make_callbacks(["json-lines"], tmp_path)[0]).__name__ == "JsonLines"
-    reviews = read(EXAMPLES / "reviews_task.py")
-    assert any(block in reviews for _, block in FENCE.findall(read(EXAMPLES / "index.md")))
+    blocks = [block for _, block in FENCE.findall(read(EXAMPLES / "index.md"))]
+    for name in ("reviews_task.py", "sentiment.yaml"):
+        assert any(block in read(EXAMPLES / name) for block in blocks)

@@ -1,21 +1,27 @@
 """Exported adapters in PEFT, and adapters that PEFT trained in runs of this program."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import huggingface_hub
 import peft
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 
 from bench.data import Examples, open_source
 from bench.errors import OutputError, PromptError, RecordError
 from bench.interop import export_peft, import_prompt, model_card
 from bench.models.base import FrozenLM
 from bench.models.loading import load
-from bench.record import Record
+from bench.record import DataBlock, Record
 from bench.store import ResultStore
 
 TASK, LENGTH, WIDTH = "rte", 6, 128
@@ -124,7 +130,12 @@ def test_card_of_a_bundled_model(finished: ResultStore, tmp_path: Path) -> None:
     record = export_peft(finished, "rte-dtvg", tmp_path)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     head = yaml.safe_load(card.split("---\n")[1])
-    assert head == {"library_name": "peft", "tags": ["prompt-tuning", "dtvg-bench", "dtvg"]}
+    assert head.pop("model-index")[0]["name"] == "rte-dtvg-8-42"
+    tags = {"pipeline_tag": "text-classification", "tags": ["prompt-tuning", "dtvg-bench", "dtvg"]}
+    assert head == {"library_name": "peft", **tags}
+    (result,) = ModelCard(card).data.eval_results
+    assert result.metric_value == round(record.scores.test["accuracy"], 2)
+    assert (result.dataset_type, result.dataset_name) == ("bundled", "rte of bundled samples")
     assert f"| accuracy | {record.scores.test['accuracy']:.2f} |" in card
     assert "test (200 rows)" in card
     assert "bundled model and sample rows: not a benchmark result" in card
@@ -145,3 +156,56 @@ def test_base_model_in_card(name: str, base: str | None, place: str, finished: R
     card = model_card(record.model_copy(update={"run": block}), LENGTH)
     assert yaml.safe_load(card.split("---\n")[1]).get("base_model") == base
     assert f"AutoModelForSeq2SeqLM.from_pretrained({place})\n" in card
+
+
+def test_datasets_of_the_hub_in_card(finished: ResultStore) -> None:
+    record, commit = finished.record("rte-pt"), "0" * 40
+    fingerprint = f"nyu-mll/glue@rte@{commit}"
+    data = DataBlock(kind="hub", name="hub", fingerprint=fingerprint, revision=commit)
+    block = record.run.model_copy(update={"data": data})
+    card = ModelCard(model_card(record.model_copy(update={"run": block}), LENGTH, "me/prompt")).data
+    (result,) = card.eval_results
+    assert (card.datasets, result.dataset_type) == (["nyu-mll/glue"], "nyu-mll/glue")
+    assert (result.dataset_config, result.dataset_revision) == ("rte", commit)
+
+
+def test_push_and_import_from_a_hub(
+    finished: ResultStore, store: ResultStore, shared: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Uploads go into the folder that a stand-in for the hub serves."""
+    tool, commit = shared / "tools" / "fakehub.py", "c" * 40
+    if not tool.is_file():
+        pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
+
+    def upload(repo_id: str, folder_path: Path, allow_patterns: list[str], token: bool) -> None:
+        assert {path.name for path in folder_path.iterdir()} == {*allow_patterns}
+        shutil.copytree(folder_path, tmp_path / "models" / repo_id / commit)
+
+    made = Mock(return_value=Mock(repo_id="me/prompt"))
+    monkeypatch.setattr(huggingface_hub, "create_repo", made)
+    monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
+    record = export_peft(finished, "rte-dtvg", tmp_path / "adapter", "prompt")
+    made.assert_called_once_with("prompt", exist_ok=True, token=True)
+    command = [sys.executable, str(tool), str(tmp_path), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().strip()
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        constants = ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE", "HF_HUB_OFFLINE", "HF_HUB_CACHE")
+        for key, value in zip(constants, (address, template, False, tmp_path / "c"), strict=True):
+            monkeypatch.setattr(huggingface_hub.constants, key, value)
+        found = import_prompt(store, "hf://me/prompt@main", TASK, "tiny")
+        with pytest.raises(PromptError, match=r"^hub repository me/none: Repo.*'hf auth login'$"):
+            import_prompt(store, "hf://me/none", TASK, "tiny")
+        server.kill()
+    assert (found.run.data.kind, found.run.data.name) == ("hub", f"hf://me/prompt@{commit}")
+    matrix = finished.load_prompt(record.training.prompt).matrix
+    assert torch.equal(store.load_prompt(found.id).matrix, matrix)
+
+
+def test_no_token_or_no_network(finished: ResultStore, tmp_path: Path, monkeypatch: Any) -> None:
+    for offline, error in ((False, "LocalTokenNotFound"), (True, "OfflineMode")):
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+        with pytest.raises(PromptError, match=f"^hub repository me/prompt: {error}") as caught:
+            export_peft(finished, "rte-pt", tmp_path, "me/prompt")
+        assert "\n" not in str(caught.value)
+        monkeypatch.setenv("HF_TOKEN", "hf_none")

@@ -31,14 +31,15 @@ RUN = (
     *("--set", "training.steps=2", "--set", "training.evaluate_every=2"),
     *("--set", "training.warmup_steps=0", "--set", "prompt_length=4", "--set", "input_length=32"),
 )
-BENCH = "import sys; from bench.cli import main; sys.exit(main())"
-DIGESTS = """
+PROGRAM = """
 import sys
+from bench.cli import main
 from bench.models.loading import describe
-for name in sys.argv[1:]: print(describe(name).digest)
+print(*(describe(name).digest for name in sys.argv.pop(1).split()))
+main()
 """
 
-Call = Callable[..., str]
+Call = Callable[..., list[str]]
 
 
 class Hub(NamedTuple):
@@ -82,26 +83,30 @@ def hub(shared: Path, repositories: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def call(hub: Hub, tmp_path: Path) -> Call:
-    """A program in a process of its own, with a fresh cache that later calls share."""
+    """Digests of models, then ``bench run``; all processes share a fresh cache."""
     kept = {key: text for key, text in os.environ.items() if not key.startswith("HF_")}
     places = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache")}
     kept |= {**places, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
 
-    def start(program: str, *words: str, **variables: str) -> str:
+    def start(names: list[str], *words: str, **variables: str) -> list[str]:
         options = {"cwd": tmp_path, "env": kept | variables, "capture_output": True}
-        done = subprocess.run([sys.executable, "-c", program, *words], text=True, **options)
+        command = [sys.executable, "-c", PROGRAM, " ".join(names), "run", *RUN, *words]
+        done = subprocess.run(command, text=True, **options)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stdout.splitlines()[0].split()
 
     return start
 
 
 def test_a_run_over_the_hub_is_repeated_without_it(hub: Hub, call: Call, tmp_path: Path) -> None:
-    call(BENCH, "run", *RUN, "--out", "online")
+    names = [f"{MODEL}@{revision}" for revision in (*COMMITS, *COMMITS.values())]
+    main, other, *commits = call(names, "--out", "online")
+    # A revision is the commit that it stands for.
+    assert [main, other] == commits
+    assert main != other
     hub.server.kill()
     hub.server.wait()
-    call(BENCH, "run", *RUN, "--out", "offline", HF_HUB_OFFLINE="1")
-    assert call(DIGESTS, MODEL) == call(DIGESTS, MODEL, HF_HUB_OFFLINE="1")
+    assert call([MODEL], "--out", "offline", HF_HUB_OFFLINE="1") == [main]
     (online,), (offline,) = (
         [json.loads(file.read_text()) for file in (tmp_path / out / "records").glob("*.json")]
         for out in ("online", "offline")
@@ -110,10 +115,3 @@ def test_a_run_over_the_hub_is_repeated_without_it(hub: Hub, call: Call, tmp_pat
     for block in ("run", "rows", "scores"):
         assert offline[block] == online[block]
     assert offline["training"]["curve"] == online["training"]["curve"]
-
-
-def test_a_revision_is_the_commit_that_it_stands_for(call: Call) -> None:
-    names = [f"{MODEL}@{revision}" for revision in (*COMMITS, *COMMITS.values())]
-    main, other, *commits = call(DIGESTS, *names).split()
-    assert [main, other] == commits
-    assert main != other

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bench.predictions import Prediction, judge
+from bench.predictions import Predictions, judge
 from bench.reports import statistics
 from bench.reports.statistics import (
     bootstrap_p_value,
@@ -113,29 +113,29 @@ CASES = {
 }
 
 
-def made_up(scorer: str, answers: list[str], rows: int = 24) -> tuple[Prediction, ...]:
+def made_up(scorer: str, answers: list[str], rows: int = 24) -> Predictions:
     generator = np.random.default_rng(1)
     given = [answers[i] for i in generator.integers(0, len(answers), rows)]
     wanted = [[answers[i]] for i in generator.integers(0, 2, rows)]
     groups = [f"question {row // 3}" if scorer == "multirc" else None for row in range(rows)]
-    return tuple(judge([scorer], range(rows), given, wanted, groups).examples)
+    return judge([scorer], range(rows), given, wanted, groups)
 
 
 @pytest.mark.parametrize(("scorer", "metric"), CASES)
 def test_resamples_have_the_scores_of_the_metric(scorer: str, metric: str) -> None:
     """The metric module's own score of each resample; a group drawn twice is two groups."""
-    examples = made_up(scorer, CASES[scorer, metric])
-    found = resampled_metric(examples, [scorer], metric)
-    units, statistic = found
+    predictions = made_up(scorer, CASES[scorer, metric])
+    units, numbers, finish = resampled_metric(predictions, metric)
     size, generator = len(units), np.random.default_rng(0)
     counts = generator.multinomial(size, np.full(size, 1 / size), size=8).astype(float)
     counts[0] = 1
     counts[1] = 0
     counts[1, size // 2] = 3  # One unit alone: both sides may be constant.
-    for drawn, score in zip(counts, statistic(counts), strict=True):
+    scores = finish(counts @ numbers, counts.sum(axis=1))
+    for drawn, score in zip(counts, scores, strict=True):
         answers, references, groups = [], [], []
         for unit, times in zip(units, drawn, strict=True):
-            for copy, e in itertools.product(range(int(times)), examples):
+            for copy, e in itertools.product(range(int(times)), predictions.examples):
                 if unit == (e.group if isinstance(unit, str) else e.row):
                     answers.append(e.prediction.strip())
                     references.append(list(e.references))
@@ -145,8 +145,8 @@ def test_resamples_have_the_scores_of_the_metric(scorer: str, metric: str) -> No
 
 
 def test_metrics_that_no_table_compares_are_not_resampled() -> None:
-    examples = made_up("pearson", ["1.0", "2.0"])
-    assert resampled_metric(examples, ["spearmanr"], "spearmanr") is None
+    answers = ["1.0", "2.0"]
+    assert resampled_metric(made_up("spearmanr", answers), "spearmanr") is None
     for scorer in ("bleu_published", "published_first"):
-        assert resampled_metric(examples, [scorer], METRICS[scorer].outputs[0]) is None
-    assert resampled_metric(examples, ["pearson"], "accuracy") is None
+        assert resampled_metric(made_up(scorer, answers), METRICS[scorer].outputs[0]) is None
+    assert resampled_metric(made_up("pearson", answers), "accuracy") is None

@@ -1,9 +1,13 @@
-"""Events of the loop, TensorBoard files, plugins, and the progress display."""
+"""Events of the loop, trackers, plugins, and the progress display."""
 
+import importlib.util
 import io
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -14,10 +18,11 @@ from bench.method import Batch
 from bench.plugins import use_files
 from bench.progress import Verbosity, make_display
 from bench.training.callbacks import (
+    TRACKERS,
     Callback,
     CallbackError,
     EvaluationEvent,
-    TensorBoard,
+    Tracker,
     TrainingInfo,
     callback_names,
     make_callbacks,
@@ -101,9 +106,8 @@ def test_tensorboard_files(run: Any, tmp_path: Path) -> None:
     """What an interrupted process wrote after its last checkpoint is hidden."""
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for last in (50.0, 30.0):  # Two trainings without a checkpoint.
-        run(Counts(), 10.0, last, callbacks=[TensorBoard(tmp_path)], **OPTIONS)
-    (folder,) = tmp_path.iterdir()
-    assert folder.name == INFO.name
+        run(Counts(), 10.0, last, callbacks=[Tracker("tensorboard", tmp_path)], **OPTIONS)
+    folder = tmp_path / INFO.name
     reader = events.EventAccumulator(str(folder))
     reader.Reload()
     found = {
@@ -124,10 +128,41 @@ def test_tensorboard_files(run: Any, tmp_path: Path) -> None:
     assert "diagnostics/group/0/text_summary" in reader.Tags()["tensors"]
 
 
-def test_missing_tensorboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ConfigError, match=r"pip install -e '.\[tensorboard\]'"):
-        make_callbacks(["tensorboard"], tmp_path)
+@pytest.mark.parametrize("name", TRACKERS)
+def test_trackers_offline(name: str, run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Configuration, validation and test scores are in the files of each tracker."""
+    if importlib.util.find_spec(name) is None:  # Not imported: variables are read at import.
+        pytest.skip(f"needs {name}")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for key in TRACKERS[name]:
+        monkeypatch.setenv(key, "")  # Restored after the test.
+        monkeypatch.delenv(key)
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    info = replace(INFO, config={"settings": {"rate": 0.25}, "needs": ["a"], "shots": None})
+    tracker = Tracker(name, tmp_path / "logs")
+    tracker.on_start(info, 0, 4)
+    rates = {"prompt": 0.3}
+    event = EvaluationEvent(2, 4, 1.0, 12.5, {"f1": 12.5}, 1.0, rates, {"group": ["b"]}, 2, 12.5, 0)
+    tracker.on_evaluation(event)
+    tracker.on_finish(Mock())
+    tracker.on_scores(info, 4, {"f1": 62.5})
+    tracker.on_scores(replace(info, name="scored-later"), 4, {"f1": 87.5})
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for text in ("settings/rate", "training/loss", "validation/mean", "test/f1"):
+        assert any(text.encode() in content for content in files), text
+    assert any(b"scored-later" in content for content in files) or name == "tensorboard"
+    assert out.getvalue() == ""
+
+
+def test_a_missing_tracker_names_its_extra(monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    for name in TRACKERS:
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(
+            ConfigError, match=rf"^{name} is missing: pip install -e '.\[{name}\]'$"
+        ):
+            make_callbacks([name], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +176,8 @@ def test_missing_tensorboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_callbacks_of_plugins(name: str, error: Any, message: str, tmp_path: Path) -> None:
     file = tmp_path / "plugin.py"
     file.write_text(
-        "from bench.training.callbacks import TensorBoard\n"
-        "LOGGERS = {'own': TensorBoard, 'broken': lambda folder: 1 / 0, 'no-callback': str}\n"
+        "from bench.training.callbacks import GroupLog\n"
+        "LOGGERS = {'own': GroupLog, 'broken': lambda folder: 1 / 0, 'no-callback': str}\n"
     )
     use_files([file])
     assert {"tensorboard", "own", "broken", "no-callback"} <= set(callback_names())

