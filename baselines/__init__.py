@@ -1,1 +1,1 @@
-"""The methods DTVG is compared with, each in one file, written against :mod:`bench.method`."""
+"""Baselines of DTVG, one file per method; they use the interface :mod:`bench.method`."""

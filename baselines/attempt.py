@@ -33,7 +33,7 @@ from bench.method import Ingredients, Needs, ParameterGroup, PromptMethod, requi
 
 @dataclass(frozen=True)
 class AttemptSettings(PTSettings):
-    """Settings of ATTEMPT: those of PT, and the attention's."""
+    """Settings of ATTEMPT: those of PT, and those of the attention network."""
 
     weight_decay: NonNegativeFloat = 0.0  # as in the published code
     hidden: PositiveInt = 100  # width of the bottleneck in the attention network
@@ -44,7 +44,7 @@ class AttemptSettings(PTSettings):
 class AttemptPrompt(PromptMethod[AttemptSettings]):
     """A mixture of source prompts and target prompt, weighted by attention for each input.
 
-    ``target`` ``(r, d)`` is where ``P_t`` starts, ``sources`` ``(S, r, d)`` stay as they are;
+    ``target`` ``(r, d)`` initialises ``P_t``, ``sources`` ``(S, r, d)`` stay fixed;
     ``settings`` are fields of :class:`AttemptSettings`. ``W_down`` and ``W_up`` are drawn from
     PyTorch's global random state.
     """
@@ -109,13 +109,13 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
         if inputs is None:
             raise ValueError("the prompt depends on the input: pass its embeddings")
         weights = self.attention(inputs, mask)
-        if not torch.is_grad_enabled():  # Training is not counted: it may be resumed anywhere.
+        if not torch.is_grad_enabled():  # Training is not counted, as it may be resumed anywhere.
             self.attention_sum += weights.sum(dim=0)
             self.attention_rows += len(weights)
         return self.target + torch.einsum("bj,jrd->brd", weights, self.prompts())
 
     def diagnostics(self) -> dict[str, Any]:
-        """Mean attention per prompt over the inputs evaluated since the last reading."""
+        """Mean attention per prompt over the inputs evaluated since the last call."""
         if not self.attention_rows:
             return {}
         *sources, target = (self.attention_sum / self.attention_rows).tolist()

@@ -1,4 +1,4 @@
-"""Two methods without training: the frozen model alone, and a stored prompt scored as it is."""
+"""Two methods without training: the frozen model alone, and an unchanged stored prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.method import Ingredients, Needs, ParameterGroup, PromptMethod
 
 @dataclass(frozen=True)
 class NoPromptSettings:
-    """No settings."""
+    """Settings of ``no_prompt``: none."""
 
 
 @dataclass(frozen=True)

@@ -42,16 +42,16 @@ from bench.method import (
 
 @dataclass(frozen=True)
 class MPTSettings(PTSettings):
-    """Settings of both stages: those of PT (the rate is that of ``P*``), and MPT's own."""
+    """Settings of both stages; ``learning_rate`` of PT is the rate of ``P*``."""
 
     factor_learning_rate: PositiveFloat = 0.4  # peak rate of u and v in the target stage
-    source_stage_learning_rate: PositiveFloat = 0.3  # peak rate of all in the source stage
+    source_stage_learning_rate: PositiveFloat = 0.3  # peak rate of the source stage
     rank: PositiveInt = 1  # rho
     factor_std: NonNegativeFloat = 0.02  # spread of u_k and v_k at the start of the source stage
     distillation: NonNegativeFloat = 0.9  # lambda, the weight of the teachers in the source stage
-    distillation_temperature: PositiveFloat = 1.0  # divides both sides' scores of tokens
-    distilled_hidden: Literal["encoder", "both"] = "encoder"  # both: those of the answer as well
-    sampling_cap: PositiveInt = 2**18  # most examples of a source task that count when it is drawn
+    distillation_temperature: PositiveFloat = 1.0  # divides the logits of both
+    distilled_hidden: Literal["encoder", "both"] = "encoder"  # both: also decoder states
+    sampling_cap: PositiveInt = 2**18  # most examples that count in the weight of a source task
 
     @property
     def factor_mean(self) -> float:
@@ -65,7 +65,7 @@ def compose(shared: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
 
 
 class _Decomposition(nn.Module):
-    """``P*``, ``u`` and ``v`` of one task or of several, all trained."""
+    """Trainable ``P*``, ``u`` and ``v`` of one task or of several tasks."""
 
     def __init__(self, settings: MPTSettings, *start: Tensor) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
     def source_stage(
         cls, settings: MPTSettings, ingredients: Ingredients, examples: Mapping[str, int]
     ) -> MPTSourceStage:
-        """Stage over all sources, taught by their PT prompts."""
+        """Source stage over all sources, with their PT prompts as teachers."""
         teachers, names = ingredients.sources, [teacher.task for teacher in ingredients.sources]
         require_same_shape(ingredients.initial, teachers)
         if not teachers or names != list(examples):
@@ -165,7 +165,7 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
         return [tasks[0]] * remainder + [task for task in tasks for _ in range(share)]
 
     def loss(self, model: LanguageModel, batch: Batch) -> Tensor:
-        """``L``, from one pass of the students and one of the teachers for all tasks at once."""
+        """Loss ``L`` from one student pass and one teacher pass over the rows of all tasks."""
         if batch.task_ids is None:
             raise ValueError("a source stage needs batches with task_ids")
         prompts = compose(self.shared, self.columns, self.rows)  # (S, r, d)

@@ -21,7 +21,7 @@ from bench.method import Ingredients, ParameterGroup, PromptMethod, SourceStage
 
 @dataclass(frozen=True)
 class PTSettings:
-    """Settings of PT; the other trained baselines add their own."""
+    """Settings of PT; the other trained baselines extend them."""
 
     learning_rate: PositiveFloat = 0.3  # peak rate
     weight_decay: NonNegativeFloat = 1e-5  # decoupled (AdamW)
@@ -30,7 +30,7 @@ class PTSettings:
     def group(
         self, name: str, parameters: Sequence[nn.Parameter], rate: float | None = None
     ) -> ParameterGroup:
-        """Tensors to train at ``rate``, or else at ``learning_rate``."""
+        """Parameter group with ``rate``, or else ``learning_rate``."""
         return ParameterGroup(
             name, parameters, rate or self.learning_rate, self.weight_decay, self.eps
         )
@@ -72,7 +72,7 @@ class PromptTuning(PromptMethod[Any]):
 class MixtureStage(PromptTuning, SourceStage[Any]):
     """One prompt for all source tasks, as in the generic form of SPoT."""
 
-    task_weights: Tensor  # Examples of each task.
+    task_weights: Tensor  # Number of examples of each task.
 
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
         """Source task of each row, drawn in proportion to its examples."""
@@ -85,5 +85,5 @@ class MixtureStage(PromptTuning, SourceStage[Any]):
         return self.prompt.detach()
 
     def shared_state(self) -> dict[str, Tensor]:
-        """The prompt alone, which is stored as those of single tasks are."""
+        """The prompt alone, stored like the prompt of a single task."""
         return {"prompt": self.prompt.detach().clone()}

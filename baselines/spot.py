@@ -2,12 +2,12 @@
 
 Vu et al. 2022, "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer"
 (arXiv:2110.07904). The prompt of one source task initialises the target's prompt, which is then
-trained as in PT. The user names the source, or it is the one whose prompt (not its difference to
-``P_init``) is most similar to the prompt that PT trained on the target itself:
+trained as in PT. The source is named by the user, or is the task whose prompt (not its difference
+to ``P_init``) is most similar to PT's prompt of the target:
 
     sim(t, s) = cos(1/r sum_i P_t[i], 1/r sum_i P_s[i])
 
-Or the prompt is one that PT trained on a mixture of source tasks, in proportion to their examples.
+Alternatively, PT trains the prompt on a mixture of sources, in proportion to their examples.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class SPoTSettings(PTSettings):
     """Settings of SPoT: those of PT, and the source."""
 
     weight_decay: NonNegativeFloat = 0.0  # as in the published code
-    eps: PositiveFloat = 1e-6  # of AdamW, likewise
+    eps: PositiveFloat = 1e-6  # of AdamW, as in the published code
     source: str | None = None  # source task; ``a+b``, ``all``: a mixture; None: the most similar
 
 
 def similarity(target: Tensor, sources: Tensor) -> Tensor:
-    """Cosine similarity ``(S,)`` of the average tokens of ``(r, d)`` and of each ``(S, r, d)``."""
+    """Cosine similarity ``(S,)`` of the mean tokens of ``(r, d)`` and of each ``(S, r, d)``."""
     return F.cosine_similarity(target.mean(dim=0).unsqueeze(0), sources.mean(dim=1), dim=-1)
 
 
 class SPoT(PromptTuning):
-    """PT from the prompt of a source task; ``choice`` says which, and how similar all are."""
+    """PT from a source prompt; ``choice`` names the source, and the similarities of all."""
 
     Settings: ClassVar[type[Any]] = SPoTSettings
     version: ClassVar[int] = 2

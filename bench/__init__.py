@@ -35,9 +35,9 @@ def run(
     """Train and score a grid as ``bench run`` does; finished runs are not repeated.
 
     Args:
-        tasks: names; without tasks and suites, those of the preset.
-        methods: ``name`` or ``name:key=value,...``; without any, those of the preset.
-        suites: names of suites, whose tasks are added.
+        tasks: task names; default: the tasks of the preset.
+        methods: ``name`` or ``name:key=value,...``; default: the methods of the preset.
+        suites: suite names; their tasks are added to ``tasks``.
         shots: training examples in total per task, or ``full``.
         seeds: one run of each method, task and number of shots per seed.
         preset: ``smoke`` (the default), ``laptop`` or ``paper``.
@@ -46,7 +46,7 @@ def run(
         settings: other keys of the configuration, such as ``{"training.steps": 100}``.
 
     Returns:
-        Results of these runs, as of :func:`load_results`; BenchError if they cannot be made.
+        Results of these runs, as from :func:`load_results`; BenchError if the grid cannot run.
     """
     import json
 
@@ -69,7 +69,7 @@ def run(
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
-    """Results of a folder, one row per run and test metric; RecordError if there is none.
+    """Results of a folder, one row per run and test metric; RecordError for a missing folder.
 
     Columns: ``task``, ``method``, ``label``, ``shots`` (infinity: full data), ``seed``, ``metric``,
     ``score`` in percent, ``shown`` (whether tables show this metric), ``id`` and others.
@@ -86,19 +86,19 @@ def table(
     layout: str | None = None,
     form: Literal["markdown", "latex", "csv", "json", "tidy-csv"] = "markdown",
 ) -> str:
-    """Table of the runs in a frame of :func:`load_results`; RecordError for another frame."""
+    """Render the runs of a frame from :func:`load_results`; RecordError for other frames."""
     from bench.errors import RecordError
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables
 
     if "folder" not in results.attrs:
-        raise RecordError("the frame does not say which folder it is of: use bench.load_results")
+        raise RecordError("the frame names no result folder: use one of bench.load_results")
     found = load_results(Path(results.attrs["folder"]))
     return render_tables(found.only(set(results["id"])), form, layout)[0]
 
 
 def load_prompt(folder: str | Path, prompt: str) -> Tensor:
-    """Stored soft prompt ``(r, d)`` by the beginning of its id or name; PromptError if unusable."""
+    """Stored soft prompt ``(r, d)`` by its name or id, or a prefix; PromptError if unusable."""
     from bench.store import ResultStore
 
     return ResultStore(Path(folder)).load_prompt(prompt).matrix

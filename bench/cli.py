@@ -1,4 +1,4 @@
-"""The entry point of ``bench``; imports are inside, so that Ctrl-C never ends in a traceback."""
+"""Entry point of the ``bench`` command; imports late, so that Ctrl-C prints no traceback."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import sys
 def main() -> None:
     """Run the command in ``sys.argv`` and exit.
 
-    Exit codes: 1 if runs failed or a check found faults, 2 for an error that the user can mend,
+    Exit codes: 1 if runs failed or a check found faults, 2 for an error that the user can fix,
     128 + n after signal n.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # What its encoding lacks becomes "?".
+    if isinstance(sys.stdout, io.TextIOWrapper):  # Prints characters outside the encoding as "?".
         sys.stdout.reconfigure(errors="replace")
     try:
         sys.exit(_run(sys.argv[1:] or ["--help"]))
@@ -41,11 +41,11 @@ def _run(words: list[str]) -> int:
         return _fail(str(error))
     except StopRequested as stop:
         again = shlex.join(["bench", *words])
-        return _fail(f"{stop}; what is done is kept, to continue: {again}", stop.exit_code)
+        return _fail(f"{stop}; finished runs are kept, to continue: {again}", stop.exit_code)
 
 
 def _fail(message: str, code: int = 2) -> int:
-    with contextlib.suppress(OSError):  # The terminal is closed.
+    with contextlib.suppress(OSError):  # The terminal may be closed.
         print(f"error: {message}", file=sys.stderr)
     return code
 

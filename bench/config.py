@@ -39,7 +39,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))
-"""Keys of a training of which exactly one is set."""
+"""Pairs of training keys; exactly one key of each pair is set."""
 
 
 def _count_or(word: str) -> PlainValidator:
@@ -82,19 +82,19 @@ def _precision(value: object) -> object:
 
 
 class TrainingSettings(_Strict):
-    """How long and with what batches a prompt trains; learning rates belong to the methods."""
+    """Length, batches and evaluation of a training; learning rates are method settings."""
 
-    steps: Count | None  # Of the optimiser; exactly one of steps and epochs is set.
+    steps: Count | None  # Optimiser steps; set exactly one of steps and epochs.
     epochs: Annotated[float, Field(gt=0)] | None  # Passes over the training examples.
     batch_size: Count
-    warmup_steps: Annotated[int, Field(ge=0)] | None  # Linear, before the linear decay to 0; or
-    warmup_share: Annotated[float, Field(ge=0, lt=1)] | None = None  # a part of all steps.
-    evaluate_every: Annotated[int | Literal["epoch"], _count_or("epoch")]  # Steps, or an epoch.
-    gradient_clip: Annotated[float, Field(gt=0)] | None  # Largest norm of all gradients together.
-    patience: Count | None  # Stop after so many evaluations without a better score.
+    warmup_steps: Annotated[int, Field(ge=0)] | None  # Linear warm-up before the linear decay to 0.
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] | None = None  # As a share of steps.
+    evaluate_every: Annotated[int | Literal["epoch"], _count_or("epoch")]  # Steps, or one epoch.
+    gradient_clip: Annotated[float, Field(gt=0)] | None  # Largest total gradient norm.
+    patience: Count | None  # Stop after this many evaluations without improvement.
     evaluation_batch_size: Count  # Examples per batch when answers are decoded.
-    beams: Count = 1  # Of the search for answers; 1: greedy.
-    batching: Literal["random", "bucketed"] = "random"  # Bucketed by input length: less padding.
+    beams: Count = 1  # Beams of the answer search; 1: greedy.
+    batching: Literal["random", "bucketed"] = "random"  # Bucketed: by length, less padding.
 
     @model_validator(mode="after")
     def _one_of_each(self) -> TrainingSettings:
@@ -104,87 +104,87 @@ class TrainingSettings(_Strict):
         return self
 
     def total_steps(self, examples: int) -> int:
-        """Optimiser steps on so many training examples."""
+        """Number of optimiser steps for this many training examples."""
         return self.steps or math.ceil((self.epochs or 1) * -(-examples // self.batch_size))
 
     def evaluation_interval(self, examples: int) -> int:
-        """Optimiser steps between two evaluations."""
+        """Number of optimiser steps between two evaluations."""
         every = self.evaluate_every
         return -(-examples // self.batch_size) if every == "epoch" else every
 
     def warmup(self, examples: int) -> int:
-        """Optimiser steps of warm-up."""
+        """Number of warm-up steps."""
         if self.warmup_share is None:
             return self.warmup_steps or 0
         return round(self.warmup_share * self.total_steps(examples))
 
 
 class MethodOptions(_Strict):
-    """What a configuration says of one method."""
+    """Options of one method in a configuration."""
 
-    settings: dict[str, Any] = {}  # Fields of its Settings, such as learning rates.
-    training: dict[str, Any] = {}  # Changes to ``training`` for its targets.
-    few_shot_training: dict[str, Any] = {}  # Further changes for few-shot targets.
-    source_training: dict[str, Any] = {}  # Changes for its multi-task source stage.
+    settings: dict[str, Any] = {}  # Fields of the method's Settings, such as learning rates.
+    training: dict[str, Any] = {}  # Changes to ``training`` for target tasks.
+    few_shot_training: dict[str, Any] = {}  # Further changes for few-shot target tasks.
+    source_training: dict[str, Any] = {}  # Changes for the multi-task source stage.
 
 
 class RunConfig(_Strict):
     """The grid of tasks, methods, shots and seeds, and how each run is trained."""
 
-    preset: str  # Name with the changes to its protocol; equal only for equal protocols.
+    preset: str  # Preset name, with any changes to its protocol.
     model: str  # Bundled name, local folder, or hub id (``id`` or ``id@revision``).
     data: str  # ``bundled``, ``hub``, or a folder of parquet files.
-    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]  # Maybe with ``:key=value``.
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]  # Or ``name:key=value``.
     shots: Annotated[tuple[Shots, ...], Field(min_length=1)]  # Training examples in total per task.
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]  # Of prompt, sample, order, dropout.
-    data_seed: Seed  # Shuffles rows into validation and test; one for all seeds.
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]  # Prompt, sample, order, dropout.
+    data_seed: Seed  # Seed of the validation/test split, shared by all seeds.
     prompt_length: Count  # ``r``, tokens of the soft prompt.
-    input_length: Annotated[int, Field(ge=8)] | None  # Cap on the tasks' own, in tokens.
-    validation_rows: Count | None  # To validate on, the first of the split; None: all.
-    train_rows: Count | None = None  # Of full training data, a fixed sample; None: all.
-    test_rows: Count | None = None  # To test on, likewise.
-    training: TrainingSettings  # Of prompts on targets.
-    source_training: TrainingSettings  # Of source prompts.
-    suites: tuple[SuiteName, ...] = ()  # Their tasks come before ``tasks``.
+    input_length: Annotated[int, Field(ge=8)] | None  # Cap on the tasks' input lengths.
+    validation_rows: Count | None  # First rows of the validation split to use; None: all.
+    train_rows: Count | None = None  # Size of a fixed sample of full training data; None: all.
+    test_rows: Count | None = None  # Size of a fixed sample of test rows; None: all.
+    training: TrainingSettings  # Training on target tasks.
+    source_training: TrainingSettings  # Training on source tasks.
+    suites: tuple[SuiteName, ...] = ()  # Their tasks come before those in ``tasks``.
     tasks: tuple[TaskName, ...] = ()
     # Source tasks of the transfer methods, in this order.
     sources: Annotated[tuple[TaskName, ...], Field(min_length=1)] = SUITES["sources"]
-    source_prompts: dict[str, str] = {}  # Stored ones by source task, not trained: id or file.
-    # Of the frozen weights; prompts are float32.
+    source_prompts: dict[str, str] = {}  # Use these instead of training: id or file by source task.
+    # Precision of the frozen weights; prompts are float32.
     precision: Annotated[Literal["float32", "bf16"], PlainValidator(_precision)] = "float32"
-    device: str = "auto"  # As torch names it; ``auto`` takes a GPU if there is one.
-    bin_weights: bool = False  # Read pytorch_model.bin where a model has no safetensors.
+    device: str = "auto"  # Torch device; ``auto`` uses a GPU if there is one.
+    bin_weights: bool = False  # Read pytorch_model.bin if there are no safetensors.
     method_options: dict[MethodName, MethodOptions] = {}
-    # Changes to both for the tasks of a suite; where suites share a task, the last one wins.
+    # Changes for the tasks of a suite; for a task in several suites, the last suite wins.
     suite_options: dict[SuiteName, dict[Literal["training", "method_options"], Any]] = {}
 
     def task_names(self) -> tuple[str, ...]:
-        """The tasks of the suites and then the single ones, each once."""
+        """Names of the suites' tasks, then of ``tasks``, without duplicates."""
         named = [task for suite in self.suites for task in get_suite(suite)]
         return tuple(dict.fromkeys([*named, *self.tasks]))
 
     def for_task(self, task: str) -> RunConfig:
-        """The configuration with the options of the suites that hold a task."""
+        """Copy with the options of all suites that contain a task."""
         return self.for_suites(*(name for name in self.suite_options if task in get_suite(name)))
 
     def for_suites(self, *names: str) -> RunConfig:
-        """The configuration with the options of suites."""
+        """Copy with the options of the named suites."""
         values = self.model_dump(exclude={"suite_options"})
         for name in names:
             values = _merged(values, self.suite_options[name])
         return _checked(values, []) if names else self
 
     def method_spec(self, method: str) -> MethodSpec:
-        """A method, given as ``name`` or ``name:key=value,...``, with the settings of this run."""
+        """Parse ``name`` or ``name:key=value,...``, with this configuration's method settings."""
         return parse_method(method, self._options(method).settings)
 
     def target_training(self, method: str, few_shot: bool = False) -> TrainingSettings:
-        """How a method is trained on a target, with all its data or with few shots."""
+        """Training settings of a method on a target task, with full data or few shots."""
         settings = self._changed(self.training, method, "training")
         return self._changed(settings, method, "few_shot_training") if few_shot else settings
 
     def stage_training(self, method: str) -> TrainingSettings:
-        """How a method's multi-task source stage is trained; its rows are drawn at random."""
+        """Training settings of a method's multi-task source stage, which draws rows at random."""
         base = self.source_training.model_copy(update={"batching": "random"})
         settings = self._changed(base, method, "source_training")
         if settings.batching != "random":
@@ -214,8 +214,8 @@ def load_config(
 ) -> RunConfig:
     """Merge preset, file, options and ``key=value`` items, and check the result.
 
-    Without a name, the preset is the one that the file names, or ``smoke``. A preset may have other
-    values for models of another architecture than its own model's.
+    Without ``preset``, the preset named in the file or ``smoke`` is used. A preset may have other
+    values for models of another architecture.
 
     Raises:
         ConfigError: every fault found, each with its place.
@@ -239,13 +239,13 @@ def load_config(
 
 
 def dump_config(config: RunConfig) -> str:
-    """The configuration as YAML that ``--config`` takes; its preset is named without changes."""
+    """Configuration as YAML for ``--config``; ``preset`` is the plain name."""
     values = {**config.model_dump(mode="json"), "preset": config.preset.split()[0]}
     return str(yaml.safe_dump(values, sort_keys=False))
 
 
 def _read_preset(name: str, model: object) -> tuple[str, dict[str, Any]]:
-    """Title and values of a preset, for the architecture of a given model if that has its own."""
+    """Title and values of a preset, with its changes for the architecture of ``model``."""
     if name not in PRESETS:
         raise UnknownNameError("preset", name, PRESETS)
     text = (resources.files("bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
@@ -261,7 +261,7 @@ def _read_preset(name: str, model: object) -> tuple[str, dict[str, Any]]:
 
 
 def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
-    """Validate merged values; ``faults`` holds what was found before."""
+    """Validate merged values; ``faults`` are errors found earlier."""
     faults = [*faults, *_settings_faults(values)]
     try:
         config = _validated(values)
@@ -294,17 +294,17 @@ def _faults(check: Callable[..., object], *arguments: object) -> Sequence[str]:
 
 
 def _validated(values: Mapping[str, Any]) -> RunConfig:
-    """The model of merged values; ``source_training`` inherits from ``training``."""
+    """Build a RunConfig from merged values; ``source_training`` inherits from ``training``."""
     base, stage = values.get("training"), values.get("source_training")
     if isinstance(base, Mapping) and isinstance(stage, Mapping):
-        # Naming one of two keys drops the other.
+        # Setting one key of a pair clears the other.
         named = [key for pair in EITHER if stage.keys() & set(pair) for key in pair]
         values = {**values, "source_training": {**base, **dict.fromkeys(named), **stage}}
     return RunConfig.model_validate(values)
 
 
 def _settings_faults(values: Mapping[str, Any]) -> Iterator[str]:
-    """Faults in the settings of the methods that run or have options, whatever else is wrong."""
+    """Faults in the settings of methods that run or have options, even if other keys are wrong."""
     methods, options = values.get("methods"), values.get("method_options")
     methods = [*map(str, methods)] if isinstance(methods, list | tuple) else []
     options = options if isinstance(options, Mapping) else {}
@@ -317,17 +317,17 @@ def _settings_faults(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _changes(config: RunConfig, usual: RunConfig) -> str:
-    """The protocol values that differ from the preset's, after validation."""
+    """Validated protocol values that differ from those of the preset."""
     actual, expected = _protocol(config), _protocol(usual)
     for name in TrainingSettings.model_fields.keys() - {"steps", "epochs"}:
-        # What follows ``training`` in the preset is a change where it no longer does.
+        # Values inherited in the preset are changes only if they no longer equal ``training``.
         if expected[f"source_training.{name}"] == expected[f"training.{name}"]:
             expected[f"source_training.{name}"] = actual[f"training.{name}"]
     return ", ".join(f"{k}={v}" for k, v in actual.items() if (k, v) not in expected.items())
 
 
 def _protocol(config: RunConfig) -> dict[str, Any]:
-    """What decides how runs are trained and scored, by dotted key."""
+    """Values that determine how runs are trained and scored, by dotted key."""
     values = config.model_dump(mode="json", exclude={"preset", "suite_options", *GRID_KEYS})
     for name, options in values["method_options"].items():
         checked = {
@@ -362,7 +362,7 @@ def _described(error: ValidationError, place: tuple[str, ...] = ()) -> Iterator[
         if fault["type"] == "too_short" and any(within == loc[:-1] for loc in own):
             continue  # A list is too short only because its items are faulty.
         if within[:1] == ("source_training",) and ("training", *within[1:]) in own:
-            continue  # Inherited with its fault.
+            continue  # Inherited; reported for ``training``.
         *above, key = [*place, *map(str, within)]
         where = ".".join([*above, key])
         cause = fault.get("ctx", {}).get("error")

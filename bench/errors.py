@@ -1,7 +1,7 @@
-"""The errors a user can cause, each one line that says what is wrong, where, and what to do.
+"""Errors that users can fix; each message is one line: what is wrong, where, and what to do.
 
 The command line prints them without a traceback and exits with code 2. Any other exception is a
-fault of the program and keeps its traceback.
+bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Iterable
 
 
 def one_line(error: BaseException) -> str:
-    """An exception of any library as one line: its type and its message."""
+    """Format any exception as one line: its type and message."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
+    """Format a number with its noun: ``1 run``, ``2 runs``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class BenchError(Exception):
-    """Base of all errors that a change of input, configuration or environment can mend."""
+    """Base class of errors that a change of input, configuration or environment can fix."""
 
 
 class ConfigError(BenchError):
@@ -37,18 +37,18 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
         known, key = sorted(choices), name.rpartition(".")[2]
-        near = [choice for choice in known if choice.rpartition(".")[2] == key]  # Elsewhere.
+        near = [choice for choice in known if choice.rpartition(".")[2] == key]  # Moved key.
         near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 
 
 class PluginError(BenchError):
-    """A method, task or logger from outside cannot be loaded, or its name is taken."""
+    """A plugin (method, task or logger) cannot be loaded, or its name is taken."""
 
 
 class DataError(BenchError):
-    """Rows, columns, labels or splits of a dataset are missing or not what the task declares."""
+    """Rows, columns, labels or splits of a dataset are missing or differ from the declaration."""
 
 
 class ModelError(BenchError):
@@ -60,7 +60,7 @@ class PromptError(BenchError):
 
 
 class InitialPromptMismatchError(PromptError):
-    """A prompt was trained from another initial prompt than the one it is combined with."""
+    """A prompt was trained from a different initial prompt than the one it is combined with."""
 
 
 class RecordError(BenchError):
@@ -72,11 +72,11 @@ class OutputError(BenchError):
 
 
 class RunError(BenchError):
-    """One run failed; it is recorded as failed, and the grid goes on."""
+    """One run failed; it is recorded as failed, and the other runs continue."""
 
 
 class StopRequested(BaseException):
-    """A signal, such as ``SIGTERM``, asked for a stop; what was begun can be continued."""
+    """A signal such as ``SIGTERM`` requested a stop; unfinished runs can be resumed."""
 
     def __init__(self, signal: str, number: int) -> None:
         self.signal, self.number, self.exit_code = signal, number, 128 + number

@@ -1,8 +1,8 @@
-"""What a grid will cost: steps, tokens, hours and disk.
+"""Cost estimate of a grid: steps, tokens, hours and disk.
 
 The seconds of batches are linear in two amounts: passes of the model (one for a training step, one
-for each answer token) and positions (rows x padded tokens, prompt included). Short trainings show
-the rates. For a model that is not at hand, rates follow from its size, and rows from the tasks.
+for each answer token) and positions (rows x padded tokens, with prompt). Rates are measured in
+short trainings. For an unavailable model, rates follow from its size and rows from the tasks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from bench.config import RunConfig, TrainingSettings
-from bench.data import Examples, open_source
+from bench.data import DataSource, Examples, load_splits, open_source
 from bench.data.splits import declared_rows
 from bench.executors import threads_each
 from bench.grid import SOURCE_STAGE, GivenPrompt, Grid, Run
@@ -36,28 +36,28 @@ from bench.training.loop import Validation, train
 from bench.training.stopping import Stop
 
 SPLITS = ("train", "validation", "test")
-SAMPLE = 256  # Rows of a split that are read for their lengths.
-STEPS = 8  # Timed steps of a calibration, after one that is not timed.
-RECORD_BYTES = 12_000  # About the size of a record.
+SAMPLE = 256  # Rows of a split that are sampled for their lengths.
+STEPS = 8  # Timed steps of a calibration, after one untimed step.
+RECORD_BYTES = 12_000  # Approximate size of a record.
 COLUMNS = ("runs", "prompts", "steps", "training_tokens", "evaluation_tokens", "seconds")
-ANSWERS = "answers"  # Kind of the passes that decode; other kinds are the steps of a method.
-SPEED = 40e12  # Operations per second of a GPU that is not here, about an A100's with bf16.
+ANSWERS = "answers"  # Kind of decoding passes; other kinds are training steps of a method.
+SPEED = 40e12  # Assumed FLOP/s of an absent GPU, about an A100 with bf16.
 
-Amounts: TypeAlias = Any  # Array of passes, positions, and tokens of the texts.
-Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # With seconds, by kind.
+Amounts: TypeAlias = Any  # Array of passes, positions and text tokens.
+Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # Amounts with seconds, by kind.
 Rate: TypeAlias = Callable[[str], Amounts]  # Seconds per amount, by kind.
 CostsOf: TypeAlias = Callable[[RunBlock], tuple[Amounts, Amounts, Amounts]]
 LengthsOf: TypeAlias = "Callable[[str, str], Lengths]"  # By task and part.
 Lengths: TypeAlias = tuple[list[tuple[int, int]], float]
-"""Tokens of input and answer of some examples, and how many examples each of them stands for."""
+"""Input and answer lengths of sampled examples, and the number of examples each represents."""
 
 
 def amounts(
     pairs: Sequence[Sequence[int]], size: int, prompt: int, shared: bool, answers: bool
 ) -> Amounts:
-    """Amounts of examples in batches; ``pairs`` are the lengths of input and answer.
+    """Amounts of examples in batches; ``pairs`` are lengths of input and answer in tokens.
 
-    A ``shared`` prompt is read once for a batch.
+    A ``shared`` prompt is computed once per batch.
     """
     total = np.zeros(3)
     for start in range(0, len(pairs), size):
@@ -68,13 +68,13 @@ def amounts(
 
 
 def prompt_of(run: RunBlock) -> tuple[int, bool]:
-    """Length of the prompt, and whether the rows of a batch share what the model keeps of it."""
+    """Prompt length, and whether the rows of a batch share the prompt's cache."""
     dependent = method_entry(run.method).load().instance_dependent
     return run.prompt_length, run.model.kind == "decoder-only" and not dependent
 
 
 def fit(timings: Timings) -> Rate:
-    """Rates by least squares of relative errors."""
+    """Fit rates by non-negative least squares of relative errors."""
     from scipy.optimize import nnls
 
     rates = {}
@@ -88,7 +88,7 @@ def fit(timings: Timings) -> Rate:
 def computed_rate(model: ModelBlock) -> Rate:
     """Rates at :data:`SPEED`: two operations per parameter and position, in training twice that.
 
-    A position passes one half of an encoder-decoder.
+    In an encoder-decoder, a position passes through half of the parameters.
     """
     _, parameters, _ = KNOWN[model.name]
     used = parameters / (2 if model.kind == "encoder-decoder" else 1)
@@ -111,10 +111,14 @@ def sampled(config: RunConfig, model: FrozenLM) -> tuple[Examples, LengthsOf]:
     return examples, cache(lengths)
 
 
-def longest(config: RunConfig, name: str, split: str) -> Lengths:
-    """The most tokens that a task allows, for as many rows as it declares."""
+def longest(config: RunConfig, source: DataSource, name: str, split: str) -> Lengths:
+    """Maximum lengths that a task allows, for the rows of its files or its declared number."""
     task = get_task(name)
-    rows = used_rows(config, split, declared_rows(task)[SPLITS.index(split)])
+    if source.of(task).kind == "hub":
+        rows = declared_rows(task)[SPLITS.index(split)]
+    else:
+        rows = len(getattr(load_splits(source, task, config.data_seed), split))
+    rows = used_rows(config, split, rows)
     pair = min(task.input_length, config.input_length or task.input_length), task.target_length
     return [pair] * min(rows, SAMPLE), rows / min(rows, SAMPLE)
 
@@ -127,7 +131,7 @@ def used_rows(config: RunConfig, split: str, rows: int) -> int:
 def run_amounts(
     config: RunConfig, lengths: LengthsOf, run: RunBlock
 ) -> tuple[Amounts, Amounts, Amounts]:
-    """Amounts of all steps of a run, all evaluations on validation, and that on test."""
+    """Amounts of a run's training steps, its validations, and its test evaluation."""
     settings = TrainingSettings.model_validate(run.training)
     tasks = config.sources if run.task == SOURCE_STAGE else run.task.split("+")
     parts = [lengths(task, "train") for task in tasks]
@@ -151,18 +155,18 @@ def run_amounts(
 
 
 def kind_of(run: RunBlock) -> str:
-    """Kind of a run's steps: those of a method, or of its source stage."""
+    """Kind of a run's training steps: the method, or the method's source stage."""
     return f"{run.method} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else run.method
 
 
 def calibrated(
     grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, say: Callable[[str], object]
 ) -> Rate:
-    """Rates of a few steps and answers of each method, on short and on long inputs."""
+    """Measure rates from a few steps and answers of each method, on short and long inputs."""
     timings: Timings = defaultdict(list)
 
     def supply(need: Run | GivenPrompt) -> StoredPrompt:
-        """A prompt that takes as long as the one that is not there yet."""
+        """Stand-in of equal size for a prompt that is not trained yet."""
         if isinstance(need, GivenPrompt):
             return need.stored
         start = model.initial_prompt(grid.config.prompt_length, need.seed)
@@ -204,16 +208,17 @@ def calibrated(
 def estimate(
     grid: Grid, store: ResultStore, workers: int, say: Callable[[str], object]
 ) -> dict[str, Any]:
-    """The cost of the runs that are left, JSON-ready; nothing is written to the store.
+    """Cost of the remaining runs, JSON-ready; nothing is written to the store.
 
-    ``workers`` share the runs and the cores of this machine. ``say`` gets lines on progress.
+    ``workers`` is the number of local processes; ``say`` receives progress messages.
     """
     config, start, most, width, origin = grid.config, 0.0, 0.0, 0, "nothing to run"
     parts: dict[str, Amounts] = defaultdict(lambda: np.zeros(len(COLUMNS)))
     model = next(iter(grid.runs.values())).protocol.model
     if grid.todo and model.note == UNCHECKED:
         origin = f"{UNCHECKED}: the longest texts at {SPEED / 1e12:.0f} TFLOP/s"
-        costs, rate = partial(run_amounts, config, partial(longest, config)), computed_rate(model)
+        most_tokens = cache(partial(longest, config, open_source(config.data)))
+        costs, rate = partial(run_amounts, config, most_tokens), computed_rate(model)
         width = KNOWN[model.name][2]
     elif grid.todo:
         origin, began, threads = "short calibrations", time.perf_counter(), torch.get_num_threads()
@@ -235,7 +240,7 @@ def estimate(
         part += (reported, trains, steps[0], steps[2], answers[2], seconds)
         most = max(most, seconds)
     total = sum(parts.values(), np.zeros(len(COLUMNS)))
-    prompt = RECORD_BYTES + 4 * config.prompt_length * width  # Its bytes.
+    prompt = RECORD_BYTES + 4 * config.prompt_length * width  # Bytes of a stored prompt.
     counts = [dict(zip(COLUMNS, map(round, v), strict=True)) for v in (total, *parts.values())]
     return {
         **{"preset": config.preset, "model": config.model, "data": config.data},
@@ -249,7 +254,7 @@ def estimate(
 
 
 def render_estimate(values: Mapping[str, Any]) -> str:
-    """The estimate as text."""
+    """Format an estimate as text."""
     from tabulate import tabulate
 
     heads = ["", *(name.replace("_", " ") for name in COLUMNS)]

@@ -1,8 +1,8 @@
 """Executors of runs: this process, worker processes, or a Ray cluster.
 
-A worker process lays out the grid by itself, and keeps model and rows between runs. Only ids of
-runs and plain outcomes pass between processes. Protect the ports of a Ray cluster: anyone who
-reaches them can run programs on it.
+Each worker process builds the grid itself, and keeps model and rows between runs. Only run ids and
+plain outcomes are sent between processes. Protect the ports of a Ray cluster: anyone who can reach
+them can run programs on it.
 """
 
 from __future__ import annotations
@@ -44,38 +44,38 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 TRIES = 2
-"""How often a run is started if its process dies each time."""
+"""Maximum number of starts of a run whose process dies."""
 
 RETRIES = 30
-"""How often Ray restarts a run after the loss of its node; it continues from its checkpoint."""
+"""Maximum number of restarts by Ray after node loss; runs resume from their checkpoint."""
 
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
 
 class ExecutorError(BenchError):
-    """A fault in a worker process that concerns the whole grid."""
+    """An error in a worker process that stops the whole grid."""
 
 
 class Pool(ExitStack):
-    """Does the runs of a grid; base class of all executors."""
+    """Executes the runs of a grid; base class of all executors."""
 
-    room: float = math.inf  # Runs that it takes at a time.
+    room: float = math.inf  # Maximum number of concurrent runs.
 
     def prepare(self) -> None:
-        """Encode all rows, so that bad ones fail before any training."""
+        """Encode all data up front, so that bad rows fail before any training."""
 
     def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
         """Start a run; see :meth:`bench.worker.Worker.do`."""
         raise NotImplementedError
 
     def result(self, future: Future[Any]) -> Outcome | None:
-        """The outcome of a run that ended; None: its process or machine is gone."""
+        """Outcome of a finished run; None if its process or machine was lost."""
         outcome: Outcome | None = future.result()
         return outcome
 
 
 class LocalPool(Pool):
-    """Does each run in this process, before :meth:`submit` returns."""
+    """Executes each run in this process, before :meth:`submit` returns."""
 
     room = 1
 
@@ -93,7 +93,7 @@ class LocalPool(Pool):
 
 
 class ProcessPool(Pool):
-    """Worker processes of this machine, each with a thread here; a stop is passed on to them."""
+    """Local worker processes, each served by a thread of this process; forwards stop signals."""
 
     room: int
 
@@ -102,7 +102,7 @@ class ProcessPool(Pool):
         self._spec, self.room, self._device = spec, workers, device
         self._stop, self._display = stop, display
         self._threads = ThreadPoolExecutor(workers)
-        self._processes: list[BaseProcess] = []  # Also those that were replaced.
+        self._processes: list[BaseProcess] = []  # Includes replaced processes.
         self._channels: dict[int, Connection] = {}
         self._running: dict[Future[Any], int] = {}
 
@@ -113,7 +113,7 @@ class ProcessPool(Pool):
         return self
 
     def __exit__(self, *error: Any) -> bool:
-        """End all processes; runs that are under way save a checkpoint."""
+        """End all processes; active runs save a checkpoint."""
         try:
             for process in self._processes if any(error) else ():
                 process.terminate()
@@ -122,20 +122,20 @@ class ProcessPool(Pool):
                 channel.close()
             for process in self._processes:
                 process.join()
-        except BaseException:  # A second signal.
+        except BaseException:  # On a second signal.
             for process in self._processes:
                 process.kill()
             raise
         return bool(super().__exit__(*error))
 
     def prepare(self) -> None:
-        # In the first worker; the others encode what their runs need.
+        # Runs in the first worker; other workers encode on demand.
         future = self.submit("", None)
         while not wait_for([future], timeout=0.2).done:
             self._stop.check()
         outcome = self.result(future)
         if outcome is None:
-            raise ExecutorError("a worker ended before any run; see whether memory ran out")
+            raise ExecutorError("a worker ended before any run; check whether memory ran out")
         if outcome.state == "error":
             raise ExecutorError(outcome.text)
 
@@ -146,7 +146,7 @@ class ProcessPool(Pool):
         return future
 
     def _do(self, index: int, run: tuple[str, str | None]) -> Outcome | None:
-        """Have a worker do a run, and show what it reports meanwhile."""
+        """Send a run to a worker, and display its progress reports."""
         try:
             self._channels[index].send(run)
             while not isinstance(report := self._channels[index].recv(), Outcome):
@@ -164,7 +164,7 @@ class ProcessPool(Pool):
         return outcome
 
     def _start(self, index: int) -> None:
-        """Start one process, with the signals blocked until it can handle them."""
+        """Start one process; signals are blocked until it can handle them."""
         context = multiprocessing.get_context("spawn")
         self._channels[index], channel = context.Pipe()
         share = _share(index, self.room, self._device)
@@ -180,7 +180,7 @@ class ProcessPool(Pool):
 
 
 class RayPool(Pool):
-    """A Ray cluster whose nodes share the result folder; it keeps runs that wait.
+    """Ray cluster whose nodes share the result folder; Ray queues waiting runs.
 
     For ``cpus`` and ``gpus`` see :class:`bench.runner.Resources`. Each node encodes its own rows.
     """
@@ -226,7 +226,7 @@ class RayPool(Pool):
         return self
 
     def __exit__(self, *error: Any) -> bool:
-        """Leave the cluster; runs that are under way save a checkpoint."""
+        """Disconnect from the cluster; active runs save a checkpoint."""
         with contextlib.suppress(self._ray.exceptions.RayError):
             for reference in self._running.values():
                 self._ray.cancel(reference)
@@ -248,7 +248,7 @@ class RayPool(Pool):
         except errors.LocalRayletDiedError as error:
             raise ExecutorError("the Ray node of this machine ended; start Ray again") from error
         except errors.RayTaskError:
-            raise  # A fault of the program.
+            raise  # A bug.
         except errors.RayError:
             return None
 
@@ -256,7 +256,7 @@ class RayPool(Pool):
 def grid_spec(
     grid: Grid, store: ResultStore, loggers: Sequence[str], verbosity: Verbosity, debug: bool
 ) -> str:
-    """What a worker process needs to lay out the grid, as JSON."""
+    """JSON specification from which a worker process builds the grid."""
     return json.dumps(
         {
             "config": grid.config.model_dump(mode="json"),
@@ -268,7 +268,7 @@ def grid_spec(
             "debug": debug,
             "todo": [run.prompt_id for run in grid.todo],
             "renewed": sorted(grid.renewed),
-            # Paths in the configuration may start from here, and records name the command.
+            # Configurations may hold relative paths, and records store the command.
             "cwd": str(Path.cwd()),
             "argv": sys.argv,
         }
@@ -278,11 +278,11 @@ def grid_spec(
 # In worker processes
 
 STOP = Stop()
-_channels: list[Connection] = []  # To the driver.
+_channels: list[Connection] = []  # Connection to the driver.
 
 
 def _serve(channel: Connection, share: dict[str, str], spec: str) -> None:
-    """Do the runs that the driver sends; ``share`` is of the machine."""
+    """Execute the runs that the driver sends; ``share`` holds environment variables."""
     os.environ.update(share)
     torch.set_num_threads(int(share[THREADS]))
     _channels.append(channel)
@@ -297,7 +297,7 @@ def _serve(channel: Connection, share: dict[str, str], spec: str) -> None:
 
 
 def _stop_with_driver() -> None:
-    """Let a run that is under way save a checkpoint and end once the driver is gone."""
+    """Wait until the driver exits, then stop the active run with a checkpoint."""
     driver = multiprocessing.parent_process()
     if driver is not None:
         wait([driver.sentinel])
@@ -305,7 +305,7 @@ def _stop_with_driver() -> None:
 
 
 def _do(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
-    """Do a run in a worker process; without an id, encode all rows."""
+    """Execute a run in a worker process; with an empty id, encode all data."""
     try:
         worker = _worker(spec)
         STOP.check()
@@ -323,7 +323,7 @@ def _do(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
 
 
 def _report(report: Report) -> None:
-    """Pass a report on to the driver; on a node of Ray, which has no channel, print its lines."""
+    """Send a report to the driver; Ray nodes have no connection, and print lines to stderr."""
     with contextlib.suppress(OSError):  # The driver is gone.
         if _channels:
             _channels[0].send(report)
@@ -332,7 +332,7 @@ def _report(report: Report) -> None:
 
 
 def _do_on_ray(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
-    """Do a run on a node; after SIGTERM, Ray starts it again on another one."""
+    """Execute a run on a Ray node; after SIGTERM, Ray restarts it on another node."""
     with STOP.on_signals():
         outcome = _do(spec, prompt_id, not_run)
     if outcome.state == "stopped" and outcome.text == signal.SIGTERM.name:
@@ -342,7 +342,7 @@ def _do_on_ray(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
 
 @lru_cache(maxsize=1)
 def _worker(spec: str) -> Worker:
-    """Lay out the grid in this process, once for all its runs."""
+    """Worker of this process; built once per grid."""
     values: dict[str, Any] = json.loads(spec)
     for folder in (values["cwd"], values["out"]):
         if not Path(folder).is_dir():
@@ -360,7 +360,7 @@ def _worker(spec: str) -> Worker:
 
 
 def threads_each(workers: int) -> int:
-    """Threads of each of so many workers on this machine."""
+    """Number of threads per worker, for this many workers on this machine."""
     limited = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
     wanted = os.environ.get(THREADS, "")

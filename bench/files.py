@@ -1,4 +1,4 @@
-"""Files: atomic writes (there in full or not at all), digests, YAML."""
+"""File helpers: atomic writes, digests, YAML."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.errors import ConfigError, OutputError
 def atomic_write(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``; a kill or power cut leaves the old file or the new one.
 
-    The bytes go to a hidden temporary file in the same folder, reach the disk, and then take the
-    place of ``path``. Missing folders are made.
+    Writes a hidden temporary file in the same folder, syncs it to disk, and renames it to ``path``.
+    Missing folders are created.
     """
     temporary = path.parent / f".{os.getpid()}-{secrets.token_hex(8)}.tmp"
     try:
@@ -46,7 +46,7 @@ def file_digest(path: Path) -> str:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The keys and values of a configuration."""
+    """Read a YAML mapping; ConfigError if the file is missing or not valid."""
     import yaml
 
     try:

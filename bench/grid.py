@@ -1,4 +1,4 @@
-"""From a configuration to all runs in dependency order; a prompt that several need is one run."""
+"""Builds all runs of a configuration in dependency order; shared prompts are trained once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench import provenance
 from bench.config import RunConfig, TrainingSettings
 from bench.data import open_source
 from bench.errors import InitialPromptMismatchError, PromptError, UnknownNameError
-from bench.models.loading import ModelInfo, describe
+from bench.models.loading import UNCHECKED, ModelInfo, describe
 from bench.record import DataBlock, ModelBlock, Record, RunBlock, SourceBlock, VersionsBlock
 from bench.registry import MethodSpec
 from bench.store import ResultStore, StoredPrompt
@@ -22,36 +22,36 @@ from bench.tasks import get_task
 
 COMMON: tuple[str, ...] = ("data_seed", "prompt_length", "input_length", "precision")
 COMMON += ("validation_rows", "train_rows", "test_rows")
-"""What is equal in all runs of a configuration."""
+"""Configuration keys with equal values in all runs."""
 
 SOURCE_STAGE = "sources"
-"""Stands in for the task of a method's own multi-task source stage; a mixture is ``a+b``."""
+"""Task name of a method's multi-task source stage; a mixture of PT is named ``a+b``."""
 
 Overwrite = Literal["never", "failed", "always"]
 
 
 @dataclass(frozen=True, eq=False)
 class GivenPrompt:
-    """A stored prompt, or one in a file, that is used as it is."""
+    """A prompt from the store or a file, used without training."""
 
-    task: str  # The source task it stands for.
+    task: str  # Source task of the prompt.
     stored: StoredPrompt = field(repr=False)
 
     @property
     def prompt_id(self) -> str:
-        """Its id in the store; for a file, its digest."""
+        """Id in the store; for a file, a digest of its content."""
         return self.stored.record.id
 
 
 @dataclass(frozen=True)
 class Start:
-    """The prompts a run starts from; fields as in :class:`~bench.method.Ingredients`."""
+    """Prompts that a run starts from; fields as in :class:`~bench.method.Ingredients`."""
 
     sources: tuple[Run | GivenPrompt, ...] = ()
     target: Run | None = None
     shared: Run | None = None
     stored: GivenPrompt | None = None
-    tries: tuple[Run, ...] = ()  # The run is that of them which is best on validation.
+    tries: tuple[Run, ...] = ()  # Candidates; the best on validation is scored.
 
     def __iter__(self) -> Iterator[Run | GivenPrompt]:
         yield from (*self.sources, *self.tries)
@@ -60,36 +60,36 @@ class Start:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One training with its evaluation."""
+    """One training and its evaluation."""
 
-    protocol: RunBlock  # All that decides its result, as recorded; model.parameters is 0 here.
+    protocol: RunBlock  # Determines the result; model.parameters is 0 here.
     method: MethodSpec
     training: TrainingSettings
     start: Start = field(default=Start(), repr=False)
 
     @cached_property
     def prompt_id(self) -> str:
-        """Digest of everything that decides the prompt; names prompt, checkpoint and lock."""
+        """Digest of all that determines the prompt; names its prompt, checkpoint and lock files."""
         protocol = self.protocol
         left_out = {"label", "preset", "model", "data", "test_rows"}
-        left_out |= set() if protocol.train_rows else {"train_rows"}  # Ids from before it.
+        left_out |= set() if protocol.train_rows else {"train_rows"}  # Keeps older ids.
         text = protocol.model_dump_json(exclude=left_out)
         return _digest(protocol.model.digest, protocol.data.fingerprint, text)
 
     @cached_property
     def id(self) -> str:
-        """Names the record: digest of the prompt's id, the preset and a limit of test rows."""
+        """Id of the record: digest of the prompt's id, the preset and the limit of test rows."""
         limit = self.protocol.test_rows
         return _digest(self.prompt_id, self.protocol.preset, *([str(limit)] if limit else []))
 
     @property
     def task(self) -> str:
-        """Target task, or what stands in for it in a source stage."""
+        """Target task; ``sources`` or ``a+b`` in a multi-task source stage."""
         return self.protocol.task
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks whose rows it trains on."""
+        """Names of the tasks whose rows are trained on."""
         taught = [need.task for need in self.start.sources]
         return taught if self.task == SOURCE_STAGE else self.task.split("+")
 
@@ -100,12 +100,12 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Of the initial prompt, the few-shot sample, order and dropout."""
+        """Seed of initial prompt, few-shot sample, row order and dropout."""
         return self.protocol.seed
 
     @property
     def is_source_stage(self) -> bool:
-        """Whether the run trains on several source tasks together."""
+        """Whether the run is a joint training on several source tasks."""
         return self.task == SOURCE_STAGE or "+" in self.task
 
     @property
@@ -119,11 +119,11 @@ class Run:
         return f"{self.protocol.file_stem}-{self.prompt_id[:12]}"
 
     def describe(self) -> str:
-        """One short line: task, label, shots, seed."""
+        """One-line summary: task, label, shots, seed."""
         return self.protocol.describe()
 
     def sources(self) -> list[SourceBlock]:
-        """The source prompts behind the run, those of its source stage or tries included."""
+        """Source prompts of the run, including those of its source stage and tries."""
         start, shared = self.start, self.start.shared
         mixture = () if shared is None or shared.start.sources else (shared,)
         found = [
@@ -136,14 +136,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Grid:
-    """All runs of a configuration against a result folder."""
+    """All runs of a configuration, with their state in a result folder."""
 
     config: RunConfig
-    runs: dict[str, Run]  # Every run by its prompt's id, after the runs it needs.
-    reported: dict[str, Run]  # Those that are scored on test and recorded.
-    records: dict[str, Record]  # What is recorded of them and stays, by the id of the prompt.
-    todo: tuple[Run, ...]  # What is left, prompts for others included, in dependency order.
-    renewed: frozenset[str]  # Seals of the records and stored prompts that are to be replaced.
+    runs: dict[str, Run]  # All runs by prompt id, in dependency order.
+    reported: dict[str, Run]  # Runs that are scored on test and recorded.
+    records: dict[str, Record]  # Existing records to keep, by prompt id.
+    todo: tuple[Run, ...]  # Remaining runs in dependency order, with those for prompts.
+    renewed: frozenset[str]  # Seals of records and stored prompts to replace.
 
     @property
     def ids(self) -> set[str]:
@@ -152,19 +152,19 @@ class Grid:
 
     @property
     def failed(self) -> list[Record]:
-        """Records of failed runs that stay as they are."""
+        """Records of failed runs that are not repeated."""
         return [record for record in self.records.values() if record.status == "failed"]
 
     @property
     def to_run(self) -> int:
-        """Number of reported runs that are left."""
+        """Number of reported runs still to execute."""
         return len(self.reported) - len(self.records)
 
 
 def make_grid(
     config: RunConfig, store: ResultStore, overwrite: Overwrite = "never", offline: bool = False
 ) -> Grid:
-    """Lay out all runs of a configuration; reads no rows and loads no weights.
+    """Build all runs of a configuration; reads no rows and loads no weights.
 
     ``overwrite`` says which recorded runs are repeated; for ``offline`` see
     :func:`bench.models.loading.describe`.
@@ -173,7 +173,7 @@ def make_grid(
         BenchError: model or data cannot be found, or a given prompt cannot be used.
     """
     maker = _GridMaker(config, store, offline)
-    seal_of = cache(store.seal)  # A run of tries has no seal.
+    seal_of = cache(store.seal)  # None for runs with tries, which store no prompt.
     reported = maker.reported()
     records: dict[str, Record] = {}
     renewed: set[str] = set()
@@ -189,7 +189,7 @@ def make_grid(
     for run in reversed(maker.runs.values()):
         if run.prompt_id not in wanted:
             continue
-        # A prompt that depends on the input is put together from what it starts from.
+        # Scoring an instance-dependent prompt needs the prompts it starts from.
         built = run.method.load().instance_dependent
         for each in (run, *run.start.tries):
             if built or seal_of(each) in missing:
@@ -200,18 +200,19 @@ def make_grid(
 
 
 class _GridMaker:
-    """Makes the runs; equal runs are one object, so that ids are computed once."""
+    """Builds runs; equal runs are one object, so that ids are computed once."""
 
     def __init__(self, config: RunConfig, store: ResultStore, offline: bool) -> None:
         self.runs: dict[str, Run] = {}
         self.config = config
         self._store = store
         self._source = open_source(config.data)
-        self._model = model_block(describe(config.model, offline))
+        self._info = describe(config.model, offline)
+        self._model = model_block(self._info)
         self._pt = config.method_spec("pt")
         self._add = cache(self._make_run)
         self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
-        # A suite may have values of its own.
+        # Suites may change settings.
         self._special = cache(config.for_task)
         self._spec = cache(lambda task, method: self._special(task).method_spec(method))
         self._training = cache(lambda task, *name: self._special(task).target_training(*name))
@@ -225,7 +226,7 @@ class _GridMaker:
         self._preset = config.preset + (first + ", ".join(changes) if changes else "")
 
     def reported(self) -> dict[str, Run]:
-        """Make the runs of all tasks, methods, shots and seeds, with all that they need."""
+        """Build the runs of all tasks, methods, shots and seeds, with the runs they need."""
         config = self.config
         shots = [None if each == "full" else each for each in dict.fromkeys(config.shots)]
         seeds, methods = dict.fromkeys(config.seeds), dict.fromkeys(config.methods)
@@ -323,18 +324,18 @@ class _GridMaker:
         )
 
     def _find_given(self, text: str, task: str | None = None) -> GivenPrompt:
-        """A prompt of the store, or a file, that fits the model, length and source task."""
+        """Load a prompt from the store or a file; checks its model, length and source task."""
         path = Path(text).expanduser()
         if path.exists():
             from bench.interop import read_given
 
-            stored = read_given(path, describe(self.config.model), task or SOURCE_STAGE)
+            stored = read_given(path, self._info, task or SOURCE_STAGE)
         else:
             stored = self._store.load_prompt(text)
         run, length = stored.record.run, stored.matrix.shape[0]
         place = f"prompt {text}" if task is None else f"source_prompts.{task}: prompt {text}"
         fault, wanted = "", self.config.prompt_length
-        if run.model.digest != self._model.digest:
+        if self._model.note != UNCHECKED and run.model.digest != self._model.digest:
             fault = f"belongs to another model than {self._model.name}: train or import it for that"
         elif task not in (None, run.task):
             fault = f"is of task {run.task}: name it for that one"
@@ -346,7 +347,7 @@ class _GridMaker:
 
 
 def model_block(model: ModelInfo, parameters: int = 0) -> ModelBlock:
-    """What a record says of a model."""
+    """Model block of a record."""
     facts = {key: getattr(model, key) for key in ("name", "digest", "bundled", "note")}
     return ModelBlock(kind=model.architecture, parameters=parameters, **facts)
 

@@ -1,9 +1,9 @@
-"""PEFT prompt tuning adapters and prompt files: export, import, and files that a run names.
+"""Export and import of PEFT prompt-tuning adapters and prompt files.
 
 Adapters are folders, or repositories of the Hugging Face hub: ``hf://OWNER/NAME@REVISION``.
-Files of others are not trusted: safetensors hold nothing but tensors, and PyTorch files are read by
-its restricted unpickler. In front of a decoder-only model PEFT puts prompt, padding and input in
-this order, so answers are equal only for rows without padding.
+Files are not trusted: safetensors hold only tensors, and PyTorch files are read with
+``weights_only=True``. For decoder-only models PEFT puts padding between prompt and input, so
+answers are equal only for rows without padding.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from bench.tasks import get_task
 HUB = "hf://"
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 OLD_WEIGHTS = "adapter_model.bin"
-PROMPT = "prompt_embeddings"  # PEFT's name of the tensor; other prompt files use it too.
+PROMPT = "prompt_embeddings"  # Tensor name in PEFT; other prompt files use it too.
 TASK_TYPES = {"encoder-decoder": "SEQ_2_SEQ_LM", "decoder-only": "CAUSAL_LM"}
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 LARGEST_FILE = 1 << 28  # Bytes; a soft prompt takes a few million.
 
 
 class AdapterConfig(BaseModel):
-    """The fields of ``adapter_config.json`` that matter here, with PEFT's defaults."""
+    """Fields of ``adapter_config.json`` that are read here, with PEFT's defaults."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -55,11 +55,11 @@ class AdapterConfig(BaseModel):
 
 
 def export_peft(store: ResultStore, text: str, folder: Path, repository: str = "") -> Record:
-    """Write the prompt of a record, named as for ``store.record``, as a PEFT adapter with a card.
+    """Write a record's prompt as a PEFT adapter with a model card; ``text`` as in ``store.record``.
 
-    With ``repository``, upload it to that model of the hub, which is made if it is missing.
-    Raises PromptError if the run has no prompt that is one matrix or the hub refuses it,
-    OutputError if the folder holds other files than an earlier export or cannot be written.
+    With ``repository``, upload it to that hub repository, which is created if missing.
+    Raises PromptError if the prompt is not one matrix or the upload fails, OutputError if the
+    folder holds files other than those of an earlier export or cannot be written.
     """
     record = store.record(text)
     run, place = record.run, f"run {record.id[:12]}"
@@ -94,14 +94,14 @@ def export_peft(store: ResultStore, text: str, folder: Path, repository: str = "
 
 @contextmanager
 def hub_errors(repository: str) -> Iterator[Any]:
-    """The module huggingface_hub; a wrong repository id and its errors become one line."""
+    """Yield the module huggingface_hub; wrong repository ids and hub errors raise PromptError."""
     import huggingface_hub as hub
 
     hub.utils.disable_progress_bars()
     try:
         hub.utils.validate_repo_id(repository)
         yield hub
-    except Exception as error:  # They have no common base.
+    except Exception as error:  # They have no common base class.
         advice = "check its name, the network, HF_HUB_OFFLINE and 'hf auth login'"
         raise PromptError(f"hub repository {repository}: {one_line(error)}; {advice}") from error
 
@@ -115,11 +115,11 @@ def import_prompt(
     initial: Path | None = None,
     seed: int | None = None,
 ) -> Record:
-    """Put a prompt of a file, adapter folder or hub into the store; an equal one keeps its id.
+    """Import a prompt from a file, adapter folder or the hub; equal prompts have equal ids.
 
-    ``tensor`` names it in the file; None: ``prompt_embeddings``, or the only matrix that fits.
-    DTVG needs to know the ``P_init`` it was trained from: the file ``initial``, or that of this
-    program for ``seed``. ``rows.notes`` of the record say what the user of the prompt must know.
+    ``tensor`` is its name in the file; None: ``prompt_embeddings``, or the only matrix that fits.
+    DTVG needs the prompt's ``P_init``: the file ``initial``, or the initial prompt of this program
+    for ``seed``. ``rows.notes`` of the returned record are caveats on the prompt.
     """
     task = get_task(task).name
     if initial is not None and seed is not None:
@@ -131,7 +131,7 @@ def import_prompt(
         files = [CONFIG, WEIGHTS, OLD_WEIGHTS]
         with hub_errors(name) as hub:
             found = hub.snapshot_download(name, revision=revision or None, allow_patterns=files)
-        path, origin = Path(found), f"{HUB}{name}@{Path(found).name}"  # The commit.
+        path, origin = Path(found), f"{HUB}{name}@{Path(found).name}"  # Named by commit.
     prompt = _read_prompt(path, info, frozen.width, tensor)
     length = len(prompt[0])
     start = None if seed is None else frozen.initial_prompt(length, seed)
@@ -146,7 +146,7 @@ def import_prompt(
 
 
 def read_given(path: Path, model: ModelInfo, task: str) -> StoredPrompt:
-    """A prompt that a run names by its file or folder; its width is checked with the weights."""
+    """Read a prompt file or adapter folder named in a configuration; width is checked later."""
     return _stored(str(path), model, task, _read_prompt(path, model))
 
 
@@ -158,7 +158,7 @@ def _stored(
     initial: Tensor | None = None,
     parameters: int = 0,
 ) -> StoredPrompt:
-    """The prompt with its record; most of how it was trained is unknown."""
+    """Imported prompt with its record; most facts on its training are unknown."""
     matrix, notes = found
     digest, start = tensor_digest(matrix), None if initial is None else tensor_digest(initial)
     parts = json.dumps(["imported", model.digest, task, digest, start])
@@ -190,9 +190,9 @@ def _stored(
 def _read_prompt(
     path: Path, model: ModelInfo, width: int | None = None, wanted: str | None = None
 ) -> tuple[Tensor, list[str]]:
-    """A finite matrix ``(r, d)`` float32 of a file or adapter folder, and notes for its user.
+    """Finite float32 matrix ``(r, d)`` of a file or adapter folder, and notes on it.
 
-    Width and name of the tensor are any for None; only one may fit.
+    Exactly one tensor must have ``width`` and the name ``wanted``; None accepts any.
     """
     file, notes, config = path, [], None
     if path.is_dir():
@@ -257,7 +257,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """The dense tensors of a file by name; one that stands alone is named ``tensor``."""
+    """Dense tensors of a file by name; a single unnamed tensor gets the name ``tensor``."""
     if path.suffix.lower() not in SUFFIXES:
         raise PromptError(f"prompt file {path}: expected a name that ends with {SUFFIXES}")
     data = _read_bytes(path)
@@ -274,12 +274,12 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         for name, value in named.items()
         if type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided
         and not value.is_quantized and not value.is_nested and value.is_cpu
-        and value.numel() * value.element_size() <= len(data)  # Views may repeat few values.
+        and value.numel() * value.element_size() <= len(data)  # Views may expand a few values.
     }  # fmt: skip
 
 
 def _unpickle(data: bytes) -> Any:
-    """The content of a PyTorch file; these are not compressed, so what unpacks to more is bad."""
+    """Content of a PyTorch file; ValueError if it is compressed, which these files never are."""
     file = io.BytesIO(data)
     parts = zipfile.ZipFile(file).infolist() if zipfile.is_zipfile(file) else []
     if sum(part.file_size for part in parts) > len(data):
@@ -291,7 +291,7 @@ def _unpickle(data: bytes) -> Any:
 
 
 def _listed(tensors: dict[str, Tensor]) -> str:
-    """The first names with shape and type, on one line whatever the file calls them."""
+    """First tensors with shape and dtype, as one printable line."""
     items = sorted(tensors.items())
     shown = [f"{_shown(k)} {'x'.join(map(str, v.shape))} {str(v.dtype)[6:]}" for k, v in items]
     shown[6:] = [f"{len(shown) - 6} more"] if len(shown) > 6 else []
@@ -303,8 +303,8 @@ def _shown(text: str, length: int = 60) -> str:
 
 
 def base_model(model: ModelBlock) -> tuple[str | None, str | None]:
-    """Hub id or folder of the frozen model, and its revision; None for bundled models."""
-    if model.bundled:
+    """Hub id or folder of the frozen model, and its revision; None if only ``load`` reads it."""
+    if model.bundled or model.note.startswith("GGUF"):
         return None, None
     if is_folder_name(model.name):
         return folder_name(str(Path(model.name).expanduser())), None
@@ -313,7 +313,7 @@ def base_model(model: ModelBlock) -> tuple[str | None, str | None]:
 
 
 def model_card(record: Record, tokens: int, repository: str = "") -> str:
-    """The card in Markdown, with the metadata of the Hugging Face hub at its head."""
+    """Model card in Markdown, with metadata for the Hugging Face hub."""
     from huggingface_hub import ModelCard, ModelCardData
 
     name, revision = base_model(record.run.model)

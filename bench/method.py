@@ -1,7 +1,7 @@
-"""The contract between prompt-tuning methods and the harness.
+"""Interface between prompt-tuning methods and the harness.
 
 A method turns the prompts it needs into one soft prompt per input, and names the tensors to train.
-It reads no files, datasets or command line; the harness uses a method only through this module.
+Methods read no files, datasets or command line; the harness uses them only through this module.
 
 Shapes: ``B`` batch, ``L`` input tokens, ``T`` target tokens, ``r`` prompt tokens, ``d`` model
 width, ``V`` vocabulary, ``S`` number of source tasks.
@@ -57,7 +57,7 @@ class ModelOutput:
     logits: Tensor  # (B, T, V) float32, scores of the target tokens
     hidden: Tensor  # (B, r+L, d) last hidden states of prompt and input, in the model's precision
     hidden_mask: Tensor  # (B, r+L) 1 where `hidden` is not padding
-    answer_hidden: Tensor  # (B, T, d) last hidden states behind `logits`
+    answer_hidden: Tensor  # (B, T, d) last hidden states from which `logits` are computed
 
 
 class LanguageModel(Protocol):
@@ -69,41 +69,41 @@ class LanguageModel(Protocol):
     def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
         """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input.
 
-        ``chosen`` ``(B,)`` takes the prompt of each row from several, ``(S, r, d)``.
+        With ``chosen`` ``(B,)``, ``prompt`` is ``(S, r, d)``; row ``b`` uses ``prompt[chosen[b]]``.
         """
 
     def inference(self) -> AbstractContextManager[None]:
-        """Context without gradients and dropout; restores the former mode afterwards."""
+        """Context without gradients and dropout; restores the previous mode afterwards."""
 
 
 @dataclass(frozen=True)
 class SoftPrompt:
-    """A trained soft prompt and where it came from."""
+    """A trained soft prompt and its origin."""
 
-    task: str  # the task it was trained on
+    task: str  # task that the prompt was trained on
     matrix: Tensor  # (r, d)
-    initial_digest: str | None  # tensor_digest of the P_init it started from; None if unknown
+    initial_digest: str | None  # tensor_digest of its P_init; None if unknown
 
 
 @dataclass(frozen=True)
 class Needs:
     """Prompts that must exist before a method can start on a target."""
 
-    sources: bool = False  # those of the source tasks: PT on full data, or given by the user
-    target: bool = False  # the one that PT trained on the target itself (same shots and seed)
-    shared: bool = False  # what the method's own multi-task source stage produces
-    stored: str | None = None  # id or file of a stored prompt, which is used as it is
-    same_initial: bool = False  # whether all of them must have started from this run's P_init
-    named_sources: tuple[str, ...] = ()  # tasks that must be among the sources
-    mixture: bool = False  # one that PT trains on the named sources together (none named: on all)
+    sources: bool = False  # source prompts: trained by PT on full data, or given by the user
+    target: bool = False  # PT's prompt of the target task, with equal shots and seed
+    shared: bool = False  # result of the method's multi-task source stage
+    stored: str | None = None  # id or file of a stored prompt
+    same_initial: bool = False  # whether all must have been trained from this run's P_init
+    named_sources: tuple[str, ...] = ()  # source tasks that the settings name
+    mixture: bool = False  # PT's prompt of all named sources together (default: all sources)
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """Prompts handed to a method: ``P_init`` and those that its :class:`Needs` name."""
+    """Prompts passed to a method: ``P_init`` and those listed in its :class:`Needs`."""
 
     initial: Tensor  # (r, d), P_init of this model and seed
-    sources: tuple[SoftPrompt, ...] = ()  # in the order of the sources suite
+    sources: tuple[SoftPrompt, ...] = ()  # in the order of the configuration
     target: SoftPrompt | None = None
     shared: Mapping[str, Tensor] | None = None  # SourceStage.shared_state, by name
     stored: SoftPrompt | None = None
@@ -117,35 +117,35 @@ class ParameterGroup:
     parameters: Sequence[nn.Parameter]
     learning_rate: float  # peak of the linear schedule
     weight_decay: float = 0.0  # decoupled (AdamW)
-    eps: float = 1e-8  # of AdamW
+    eps: float = 1e-8  # epsilon of AdamW
 
 
 SettingsT = TypeVar("SettingsT")
 
 
 class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
-    """Anything the training loop can train: a method on one target, or a source stage."""
+    """Base class of trainable modules: a method on one target, or a source stage."""
 
-    instance_dependent: ClassVar[bool] = False  # if not, its prompts do not depend on the inputs
+    instance_dependent: ClassVar[bool] = False  # whether prompts depend on the inputs
 
     @abc.abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Tensors to train with their learning rates; none of the language model."""
+        """Trained tensors with their learning rates, without those of the language model."""
 
     @abc.abstractmethod
     def loss(self, model: LanguageModel, batch: Batch) -> Tensor:
         """Scalar training loss of one batch."""
 
     def diagnostics(self) -> dict[str, Any]:
-        """JSON-ready state of the method, read before the first step and at each evaluation."""
+        """JSON-ready state of the method; called before the first step and at each evaluation."""
         return {}
 
     def trace(self) -> list[dict[str, Any]]:
-        """Rows about the step that comes next, JSON-ready; read where each step is logged."""
+        """JSON-ready rows about the next step; called only if each step is logged."""
         return []
 
     def trainable_parameters(self) -> int:
-        """Number of scalars the optimiser moves."""
+        """Number of trained scalars."""
         return sum(p.numel() for group in self.parameter_groups() for p in group.parameters)
 
 
@@ -154,8 +154,8 @@ class PromptMethod(Trainable[SettingsT]):
 
     Settings: ClassVar[type[Any]]  # a frozen dataclass of plain values: --method name:key=value
     version: ClassVar[int] = 1  # raised by hand when results change; part of the id of each run
-    trained: ClassVar[bool] = True  # if not, one run serves all shots and seeds of a task
-    target_settings: ClassVar[tuple[str, ...]] = ()  # settings that its source stage does not read
+    trained: ClassVar[bool] = True  # False: one run serves all shots and seeds of a task
+    target_settings: ClassVar[tuple[str, ...]] = ()  # settings that the source stage ignores
 
     @classmethod
     def needs(cls, settings: SettingsT) -> Needs:
@@ -165,13 +165,13 @@ class PromptMethod(Trainable[SettingsT]):
     @classmethod
     @abc.abstractmethod
     def build(cls, settings: SettingsT, ingredients: Ingredients) -> PromptMethod[SettingsT]:
-        """Method made from its ingredients; raises :class:`PromptError` if these do not fit."""
+        """Build the method from its ingredients; raises :class:`PromptError` if they do not fit."""
 
     @classmethod
     def source_stage(
         cls, settings: SettingsT, ingredients: Ingredients, examples: Mapping[str, int]
     ) -> SourceStage[SettingsT]:
-        """Stage behind :attr:`Needs.shared`; ``examples``: number by source task, in order."""
+        """Source stage for :attr:`Needs.shared`; ``examples``: training examples by source task."""
         raise NotImplementedError(f"{cls.__name__} has no source stage")
 
     @abc.abstractmethod
@@ -183,7 +183,7 @@ class PromptMethod(Trainable[SettingsT]):
 
     @torch.no_grad()
     def merged_prompt(self) -> Tensor | None:
-        """Detached ``(r, d)`` that replaces the trained method; None if instance-dependent."""
+        """Detached prompt ``(r, d)`` equal to the trained method; None if instance-dependent."""
         return None if self.instance_dependent else self().squeeze(0).clone()
 
     def prompt_for(self, model: LanguageModel, batch: Batch) -> Tensor:
@@ -197,7 +197,7 @@ class PromptMethod(Trainable[SettingsT]):
 
 
 class SourceStage(Trainable[SettingsT]):
-    """Training on all source tasks together; every target of the method starts from its result."""
+    """Joint training on all source tasks; each target task starts from its result."""
 
     @abc.abstractmethod
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
@@ -213,7 +213,7 @@ class SourceStage(Trainable[SettingsT]):
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """SHA-256 over shape, type and bytes of a tensor: equal exactly if the values are."""
+    """SHA-256 over shape, dtype and bytes of a tensor."""
     plain = tensor.detach().to("cpu").contiguous()
     head = f"{tuple(plain.shape)}|{plain.dtype}|".encode()
     data = plain.view(torch.uint8).numpy().tobytes()
@@ -231,7 +231,7 @@ def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
 
 
 def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
-    """Raise PromptError unless all prompts have the shape of ``initial`` and started from it."""
+    """Raise PromptError unless all prompts have the shape of ``initial`` and it as ``P_init``."""
     require_same_shape(initial, prompts)
     expected = tensor_digest(initial)
     for prompt in prompts:

@@ -1,8 +1,8 @@
 """Methods, tasks and loggers from other packages (entry points) or from files (``--plugin``).
 
-Packages name them in entry-point groups such as ``dtvg_bench.methods``; a Python file has mappings
-from name to object such as ``METHODS``, a YAML file declares tasks. Installed plugins are imported
-when they are used, files when they are given. They are code and run with the rights of the user.
+Packages use entry-point groups such as ``dtvg_bench.methods``; Python files define mappings from
+name to object such as ``METHODS``; YAML files declare tasks. Installed plugins are imported when
+they are used, files at once. Plugins are code and run with the rights of the user.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ Kind = Literal["method", "task", "logger"]
 FILE_NAMES: Mapping[Kind, str] = {"method": "METHODS", "task": "TASKS", "logger": "LOGGERS"}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""Names become parts of file names and of ``NAME:KEY=VALUE,...``."""
+"""Valid plugin names; they become parts of file names and of ``NAME:KEY=VALUE,...``."""
 
 _files: dict[Path, ModuleType] = {}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One method, task or logger from outside."""
+    """A method, task or logger from a package or a file."""
 
     kind: Kind
-    name: str  # On the command line.
+    name: str  # Name on the command line.
     origin: str  # Package with version, or file; for messages.
-    module: str  # The module that defines it.
-    attribute: str  # Its place in the module; for a file, the mapping that holds it.
-    loaded: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # If from a file.
+    module: str  # Name of the defining module.
+    attribute: str  # Attribute of the module; for a file, its mapping.
+    loaded: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # From a file.
 
     def load(self) -> Any:
         """Import the object."""
@@ -55,16 +55,16 @@ class Plugin:
         try:
             return attrgetter(self.attribute)(importlib.import_module(self.module))
         except (Exception, SystemExit) as error:
-            reason = f"cannot be loaded ({one_line(error)}); mend or uninstall it"
+            reason = f"cannot be loaded ({one_line(error)}); fix or uninstall it"
             raise self.fault(reason) from error
 
     def fault(self, reason: str) -> PluginError:
-        """An error that names the plugin."""
+        """PluginError that names the plugin."""
         return PluginError(f"{self.kind} {self.name!r} of {self.origin}: {reason}")
 
 
 def use_files(paths: Iterable[Path]) -> None:
-    """Import these plugin files; they replace those given before."""
+    """Import these plugin files; they replace earlier ones."""
     modules = {path.resolve(): _import_file(path) for path in paths}
     _files.clear()
     _files.update(modules)
@@ -76,7 +76,7 @@ def files_in_use() -> tuple[Path, ...]:
 
 
 def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
-    """The plugins of a kind by name; nothing installed is imported."""
+    """Plugins of a kind by name; installed packages are not imported."""
     found: dict[str, Plugin] = {}
     for plugin in (*_installed(kind), *_from_files(kind)):
         if not NAME.fullmatch(plugin.name):
@@ -84,7 +84,7 @@ def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
         if plugin.name in builtin:
             raise plugin.fault(f"there is a built-in {kind} of that name; rename the plugin")
         if (other := found.setdefault(plugin.name, plugin)) is not plugin:
-            raise plugin.fault(f"{other.origin} has one of that name too; leave one of them out")
+            raise plugin.fault(f"{other.origin} has one of that name too; use only one of them")
     return found
 
 
@@ -103,13 +103,13 @@ def _from_files(kind: Kind) -> Iterator[Plugin]:
         objects = getattr(module, attribute, {})
         origin = f"file {path.name}"
         if not isinstance(objects, Mapping) or not all(isinstance(name, str) for name in objects):
-            raise PluginError(f"plugin {origin}: {attribute} is no mapping from name to {kind}")
+            raise PluginError(f"plugin {origin}: {attribute} is not a mapping from name to {kind}")
         for name, value in objects.items():
             yield Plugin(kind, name, origin, module.__name__, attribute, (value,))
 
 
 def _import_file(path: Path) -> ModuleType:
-    """A file as a module under a name of its own, made once per process."""
+    """Import a file as a module with a unique name, once per process."""
     resolved = path.resolve()
     if not resolved.is_file() or resolved.suffix not in (".py", ".yaml", ".yml"):
         raise PluginError(f"plugin file {path}: there is no such Python or YAML file; check it")
@@ -129,12 +129,12 @@ def _import_file(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         reason = str(error) if isinstance(error, BenchError) else one_line(error)
-        raise PluginError(f"plugin file {path}: cannot be used ({reason}); mend it") from error
+        raise PluginError(f"plugin file {path}: cannot be used ({reason}); fix it") from error
     return module
 
 
 def _declared_tasks(file: Path) -> Iterator[tuple[str, Task]]:
-    """The tasks of a YAML file, checked."""
+    """Validated tasks of a YAML file, by name."""
     from pydantic import ValidationError
 
     from bench.registry import plain_fault
@@ -146,8 +146,9 @@ def _declared_tasks(file: Path) -> Iterator[tuple[str, Task]]:
         except ValidationError as error:
             fault = max(error.errors(), key=lambda each: each["type"] == "extra_forbidden")
             key, reason = ".".join(map(str, fault["loc"][:2])), plain_fault(fault)
+            place = f"task {name}: {key}".removesuffix(": ")
             if fault["type"] == "extra_forbidden":
                 reason = str(UnknownNameError("key", key, Declaration.model_fields))
-            raise ConfigError(f"task {name}: {key}: {reason}") from error
+            raise ConfigError(f"{place}: {reason}") from error
         except ConfigError as error:
             raise ConfigError(f"task {name}: {error}") from error

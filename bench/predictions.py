@@ -1,7 +1,7 @@
-"""The answers of a run on test, stored beside its record.
+"""Test predictions of a run, stored beside its record.
 
 One gzip file of JSON lines per run, one line per test example in the order of the split. Inputs
-are left out: the row number leads to them. :func:`load_predictions` needs no model and no dataset.
+are not stored, only row numbers. :func:`load_predictions` needs neither model nor dataset.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from bench.tasks.generation import MetricUnavailableError
 from bench.tasks.metrics import METRICS
 
 MOST_BYTES = 2**30
-"""Longest content of a file of answers."""
+"""Maximum uncompressed size of a predictions file."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One test example."""
+    """Prediction for one test example."""
 
-    row: int  # Of its row in the official split; of joined rows, the first.
+    row: int  # Row number in the official split; for joined rows, the first.
     prediction: str  # The decoded answer.
-    references: tuple[str, ...]  # All right answers.
-    correct: bool  # Whether the answer counts as right, by the task's first metric.
-    group: str | None = None  # Of examples that a metric judges together (multirc: the question).
+    references: tuple[str, ...]  # All correct answers.
+    correct: bool  # Whether the answer is correct under the task's first metric.
+    group: str | None = None  # Examples scored together (multirc: the question).
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers of one run."""
+    """Test predictions of one run."""
 
     examples: tuple[Prediction, ...]  # In the order of the test split, at least one.
-    scorers: tuple[str, ...]  # Names of the metrics that score them.
+    scorers: tuple[str, ...]  # Names of the metrics that score the examples.
 
     def metrics(self) -> dict[str, float]:
-        """All scores in percent, without those that cannot be computed here."""
+        """All scores in percent; metrics that cannot be computed are left out."""
         scores: dict[str, float] = {}
         rows = [(each.prediction.strip(), each.references, each.group) for each in self.examples]
         answers, references, groups = zip(*rows, strict=True)
@@ -54,7 +54,7 @@ class Predictions:
         return scores
 
     def to_lines(self) -> bytes:
-        """The JSON lines; plain ASCII, so that no answer holds the end of a line."""
+        """Encode as JSON lines in ASCII, so that answers contain no line breaks."""
         lines = [{k: v for k, v in asdict(e).items() if v is not None} for e in self.examples]
         return b"".join(json.dumps(x, separators=(",", ":")).encode() + b"\n" for x in lines)
 
@@ -66,7 +66,7 @@ def judge(
     references: Sequence[Sequence[str]],
     groups: Sequence[str | None],
 ) -> Predictions:
-    """Combine answers with right answers and say which are right, by the first metric."""
+    """Combine predictions with references, and mark correct ones by the first metric."""
     if not predictions:
         raise DataError("there are no predictions to store; give at least one test example")
     right = METRICS[scorers[0]].right
@@ -78,7 +78,7 @@ def judge(
 
 
 def write_predictions(predictions: Predictions, record_file: Path) -> PredictionsBlock:
-    """Write the file beside a record; equal predictions give equal bytes."""
+    """Write predictions beside a record; equal predictions give equal bytes."""
     path, lines = record_file.with_suffix(".jsonl.gz"), predictions.to_lines()
     atomic_write(path, gzip.compress(lines, compresslevel=9, mtime=0))
     digest, rows = hashlib.sha256(lines).hexdigest(), len(predictions.examples)
@@ -87,14 +87,14 @@ def write_predictions(predictions: Predictions, record_file: Path) -> Prediction
 
 
 def load_predictions(folder: Path, record: Record) -> Predictions:
-    """Read the predictions of a record, which names their file in its folder."""
+    """Read the predictions of a record from ``folder``, the folder of the record."""
     block = record.predictions
     if block is None:
         raise RecordError(f"record {record.file_name} has no predictions; run again")
     path = folder / block.file
     try:
         with gzip.open(path) as file:
-            data = file.read(MOST_BYTES)  # A small file may unpack to anything.
+            data = file.read(MOST_BYTES)  # Small files may unpack to large ones.
         if hashlib.sha256(data).hexdigest() != block.digest:
             raise ValueError(f"differs from the digest in {record.file_name}")
         for scorer in set(block.scorers) - METRICS.keys():

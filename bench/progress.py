@@ -1,6 +1,6 @@
-"""Progress of ``bench run`` on stderr: a live display in a terminal, plain lines elsewhere.
+"""Progress of ``bench run`` on stderr: a live display on a terminal, else plain lines.
 
-The driver has one display; whatever does runs, in this process or another, reports to it.
+The driver has one display; workers in this or other processes send reports to it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from bench.training.callbacks import Callback, EvaluationEvent, TrainingInfo
 Verbosity = Literal["quiet", "normal", "verbose"]
 
 Report = str | tuple[str, str, int, int]
-"""A line; or what is done, its phase, and how much of that."""
+"""A line of text, or (run, phase, steps done, total steps)."""
 
 INTERVAL = 0.2
-"""Least seconds between two reports of the steps of a phase."""
+"""Minimum seconds between two progress reports of a phase."""
 
 
 class Reporter(Callback):
-    """Reports what one worker does; a callback of the training loop."""
+    """Sends progress reports of one worker; a callback of the training loop."""
 
     def __init__(self, send: Callable[[Report], object], verbose: bool) -> None:
         self.say, self._send, self._verbose = send, send, verbose
@@ -36,7 +36,7 @@ class Reporter(Callback):
         self._last = 0.0
 
     def phase(self, phase: str, done: int = 0, total: int = 0, what: str | None = None) -> None:
-        """Say what is being done and how much of it; ``what`` names the run from here on."""
+        """Report a phase and its progress; ``what`` sets the name of the run."""
         self._what = self._what if what is None else what
         if done == 0 or time.monotonic() > self._last + INTERVAL:
             self._last = time.monotonic()
@@ -59,9 +59,9 @@ class Reporter(Callback):
 
 
 class Display:
-    """Lines: failures only (quiet), one per run, or also one per evaluation (verbose).
+    """Prints failures only (quiet), one line per run (normal), or also evaluations (verbose).
 
-    In a terminal also a bar over all runs with the time left, and a row per worker.
+    On a terminal, also shows a progress bar with the time left, and one row per worker.
     """
 
     def __init__(self, console: Console, total_runs: int, verbosity: Verbosity) -> None:
@@ -80,15 +80,15 @@ class Display:
             disable=verbosity == "quiet" or not console.is_terminal,
         )
         self.all = self.bars.add_task("all runs", total=total_runs, count="", text="")
-        self.rows: dict[int, tuple[progress.TaskID, str, str]] = {}  # With run and phase.
-        self.parts: dict[int, float] = {}  # Of the runs that train, as far as they are done.
+        self.rows: dict[int, tuple[progress.TaskID, str, str]] = {}  # Bar, run, phase.
+        self.parts: dict[int, float] = {}  # Finished share of each worker's training.
 
     def reporter(self) -> Reporter:
-        """For the only worker, in this process."""
+        """Reporter for a single worker in this process."""
         return Reporter(lambda report: self.receive(0, report), self.verbosity == "verbose")
 
     def receive(self, worker: int, report: Report) -> None:
-        """Show what a worker reports."""
+        """Show a report of a worker."""
         if isinstance(report, str):
             self.say(report)
             return
@@ -111,13 +111,13 @@ class Display:
         self.bars.update(self.all, completed=done, count=count, text=text)
 
     def wait(self, locked: int) -> None:
-        """Say that all runs that are left are being done by other commands."""
+        """Print a message if all remaining runs are locked by other commands."""
         if locked > self.locked:
             self.say(f"waiting for {counted(locked, 'run')} of other commands on this folder")
         self.locked = locked
 
     def finish(self, what: str, outcome: str, failed: bool = False) -> None:
-        """Count a run and show its outcome."""
+        """Count a finished run and show its outcome."""
         self.done += 1
         self._show_all()
         count = f"{self.done}/{self.total_runs}, {time.monotonic() - self.began:.0f} s"
@@ -125,9 +125,9 @@ class Display:
         self.say(f"{head} {what}: {outcome}", failed)
 
     def say(self, line: str, always: bool = False) -> None:
-        """Show a line, unless quiet."""
+        """Print a line, unless quiet."""
         if always or self.verbosity != "quiet":
-            with suppress(OSError):  # The terminal is closed.
+            with suppress(OSError):  # The terminal may be closed.
                 self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

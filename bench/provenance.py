@@ -1,4 +1,4 @@
-"""Where and with what a result was made, and the version of the harness."""
+"""Environment of a result (commit, versions, hardware), and the version of the harness."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import bench
 from bench.record import HardwareBlock, ProvenanceBlock
 
 RESULTS_VERSION = 2
-"""Version of the harness, raised by hand when a change alters scores; it enters every run id."""
+"""Version of the harness, raised by hand when scores change; part of every run id."""
 
 CODE = ("bench", "baselines", "dtvg")
 PACKAGES = (
@@ -53,7 +53,7 @@ def provenance() -> ProvenanceBlock:
 
 
 def differences(before: ProvenanceBlock, now: ProvenanceBlock) -> list[str]:
-    """What differs between two environments, one phrase each."""
+    """Differences between two environments, one phrase each."""
     names = {"git_commit", "python", "platform"}
     old, new = (
         {**block.model_dump(include=names), **block.hardware.model_dump(), **block.versions}
@@ -67,12 +67,12 @@ def differences(before: ProvenanceBlock, now: ProvenanceBlock) -> list[str]:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """Current UTC time in ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def peak_memory() -> int:
-    """Most memory used so far, in bytes: of the GPU since the last reset, else of the process."""
+    """Peak memory in bytes: of the GPU since the last reset, or else of the process."""
     import resource
 
     import torch
@@ -84,7 +84,7 @@ def peak_memory() -> int:
 
 
 def reset_peak_memory() -> None:
-    """Begin to measure anew, where that is possible: on a GPU."""
+    """Reset the peak memory of the GPU; no effect without a GPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -92,7 +92,7 @@ def reset_peak_memory() -> None:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """Commit of the checkout, and whether its packages differ from that; None outside of one."""
+    """Commit of the checkout, and whether its packages were modified; None outside a checkout."""
     root = Path(bench.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None, None

@@ -1,4 +1,4 @@
-"""The result of a run as one JSON file.
+"""Result record of a run, stored as one JSON file.
 
 Metrics are percentages: 0 to 100, correlations -100 to 100. No number is NaN or infinite. Digests
 and ids are SHA-256 in hexadecimal. ``seal`` is the SHA-256 of the file with 64 zeros in its place.
@@ -32,13 +32,13 @@ Metrics = dict[str, Percent]
 
 
 class Block(BaseModel):
-    """Base of the parts of a record: no unknown key, no conversion of types, no NaN."""
+    """Base class of record parts; refuses unknown keys, type conversions and NaN."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelBlock(Block):
-    """The frozen language model; ``note`` says what a reader of its scores must know."""
+    """The frozen language model; ``note`` is a caveat for readers of its scores."""
 
     name: Name
     digest: Id
@@ -49,7 +49,7 @@ class ModelBlock(Block):
 
 
 class DataBlock(Block):
-    """Origin of the task's rows; ``fingerprint`` follows from their files or their commit."""
+    """Origin of the task's rows; ``fingerprint`` is a digest of the files, or the hub commit."""
 
     kind: Literal["bundled", "hub", "local"]
     name: Name
@@ -58,45 +58,45 @@ class DataBlock(Block):
 
 
 class VersionsBlock(Block):
-    """Versions raised by hand when results change; they enter the id of the run."""
+    """Versions that are raised by hand when results change; part of the run id."""
 
     results: int | str
     method: int | str
-    task: int | str  # Of a source stage: those of all source tasks.
+    task: int | str  # In a source stage: versions of all source tasks.
 
 
 class RunBlock(Block):
-    """Everything that decides the result of a run."""
+    """Everything that determines the result of a run."""
 
     task: Name  # ``sources`` for a multi-task source stage.
     method: Name
-    label: Name  # Row of tables, such as ``dtvg:grouping=all``.
-    settings: dict[str, JsonValue]  # All of the method.
+    label: Name  # Row name in tables, such as ``dtvg:grouping=all``.
+    settings: dict[str, JsonValue]  # All settings of the method.
     shots: Positive | None  # Training examples in total; None: the full data.
-    seed: Count  # Of initial prompt, few-shot sample, order of rows and dropout.
-    preset: Name  # Its name with the changes to its protocol.
+    seed: Count  # Seed of initial prompt, few-shot sample, row order and dropout.
+    preset: Name  # Preset name with changes to its protocol.
     model: ModelBlock
     data: DataBlock
     data_seed: Count
     prompt_length: Positive
     input_length: Positive | None
     validation_rows: Positive | None
-    train_rows: Positive | None = None  # Of full training data, a sample by ``data_seed``.
-    test_rows: Positive | None = None  # A sample, too.
+    train_rows: Positive | None = None  # Sample size of full training data.
+    test_rows: Positive | None = None  # Sample size of the test split.
     precision: Literal["float32", "bf16"]
     training: dict[str, JsonValue]  # Steps, batch size and intervals.
     versions: VersionsBlock
-    needs: list[Id]  # Ids of the prompts it started from.
+    needs: list[Id]  # Ids of the prompts that the run started from.
 
     @property
     def file_stem(self) -> str:
-        """``<task>-<method>-<shots|full>-<seed>``, with ``_`` for other than ``A-Za-z0-9._-``."""
+        """``<task>-<method>-<shots|full>-<seed>``; ``_`` replaces all but ``A-Za-z0-9._-``."""
         shots = "full" if self.shots is None else str(self.shots)
         joined = "-".join((self.task, self.method, shots, str(self.seed)))
         return re.sub(r"[^A-Za-z0-9._-]", "_", joined).lstrip(".-")
 
     def describe(self) -> str:
-        """One short line: task, label, shots, seed."""
+        """One-line summary: task, label, shots, seed."""
         shots = "full data" if self.shots is None else counted(self.shots, "shot")
         return f"{self.task} {self.label} {shots} seed {self.seed}"
 
@@ -112,7 +112,7 @@ class RowsBlock(Block):
 
 
 class ScoresBlock(Block):
-    """All metrics of the best checkpoint; ``left_out`` says why a metric is missing."""
+    """All metrics of the best checkpoint; ``left_out`` has the reason of each missing metric."""
 
     table_metric: Name
     validation: Metrics
@@ -138,22 +138,22 @@ class CurvePoint(Block):
 
 
 class TrainingBlock(Block):
-    """How the prompt was trained."""
+    """Training of the prompt: steps, validation curve and best step."""
 
-    trainable_parameters: Count  # Scalars that the optimiser moved.
+    trainable_parameters: Count  # Number of trained scalars.
     steps: Count
     best_step: Count
     best_score: Percent  # Mean of the task's metrics on validation at the best step.
     stopped_early: bool
     curve: list[CurvePoint]
-    initial_digest: Id | None  # Of the initial prompt; None if unknown.
-    prompt: Id  # Of the stored prompt.
-    micro_batch_size: Positive | None = None  # Rows per pass, if memory ran out with more.
-    evaluation_micro_batch_size: Positive | None = None  # Rows answered together, likewise.
+    initial_digest: Id | None  # Digest of the initial prompt; None if unknown.
+    prompt: Id  # Id of the stored prompt.
+    micro_batch_size: Positive | None = None  # Rows per pass, if reduced for lack of memory.
+    evaluation_micro_batch_size: Positive | None = None  # Rows per pass in evaluation.
 
 
 class SourceBlock(Block):
-    """A source prompt behind the run; ``given`` if the user named it."""
+    """A source prompt of the run; ``given``: named by the user instead of trained."""
 
     task: str
     prompt: Id
@@ -161,16 +161,16 @@ class SourceBlock(Block):
 
 
 class TryBlock(Block):
-    """One of several settings that were trained, of which validation chose one."""
+    """One candidate of a run that selects its settings by validation score."""
 
-    settings: dict[str, JsonValue]  # Where the tries differ.
-    score: Percent | None  # As ``training.best_score``; None: it failed.
-    prompt: Id  # Of the stored prompt.
+    settings: dict[str, JsonValue]  # Settings that differ between tries.
+    score: Percent | None  # Best validation score; None: training failed.
+    prompt: Id  # Id of the stored prompt.
     chosen: bool
 
 
 class TimingBlock(Block):
-    """What may differ between two equal runs; times in ISO 8601."""
+    """Values that may differ between repetitions of a run; times in ISO 8601."""
 
     started: Name
     finished: Name
@@ -181,7 +181,7 @@ class TimingBlock(Block):
 
 
 class HardwareBlock(Block):
-    """The machine; ``gpu`` is None where none was used."""
+    """Hardware of the machine; ``gpu`` is None if no GPU was used."""
 
     cpu: str
     threads: Count
@@ -189,7 +189,7 @@ class HardwareBlock(Block):
 
 
 class ProvenanceBlock(Block):
-    """Where the result was made; commit and dirty flag are None outside a git checkout."""
+    """Code, versions and machine of a result; git fields are None outside a checkout."""
 
     git_commit: str | None
     git_dirty: bool | None
@@ -201,7 +201,7 @@ class ProvenanceBlock(Block):
 
 
 class PredictionsBlock(Block):
-    """The file of the answers on test, SHA-256 of its lines, and the metrics that score them."""
+    """Test predictions: file name, SHA-256 of the lines, and metrics that score them."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*\.jsonl\.gz$")]
     digest: Id
@@ -210,29 +210,29 @@ class PredictionsBlock(Block):
 
 
 class PromptBlock(Block):
-    """The tensors of a stored prompt: a merged matrix, a module's state, or a source stage's.
+    """Tensors of a stored prompt: a merged matrix, or the state of a module or source stage.
 
-    Of an imported prompt only task, model, ``run.data.name`` (its file) and start are known.
+    For imported prompts, only task, model, ``run.data.name`` (the file) and ``P_init`` are known.
     """
 
     form: Literal["prompt", "module", "shared"]
-    sha256: Id  # Of the safetensors file.
+    sha256: Id  # SHA-256 of the safetensors file.
     imported: bool = False
 
 
 class ErrorBlock(Block):
-    """Why a run failed."""
+    """Error of a failed run."""
 
     type: Name
     message: str
 
 
 class Record(Block):
-    """What came out of a run.
+    """Result of a run.
 
     A finished record has ``rows`` and ``training``, and ``scores`` if it was scored on test; a
-    failed one has ``error``. ``majority`` is None for tasks without labels. The description of a
-    stored prompt is a record too: without test scores, with ``prompt``.
+    failed one has ``error``. ``majority`` is None for tasks without labels. A stored prompt has a
+    record too, with ``prompt`` and without test scores.
     """
 
     seal: Id = UNSEALED
@@ -272,7 +272,7 @@ class Record(Block):
         return f"{self.run.file_stem}-{self.id[:12]}.json"
 
     def to_bytes(self) -> bytes:
-        """The sealed JSON text."""
+        """Encode as JSON, with the seal."""
         values = self.model_copy(update={"seal": UNSEALED}).model_dump(mode="json", by_alias=True)
         text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         data = text.encode("utf-8", errors="replace")
@@ -281,7 +281,7 @@ class Record(Block):
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record in full or not at all."""
+    """Write a record atomically."""
     try:
         data = record.to_bytes()
     except ValueError as error:  # Diagnostics of a plugin may hold NaN.
@@ -299,7 +299,7 @@ def read_record(path: Path) -> Record:
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
-    """All records of a folder in the order of their names, and a warning for each bad file."""
+    """Read all records of a folder, sorted by name; returns a warning for each bad file."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
     except FileNotFoundError:
@@ -341,7 +341,7 @@ def _refuse(constant: str) -> None:
 
 
 def _from_schema_1(old: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of the first edition in today's form; code digests stand for versions."""
+    """Convert a record of schema 1 to schema 2; code digests become versions."""
     run, training = dict(old["cell"]), old["training"]
     method, code = run.pop("method"), run.pop("code")
     harness, own = code["harness"][:12], code["method"][:12]

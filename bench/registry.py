@@ -1,4 +1,4 @@
-"""The methods by name. A new method is one file and one line here, or a plugin."""
+"""Registry of methods. A new method is one file and one line here, or a plugin."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """Where a method is defined; its module is imported when the method is used."""
+    """Location of a method; its module is imported when the method is used."""
 
     path: str  # ``module:Class``.
-    title: str  # For listings.
-    plugin: Plugin | None = None  # Where it comes from; None: built in.
+    title: str  # Title in listings.
+    plugin: Plugin | None = None  # None: built in.
 
     def load(self) -> type[PromptMethod[Any]]:
         """Import the method's class."""
@@ -50,7 +50,7 @@ METHODS: Mapping[str, MethodEntry] = {
 
 
 MOST_TRIES = 1000
-"""Most combinations of values to choose from."""
+"""Maximum number of combinations of values to try."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class MethodSpec:
 
     name: str
     settings: Any  # An instance of the method's ``Settings``; the first try's, if there are tries.
-    label: str  # Row of tables: the name with the settings written behind the colon.
-    tries: tuple[MethodSpec, ...] = ()  # One for each combination of the values to choose from.
+    label: str  # Row name in tables: the name with its changed settings.
+    tries: tuple[MethodSpec, ...] = ()  # One for each combination of candidate values.
 
     def load(self) -> type[PromptMethod[Any]]:
         """The method's class."""
         return method_entry(self.name).load()
 
     def values(self) -> dict[str, Any]:
-        """The settings as values of JSON; a list where tries differ."""
+        """Settings as JSON values; a list where tries differ."""
         from pydantic import TypeAdapter
 
         adapter = TypeAdapter[Any](type(self.settings))
@@ -96,7 +96,7 @@ def method_entry(text: str) -> MethodEntry:
 
 
 def where_set(key: str) -> str:
-    """Which methods have a setting of this name or a near one, and how to set it; may be empty."""
+    """Hint which methods have a setting of this or a similar name; empty if none has."""
     owners: dict[str, list[str]] = {}
     for name in METHODS:
         for field in fields(METHODS[name].load().Settings):
@@ -108,13 +108,13 @@ def where_set(key: str) -> str:
 
 
 def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
-    """Read ``name`` or ``name:key=value,...``; these values win over ``options``.
+    """Parse ``name`` or ``name:key=value,...``; its values override ``options``.
 
-    ``key=value|value`` gives values to choose from, several keys the product of theirs. Settings
-    that are free text (``str``) have one value.
+    ``key=a|b`` gives candidates, of which validation selects one; several keys give their product.
+    Text settings (``str``) take one value.
 
     Raises:
-        ConfigError: unknown method or setting, or a value of the wrong type; all are named.
+        ConfigError: unknown method or setting, or a value of the wrong type; all faults are listed.
     """
     import yaml
     from pydantic import TypeAdapter, ValidationError
@@ -139,7 +139,7 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         except (yaml.YAMLError, ValueError, RecursionError):
             faults.append(f"{place}: {key}: no valid YAML (given: {value!r})")
             continue
-        # An id of digits alone, or a bare on, is text.
+        # Text settings stay text, such as an id of digits or a bare on.
         text_only = key in texts
         chosen[key] = [w if text_only and not isinstance(v, str) else v for w, v in read]
     unknown = (options.keys() | chosen.keys()) - known.keys()
@@ -150,7 +150,7 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         faults.append(f"{place}: more than {MOST_TRIES} combinations; give fewer values")
     if faults:
         raise ConfigError(sorted(faults))
-    # YAML reads a bare on or off as a truth value.
+    # YAML reads a bare on or off as a boolean.
     bare = {key for key, value in options.items() if key in texts and isinstance(value, bool)}
     plain = {**options, **{key: "on" if options[key] else "off" for key in bare}}
     adapter, tries = TypeAdapter(method.Settings), []
@@ -171,7 +171,7 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         raise ConfigError(f"{place}: {error}") from error
 
     def label(*tries: Any) -> str:
-        """Name and what differs from the plain method under the same options."""
+        """Method name with the settings that differ from ``options``."""
         values = {key: [*dict.fromkeys(getattr(t, key) for t in tries)] for key in sorted(chosen)}
         written = ",".join(
             f"{key}={'|'.join('null' if value is None else str(value) for value in found)}"
@@ -185,7 +185,7 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
 
 
 def plain_fault(fault: ErrorDetails) -> str:
-    """What is wrong with a value, and the value, in the words of this program."""
+    """Message for a pydantic error: what was expected, and the given value."""
     known = {
         **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
         "int_parsing_size": "expected a smaller number",
@@ -210,12 +210,12 @@ def plain_fault(fault: ErrorDetails) -> str:
 
 
 def _checked(plugin: Plugin) -> type[PromptMethod[Any]]:
-    """The class of a plugin, checked as far as its declaration shows."""
+    """Load the class of a plugin and check its declaration."""
     from bench.method import PromptMethod
 
     method = plugin.load()
     if not (inspect.isclass(method) and issubclass(method, PromptMethod)):
-        raise plugin.fault("is no subclass of bench.method.PromptMethod; derive it from that")
+        raise plugin.fault("is not a subclass of bench.method.PromptMethod; derive it from that")
     if inspect.isabstract(method):
         missing = ", ".join(sorted(method.__abstractmethods__))
         raise plugin.fault(f"lacks {missing}; define what bench.method asks for")

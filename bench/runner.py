@@ -1,4 +1,4 @@
-"""The executor loop: starts each run of a grid when the runs it needs are done."""
+"""Executor loop: starts each run of a grid when the runs that it needs are finished."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from bench.training.stopping import Stop
 from bench.worker import Outcome, Worker
 
 POLL = 0.5
-"""Seconds between two looks at signals and at runs that another process holds."""
+"""Seconds between checks for signals and for runs locked by other processes."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Where a grid runs."""
+    """Compute resources of a grid."""
 
     executor: Literal["local", "ray"] = "local"  # Ray: the cluster at RAY_ADDRESS.
     workers: int = 1  # Local processes; cores and GPUs are divided among them.
     cpus_per_run: int = 1  # Ray: cores for each run.
-    gpus_per_run: float | None = None  # Ray: GPUs, or a part of one; None: one if there are any.
+    gpus_per_run: float | None = None  # Ray: GPUs for each run, or a fraction; None: one if any.
 
 
 def run_grid(
@@ -43,7 +43,7 @@ def run_grid(
     verbosity: Verbosity = "normal",
     debug: bool = False,
 ) -> Counter[str]:
-    """Do the runs that are left of a grid; a grid without any loads nothing.
+    """Execute the remaining runs of a grid; loads nothing if none remain.
 
     ``debug`` shows the tracebacks of failed runs.
 
@@ -52,7 +52,7 @@ def run_grid(
 
     Raises:
         BenchError: input or output cannot be used, or a callback failed.
-        StopRequested: a signal asked to stop; what was begun can be continued.
+        StopRequested: a signal requested a stop; unfinished runs can be resumed.
     """
     if not grid.todo:
         return Counter()
@@ -79,16 +79,16 @@ def run_grid(
 
 @dataclass
 class _Loop:
-    """One pass over the runs of a grid; keys are ids of prompts."""
+    """Schedules the runs of a grid; keys are prompt ids."""
 
     grid: Grid
     pool: executors.Pool
     display: Display
     stop: Stop
     counts: Counter[str] = field(default_factory=Counter)
-    failed: dict[str, str] = field(default_factory=dict)  # With the reason.
-    deaths: Counter[str] = field(default_factory=Counter)  # Of processes that did a run.
-    # Runs that another driver works on, with the time to try them again.
+    failed: dict[str, str] = field(default_factory=dict)  # Reasons.
+    deaths: Counter[str] = field(default_factory=Counter)  # Lost processes per run.
+    # Runs locked by another driver, with the time of the next try.
     locked: deque[tuple[float, Run]] = field(default_factory=deque)
 
     def run(self) -> Counter[str]:
@@ -133,9 +133,9 @@ class _Loop:
         return self.counts
 
     def _obstacle(self, run: Run, needs: list[Run]) -> str | None:
-        """Reason why a run cannot be done; None if it can."""
+        """Reason why a run cannot start; None if it can."""
         if self.deaths[run.prompt_id] >= TRIES:
-            return f"its process died {TRIES} times; see whether memory ran out"
+            return f"its process died {TRIES} times; check whether memory ran out"
         failed = [need for need in needs if need.prompt_id in self.failed]
         if not failed or len(failed) < len(run.start.tries):  # One try is enough.
             return None

@@ -1,4 +1,4 @@
-"""Seeds derived from what they are for, so that no random draw depends on the order of calls."""
+"""Seeds derived from their purpose, so that no random draw depends on the order of calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def derive_seed(*parts: str | int | None) -> int:
-    """A seed in ``[0, 2**63)`` from a purpose and its coordinates; equal parts, equal seed."""
+    """Seed in ``[0, 2**63)``: a hash of ``parts``, the purpose and its coordinates."""
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

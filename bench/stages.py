@@ -1,4 +1,4 @@
-"""What the training loop needs for one run: the module, its batches, its validation."""
+"""Builds the module, batches and validation that the training loop needs for a run."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from bench.training.stopping import Stop
 
 @dataclass
 class Stage:
-    """One run made ready to train."""
+    """Module, batches and validation of one run."""
 
     run: Run
     module: PromptMethod[Any] | SourceStage[Any]
     batches: TaskBatches | MixtureBatches
     rows: RowsBlock
     stages: Stages
-    answered_together: int | None = None  # Rows per evaluation batch, if memory ran out with more.
+    answered_together: int | None = None  # Rows per pass, if reduced after an out-of-memory error.
 
     def validate(self) -> Validation:
-        """The metrics, their score by which the best step is chosen; of a source stage, by task."""
+        """Validation metrics (in a source stage by task), and the score that selects a step."""
         module, means = self.module, {}
         if isinstance(module, SourceStage):
             for index, task in enumerate(self.run.tasks):
@@ -55,7 +55,7 @@ class Stage:
         return Validation(scores.metrics, score, scores.valid_label_share)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors to store of the trained module."""
+        """Tensors to store for the trained module."""
         if isinstance(self.module, SourceStage):
             return self.module.shared_state()
         merged = self.module.merged_prompt()
@@ -68,7 +68,7 @@ class Stage:
 
 
 class Stages:
-    """Makes stages on one frozen model; ``supply`` loads the prompts that runs start from."""
+    """Builds stages on one frozen model; ``supply`` loads the prompts that runs start from."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Stages:
         self._tell = tell
 
     def make(self, run: Run) -> Stage:
-        """A method on one target task, or its stage on all source tasks together."""
+        """Build the stage of a run: a method on one target task, or a joint source stage."""
         settings, examples, names = run.training, self._examples, run.tasks
         chosen = [examples.training(name, run.shots, run.seed) for name in names]
         encoded = [part.encoded for part in chosen]
@@ -104,9 +104,9 @@ class Stages:
         return Stage(run, module, MixtureBatches(encoded, module, *common), rows, self)
 
     def build(self, run: Run, examples: Mapping[str, int] | None = None) -> Any:
-        """The method's module, or its source stage on so many examples of each task.
+        """Build the method's module; with ``examples`` (count by task), its source stage.
 
-        Random starts inside it follow from the seed.
+        Random initialisation follows from the seed.
         """
         ingredients, method = self._ingredients(run), run.method.load()
         torch.manual_seed(derive_seed("module", run.seed))
@@ -116,7 +116,7 @@ class Stages:
         return method.source_stage(settings, ingredients, examples).to(self.model.device)
 
     def prompt_source(self, module: PromptMethod[Any]) -> PromptSource:
-        """How a module gives prompts in evaluation: one merged matrix wherever that is possible."""
+        """Prompt source of a module for evaluation: its merged prompt, if it has one."""
         merged = module.merged_prompt()
         if merged is not None:
             return fixed_prompt(merged)
@@ -125,26 +125,26 @@ class Stages:
     def evaluate(
         self, run: Run, task: str, split: str, prompt: PromptSource, rows: int | None = None
     ) -> Evaluation:
-        """Answers and scores on a split, at most ``rows`` together, with the run's settings."""
+        """Answer and score a split with the run's settings, at most ``rows`` rows per batch."""
         split_rows, entry = self._examples.evaluation(task, split), self._examples.task(task)
         size, beams = rows or run.training.evaluation_batch_size, run.training.beams
         tell = partial(self._tell, "scoring test" if split == "test" else "validating")
         return evaluate(self.model, prompt, split_rows, entry, size, beams, self._stop, tell)
 
     def selection_score(self, task: str, metrics: Mapping[str, float]) -> float:
-        """The mean of the metrics that choose a task's checkpoint, as far as they are there."""
+        """Mean of the task's selection metrics that are available, or else of all metrics."""
         names = self._examples.task(task).selection_metrics
         chosen = [metrics[name] for name in names if name in metrics] or [*metrics.values()]
         return sum(chosen) / len(chosen)
 
     def check_starts(self, run: Run) -> None:
-        """Refuse given prompts of another start for methods that take differences to it."""
+        """Raise PromptError for given prompts with another ``P_init``, if the method needs it."""
         if run.method.load().needs(run.method.settings).same_initial:
             given = [need for need in run.start.sources if isinstance(need, GivenPrompt)]
             require_same_initial(self._initial(run), [self._soft_prompt(need) for need in given])
 
     def initial_digest(self, run: Run) -> str | None:
-        """Of the initial prompt behind a run; None if it builds on a given prompt of another."""
+        """Digest of a run's ``P_init``; None if a given prompt was trained from another one."""
         digest = tensor_digest(self._initial(run))
         starts = {self._supply(need).initial_digest for need in run.start}
         return digest if starts <= {digest} else None

@@ -1,7 +1,7 @@
-"""The folder of results: records, answers, prompts, checkpoints, locks.
+"""Result folder: records, predictions, prompts, checkpoints and locks.
 
-Every file is written atomically. A record or prompt is there in full or not at all, and says by a
-SHA-256 whether it was changed. Names begin with ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
+Every file is written atomically, and a SHA-256 in records and prompts detects changes. File names
+begin with ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from bench.grid import Run
 
 MERGED = "prompt"
-"""Name of the tensor of a merged prompt."""
+"""Tensor name of a merged prompt."""
 
 PREFIX = re.compile(r"[0-9a-f]{4,64}")
-"""What an id may begin with."""
+"""The beginning of an id."""
 
 ABANDONED = 3600.0
-"""Age in seconds from which a temporary file is a leftover of a killed process."""
+"""Age in seconds at which temporary files of killed processes are removed."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class StoredPrompt:
 
     @property
     def initial_digest(self) -> str | None:
-        """Digest of the initial prompt it was trained from; None if unknown."""
+        """Digest of the prompt's ``P_init``; None if unknown."""
         return None if self.record.training is None else self.record.training.initial_digest
 
     @property
     def matrix(self) -> Tensor:
-        """``(r, d)``, the merged prompt."""
+        """Merged prompt ``(r, d)``; PromptError if the prompt has no such form."""
         if MERGED not in self.tensors:
-            raise PromptError(f"prompt {self.record.id[:12]} is no single matrix; name another one")
+            raise PromptError(f"prompt {self.record.id[:12]} is not one matrix; name another one")
         return self.tensors[MERGED]
 
 
 class ResultStore:
-    """What runs write, in a folder; ``prompts``: the prompt store, if not ``prompts/`` in it."""
+    """Files of a result folder; ``prompts`` is the prompt store (default: ``folder/prompts``)."""
 
     def __init__(self, folder: Path, prompts: Path | None = None) -> None:
         self.folder, self.records = folder, folder / "records"
@@ -80,7 +80,7 @@ class ResultStore:
                         path.unlink()
 
     def save_config(self, text: str) -> Path:
-        """Keep a configuration, named by its digest, for ``run --config``."""
+        """Save a configuration, named by its digest, for ``run --config``."""
         path = self.configs / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
         if not path.exists():
             atomic_write(path, text.encode())
@@ -95,7 +95,7 @@ class ResultStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
-            pass  # Not held.
+            pass  # Held by another process.
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(
@@ -107,7 +107,7 @@ class ResultStore:
             lock.release()
 
     def running(self, runs: Iterable[Run]) -> list[Run]:
-        """The runs that some process holds the lock of."""
+        """The runs that are locked by any process."""
         found = []
         for run in runs:
             if (self.locks / f"{run.prompt_id}.lock").exists():
@@ -116,7 +116,7 @@ class ResultStore:
         return found
 
     def checkpoint(self, run: Run) -> Path:
-        """The file of a run's checkpoint."""
+        """Path of a run's checkpoint."""
         return self.checkpoints / f"{run.prompt_name}.safetensors"
 
     # Records
@@ -130,9 +130,9 @@ class ResultStore:
         return None
 
     def write(self, record: Record, predictions: Predictions | None = None) -> Record:
-        """Write a record, and before it the answers it names; former ones are replaced.
+        """Write predictions and then their record; replaces earlier files.
 
-        Killed in between, the run has no record: a record never lies beside other answers.
+        If killed in between, no record exists, so no record has the predictions of another run.
         """
         path = self.records / record.file_name
         _remove(path)
@@ -145,7 +145,7 @@ class ResultStore:
         return record
 
     def record(self, text: str) -> Record:
-        """The one record that a file name, or the beginning of a name or an id, names."""
+        """Read the only record with this file name, or whose name or id begins with ``text``."""
         return read_record(_file(self.records, Path(text).name.removesuffix(".json"), "record"))
 
     # Prompts
@@ -158,7 +158,7 @@ class ResultStore:
         return None
 
     def save_prompt(self, record: Record, tensors: Mapping[str, Tensor]) -> None:
-        """Store a prompt; its record, which names the digest of the tensors, is written last."""
+        """Store a prompt; the record, with the digest of the tensors, is written last."""
         import safetensors.torch
 
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -175,24 +175,24 @@ class ResultStore:
         return _load_prompt(path) if path.exists() else None
 
     def load_prompt(self, text: str) -> StoredPrompt:
-        """Read a prompt by its id, or the beginning of it, and check it."""
+        """Read and check the only prompt whose name or id begins with ``text``."""
         try:
             return _load_prompt(_file(self.prompts, text, "prompt"))
         except RecordError as error:
             raise PromptError(str(error)) from error
 
     def list_prompts(self) -> tuple[list[Record], list[str]]:
-        """The records of all prompts, and a warning for each that cannot be read."""
+        """Records of all prompts, and a warning for each unreadable one."""
         return read_records(self.prompts)
 
     def remove_prompt(self, run: Run) -> None:
-        """Delete a prompt; its record goes first, as it vouches for the tensors."""
+        """Delete a prompt, its record first, so that no record exists without its tensors."""
         for suffix in (".json", ".safetensors"):
             _remove(self.prompts / f"{run.prompt_name}{suffix}")
 
 
 def _file(folder: Path, text: str, kind: str) -> Path:
-    """The one JSON file whose name begins with ``text``, or whose id does."""
+    """The only JSON file whose name or id begins with ``text``."""
     paths = sorted(folder.glob("*.json"))
     found = [path for path in paths if text and path.stem.startswith(text)]
     found = [path for path in found if path.stem == text] or found
@@ -218,7 +218,7 @@ def _file(folder: Path, text: str, kind: str) -> Path:
 
 
 def _load_prompt(path: Path) -> StoredPrompt:
-    """A prompt, whose tensors are those that its record names."""
+    """Read a prompt and check its tensors against the digest in its record."""
     import safetensors.torch
 
     file = path.with_suffix(".safetensors")

@@ -1,4 +1,4 @@
-"""One run: lock, train, evaluate, record."""
+"""Execution of one run: lock, train, evaluate, record."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ from bench.training.loop import train
 from bench.training.stopping import Stop
 
 FROM_RESULT = ("steps", "best_step", "best_score", "stopped_early", "curve", "micro_batch_size")
-"""What a record takes from the result of the training loop."""
+"""Fields of the training result that are copied into the record."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Outcome of a run.
 
-    ``found``: another process did it; ``locked``: another process is doing it; ``stopped``: by a
-    signal; ``error``: a fault that concerns the whole grid.
+    ``found``: finished by another process; ``locked``: in progress in another process; ``stopped``:
+    by a signal; ``error``: the whole grid must stop.
     """
 
     state: Literal["finished", "failed", "found", "locked", "stopped", "error"]
-    text: str = ""  # The score, or why the run failed.
+    text: str = ""  # Score, or reason of the failure.
 
 
 class Worker:
@@ -77,7 +77,7 @@ class Worker:
 
     @cached_property
     def model(self) -> FrozenLM:
-        """The frozen language model, loaded when the first run needs it."""
+        """The frozen language model, loaded on first use."""
         config = self.grid.config
         self.display.phase("loading model")
         device = usable_device(config.device)
@@ -87,19 +87,19 @@ class Worker:
 
     @cached_property
     def stages(self) -> Stages:
-        """Makes the modules of runs."""
+        """Builder of the modules and batches of runs."""
         return Stages(self.model, self.examples, self._supply, self.stop, self.display.phase)
 
     @cached_property
     def examples(self) -> Examples:
-        """The encoded rows, each split when the first run needs it."""
+        """Encoded rows; each split is loaded on first use."""
         config = self.grid.config
         given = config.data_seed, config.input_length
         limits = config.validation_rows, config.train_rows, config.test_rows
         return Examples(open_source(config.data), self.model.encoder, *given, *limits)
 
     def prepare(self) -> None:
-        """Encode all rows of the runs that are left, so that what does not fit fails early."""
+        """Encode all data of the remaining runs up front, so that bad rows fail early."""
         examples = self.examples
         for run in self.grid.todo:
             self.stages.check_starts(run)
@@ -116,10 +116,10 @@ class Worker:
                 self.model.require_room(run.protocol.prompt_length + longest, answer)
 
     def do(self, run: Run, not_run: str | None = None) -> Outcome:
-        """Train the prompt of a run if it is missing; score it on test if the run is reported.
+        """Train the prompt of a run if it is missing, and score it on test if the run is reported.
 
-        The runs it needs are done, or ``not_run`` says why it cannot run, which is recorded. A run
-        that has tries trains nothing: it scores the best of them.
+        All needed prompts must exist; if one is missing, ``not_run`` is the reason, which is
+        recorded. A run with tries trains nothing, but scores the try that is best on validation.
         """
         self.display.phase("starting", what=run.describe())
         with self.store.lock(run) as held:
@@ -132,7 +132,7 @@ class Worker:
                 return Outcome("failed", record.error.message)
             try:
                 tries = {each: self._stored(each) for each in run.start.tries or (run,)}
-                best = max(tries, key=lambda each: _validation_score(tries[each]))  # The first.
+                best = max(tries, key=lambda each: _validation_score(tries[each]))  # First best.
                 stored = tries[best]
                 if stored is not None and not to_score:
                     return Outcome("found")
@@ -177,7 +177,7 @@ class Worker:
         return self.store.load_prompt(need.prompt_id)
 
     def _train(self, run: Run) -> StoredPrompt:
-        self.store.remove_prompt(run)  # Killed from here on, the run is trained again.
+        self.store.remove_prompt(run)  # If killed after this line, the run is trained again.
         reset_peak_memory()
         started = now()
         stage = self.stages.make(run)
@@ -226,7 +226,7 @@ class Worker:
         return self.store.load_prompt(run.prompt_id)
 
     def _score(self, run: Run, stored: StoredPrompt) -> tuple[Record, Predictions]:
-        """The record of a run without tries: that of its prompt, with the scores on test."""
+        """Score a prompt on test; returns its record with the scores, and the predictions."""
         if MERGED in stored.tensors:
             source = fixed_prompt(stored.matrix.to(self.model.device))
         else:
@@ -270,7 +270,7 @@ class Worker:
         return record.model_copy(update=changes), answers
 
     def _notes(self, run: Run, prompt: Record) -> list[str]:
-        """What a reader of the scores must know."""
+        """Caveats on the scores, for the record."""
         notes = list(self.examples.notes(run.task))
         sources = run.sources()
         if run.task in chain.from_iterable(source.task.split("+") for source in sources):
@@ -284,7 +284,7 @@ class Worker:
         return notes
 
     def _failed(self, run: Run, error: Exception) -> Record:
-        """The record of a run that could not be finished."""
+        """Record of a failed run."""
         message = " ".join(str(error).split())
         return Record(
             id=run.id,
@@ -297,13 +297,13 @@ class Worker:
         )
 
     def _run_block(self, run: Run) -> RunBlock:
-        """What decides a run, with the size of the model, which is known once it is loaded."""
+        """Run block of the record, with the parameter count of the loaded model."""
         model = run.protocol.model.model_copy(update={"parameters": self.model.parameter_count()})
         return run.protocol.model_copy(update={"model": model})
 
 
 def _info(run: Run) -> TrainingInfo:
-    """What callbacks are told of a run."""
+    """Description of a run for callbacks."""
     config = run.protocol.model_dump(mode="json")
     names = run.prompt_name, run.task, run.method.name, run.method.label
     return TrainingInfo(*names, run.shots, run.seed, config)
@@ -315,7 +315,7 @@ def _validation_score(stored: StoredPrompt | None) -> float:
 
 
 def _blocks(run: Run, tries: Mapping[Run, StoredPrompt | None], best: Run) -> list[TryBlock]:
-    """The tries of a run with what sets them apart; none for a run without tries."""
+    """Tries of a run with the settings that differ; empty for a run without tries."""
     common = run.protocol.settings
     return [
         TryBlock(
@@ -330,10 +330,10 @@ def _blocks(run: Run, tries: Mapping[Run, StoredPrompt | None], best: Run) -> li
 
 
 def _diagnostics(result: TrainingResult) -> dict[str, Any]:
-    """The method's diagnostics at the best step and over training; empty if it has none.
+    """Diagnostics of the method at the best step and over training; empty if there are none.
 
-    ``changes`` counts, for each list of names in them (DTVG's group), the evaluations that found
-    another list than the one before.
+    ``changes`` counts, for each list of names (DTVG's group), the evaluations at which the list
+    differs from the previous one.
     """
     history = [point for point in result.history if len(point) > 1]
     best = next((point for point in history if point["step"] == result.best_step), {})

@@ -1,4 +1,4 @@
-"""Sources that are merged with the target (Zhang et al. 2025, arXiv:2503.18063, stage 2).
+"""Selection of the sources to merge with the target (Zhang et al. 2025, arXiv:2503.18063, stage 2).
 
 Similarity of two task vectors with token rows ``v_i``, the dot product of their means over tokens:
 
@@ -12,12 +12,12 @@ Target similarity and knowledge consistency of a group ``G`` of sources:
 The objective is ``TS(G) + lambda KC(G)``. Both solvers leave out sources opposed to the target,
 with ``sim(T_t, T_s) < 0``:
 
-* ``greedy``, as published: of the sources by falling target similarity, the first ``m`` with the
-  highest consistency, the smallest such ``m`` on a tie.
+* ``greedy``, as published: sources are sorted by decreasing target similarity; of all prefixes, the
+  one with the highest consistency, the shortest on a tie.
 * ``exact``: the subset with the highest objective.
 
-The mean is the authors' figure; ``target_similarity="sum"`` adds up instead. Everything is computed
-on the vectors' device without synchronisation: groups and subsets are masks.
+TS is a mean as in the authors' figure; ``target_similarity="sum"`` uses the sum. All computation is
+on the vectors' device without synchronisation; groups and subsets are masks.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MOST_SOURCES = 16  # limit for trying all subsets (2^16 of them)
 
 @dataclass(frozen=True)
 class GroupSettings:
-    """Settings of the choice."""
+    """Settings of the group selection."""
 
     grouping: Grouping = "full"  # steps that choose the group
     similarity: Similarity = "dot"  # of the means over tokens: the paper's dot product, or cosine
@@ -58,16 +58,16 @@ class GroupSettings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Group:
-    """Chosen sources, as tensors on the device; its properties wait for the device."""
+    """Selected sources as tensors on the device; reading ``members`` waits for the device."""
 
     mask: Tensor  # (S,) bool, true for members
     similarities: Tensor  # (S,) target similarity of every source
-    order: Tensor  # (S,) sources by falling target similarity
+    order: Tensor  # (S,) sources by decreasing target similarity
     pairwise: Tensor  # (S, S) similarity of every two sources
 
     @property
     def members(self) -> list[int]:
-        """Sources in the group by falling target similarity."""
+        """Sources in the group by decreasing target similarity."""
         chosen = self.mask.tolist()
         return [source for source in self.order.tolist() if chosen[source]]
 
@@ -75,7 +75,7 @@ class Group:
     def consistencies(self) -> Tensor:
         """Knowledge consistency of the first 1, 2, ... sources with target similarity >= 0.
 
-        The first, 0 by definition, is there even if no source is kept [published code].
+        The first value, 0 by definition, is present even if no source is kept [published code].
         """
         ranked = self.pairwise[self.order][:, self.order]
         kept = int((self.similarities >= 0).sum())
@@ -99,7 +99,7 @@ def knowledge_consistency(subsets: Tensor, pairwise: Tensor) -> Tensor:
 def select_group(
     target_vector: Tensor, source_vectors: Tensor, solver: Any = "greedy", **settings: Any
 ) -> Group:
-    """Sources to merge with the target; no gradient flows through the choice.
+    """Select the sources to merge with the target; no gradient flows through the selection.
 
     ``target_vector`` is ``diag(alpha_t) T_t`` ``(r, d)``, ``source_vectors`` are the
     ``diag(alpha_s) T_s`` ``(S, r, d)``; the rest are fields of :class:`GroupSettings`.

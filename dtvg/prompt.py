@@ -1,14 +1,14 @@
 """DTVG: dynamic task vector grouping (Zhang et al. 2025, arXiv:2503.18063, stage 2).
 
-Trained are the target prompt ``P_t`` (from where PT on the target left it) and one scale per token
-for the target and for each source, all from 1. Every forward pass chooses the group of sources
-anew from the scaled task vectors (:mod:`dtvg.grouping`) and merges it:
+Trainable are the target prompt ``P_t``, which starts from PT's prompt of the target, and one scale
+per token for the target and for each source, which start from 1. Every forward pass selects a group
+of sources from the scaled task vectors (:mod:`dtvg.grouping`) and merges it:
 
     T_t   = P_t - P_init                                     T_s = P_s - P_init, fixed
     P_mix = P_init + diag(alpha_t) T_t + sum over s in group of diag(alpha_s) T_s
 
-The choice takes no gradient; through the merge it flows to ``P_t``, ``alpha_t`` and the
-``alpha_s`` of the group. After training ``P_mix`` is one matrix, used as PT's prompt is.
+No gradient flows through the selection; through the merge it flows to ``P_t``, ``alpha_t`` and the
+``alpha_s`` of the group. After training, ``P_mix`` is one matrix and is used like PT's prompt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dtvg.task_vectors import task_vectors
 
 @dataclass(frozen=True)
 class DTVGSettings(GroupSettings):
-    """Settings of DTVG; all but the rates name the ablations."""
+    """Settings of DTVG; all but the optimiser's settings define ablations."""
 
     scales: Literal["on", "off"] = "on"  # off fixes all scales at 1 and trains P_t alone
     learning_rate: PositiveFloat = 1e-3  # peak rate of P_t
@@ -42,10 +42,10 @@ class DTVGSettings(GroupSettings):
 
 
 class DTVGPrompt(PromptMethod[DTVGSettings]):
-    """The target's task vector merged with those of the group.
+    """Target task vector, merged with the task vectors of the group.
 
-    ``initial`` is ``P_init`` ``(r, d)``, ``target`` ``(r, d)`` where ``P_t`` starts. ``sources``
-    ``(S, r, d)`` may be empty if ``grouping`` is ``target-only``. Trained are ``target``,
+    ``initial`` is ``P_init`` ``(r, d)``, ``target`` ``(r, d)`` initialises ``P_t``. ``sources``
+    ``(S, r, d)`` may be empty if ``grouping`` is ``target-only``. Trainable are ``target``,
     ``target_scale`` ``(r,)`` and ``source_scales`` ``(S, r)``.
     """
 
@@ -80,10 +80,10 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
             requires_grad=scaled and self.settings.grouping != "target-only",
         )
         if self.settings.grouping == "fixed-first-step":
-            # Part of the state: a resumed run goes on with the group of its first step.
+            # Part of the state, so that a resumed run keeps the group of its first step.
             self.register_buffer("first_group", torch.zeros(number, dtype=torch.bool))
             self.register_buffer("has_first_group", torch.zeros((), dtype=torch.bool))
-        self.group()  # An impossible choice fails here, before the first training step.
+        self.group()  # Impossible settings fail here, before the first training step.
 
     @classmethod
     def needs(cls, settings: DTVGSettings) -> Needs:
@@ -92,7 +92,7 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
 
     @classmethod
     def build(cls, settings: DTVGSettings, ingredients: Ingredients) -> DTVGPrompt:
-        """Method that starts from the target's own prompt; all must share ``P_init``."""
+        """Method that starts from PT's prompt of the target; all prompts must share ``P_init``."""
         initial, target, prompts = ingredients.initial, ingredients.target, ingredients.sources
         if target is None:
             raise PromptError("DTVG starts from the prompt that PT trained on the target: missing")
@@ -118,7 +118,7 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
 
     @torch.no_grad()
     def group(self) -> Group:
-        """Group under the present prompt and scales."""
+        """Group for the current prompt and scales."""
         # The mean over tokens of diag(alpha) T without the scaled vectors themselves.
         target = self.target_scale @ task_vectors(self.target, self.initial)  # (d,)
         sources = torch.einsum("sr,srd->sd", self.source_scales, self.source_vectors)
@@ -130,7 +130,7 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
         return group
 
     def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """``P_mix`` as ``(1, r, d)``; the group is chosen anew."""
+        """``P_mix`` as ``(1, r, d)``; selects the group again."""
         members = self.group().mask
         if self.settings.grouping == "fixed-first-step":
             self.first_group.copy_(members)
@@ -139,14 +139,14 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
 
     @torch.no_grad()
     def merged_prompt(self) -> Tensor:
-        """``P_mix`` ``(r, d)`` under the present group, detached; counts as no step."""
+        """``P_mix`` ``(r, d)`` for the current group, detached; does not count as a step."""
         return self._mix(self.group().mask)
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, Any]:
-        """Group, similarities, consistencies, scales and cosines as they are now.
+        """Current group, similarities, consistencies, scales and cosines.
 
-        ``group`` names the members by falling target similarity, ``scales`` are means over tokens.
+        ``group`` names the members by target similarity, ``scales`` are means over tokens.
         ``cosines`` compare the target with each source by the means over tokens of their prompts,
         as SPoT does, and of their unscaled task vectors.
         """

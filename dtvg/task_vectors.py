@@ -1,7 +1,7 @@
 """Task prompt vectors (Zhang et al. 2025, arXiv:2503.18063, stage 1).
 
-Every source task and the target is prompt-tuned alone from one ``P_init``. What tuning added is
-the task prompt vector ``T = P - P_init``, valid only with the ``P_init`` it was learned from.
+Each source task and the target is prompt-tuned separately from one ``P_init``. The difference
+``T = P - P_init`` is the task prompt vector, valid only with the ``P_init`` it was learned from.
 """
 
 from __future__ import annotations

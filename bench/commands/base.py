@@ -1,4 +1,4 @@
-"""The group of all commands, and what several commands share; imports nothing heavy."""
+"""Command group and shared options of the command line; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ COMMANDS = {
     "status": ("results", "Count runs of a result folder, and check its files."),
     "table": ("results", "Print the tables of a result folder."),
     "plot": ("results", "Draw the figures of a result folder."),
-    "report": ("results", "Write a result folder as one page, or all that can be made of it."),
+    "report": ("results", "Write a result folder as one page, or export all tables and figures."),
     "show": ("results", "Print one record, and the test examples answered wrong."),
     "list": ("files", "List tasks, suites, methods, models or prompts."),
     "data": ("files", "Check data against the tasks, or fetch it for offline use."),
     "export": ("files", "Write the prompt of a run as a PEFT adapter."),
-    "import": ("files", "Put a prompt from elsewhere into the prompt store."),
+    "import": ("files", "Import a PEFT adapter or a prompt file into the prompt store."),
     "doctor": ("files", "Check whether this machine can run the benchmark."),
 }
 """Module and short help by command; the module is imported when the command is used."""
 
 
 class Group(click.Group):
-    """All commands; an unknown name is answered with the nearest one."""
+    """Command group that suggests the nearest name for an unknown command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -68,14 +68,14 @@ def bench() -> None:
 def _use_plugins(context: click.Context, parameter: Parameter, files: Sequence[Path]) -> None:
     from bench.plugins import use_files
 
-    if not context.resilient_parsing:  # Completion runs no code of plugins.
+    if not context.resilient_parsing:  # Shell completion runs no plugin code.
         use_files(files)
 
 
 class ListOption(Option):
-    """An option that takes commas and repetition; a piece ``KEY=VALUE`` belongs to the one before.
+    """Repeatable option with values split at commas; ``KEY=VALUE`` joins the value before it.
 
-    So ``pt,dtvg:grouping=all,scales=off`` has two pieces.
+    For example, ``pt,dtvg:grouping=all,scales=off`` has two values.
     """
 
     def __init__(self, names: Sequence[str], **options: Any) -> None:
@@ -94,7 +94,7 @@ TITLES = {
     "dry_run": "Messages",
     "out": "Folders",
 }
-"""Sections of the help, by the first option of each."""
+"""Section titles of the help, by the first option of each section."""
 
 
 class Sections(click.Command):
@@ -111,7 +111,7 @@ class Sections(click.Command):
 
 
 class _Path(click.Path):
-    """A path; ``~`` is expanded, as shells leave it in ``--out=~/x``."""
+    """Path with ``~`` expanded, as shells do not expand it in ``--out=~/x``."""
 
     def convert(self, value: Any, param: Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(Path(value).expanduser(), param, ctx)
@@ -119,10 +119,10 @@ class _Path(click.Path):
 
 PATH = _Path(path_type=Path)
 FOLDER = click.Argument(["folder"], metavar="DIR", type=PATH)
-RUN = "RUN is the name of a record or the beginning of it, such as rte-dtvg-16-42, or of its id."
+RUN = "RUN is a record name or id, or the beginning of either, such as rte-dtvg-16-42."
 JSON = Option(["--json", "as_json"], is_flag=True, help="Print JSON.")
 OUT = Option(["--out"], type=PATH, default="out", help="Result folder to write to.")
-PROMPTS = Option(["--prompts"], type=PATH, help="Prompt store; default: prompts/ in the folder.")
+PROMPTS = Option(["--prompts"], type=PATH, help="Prompt store; default: prompts/ in DIR or OUT.")
 SUITES = ListOption(["--suite", "suites"], help="Suites: glue,superglue.")
 TASKS = ListOption(["--task", "tasks"], help="Tasks: cb,rte.")
 PLUGIN = ListOption(
@@ -142,7 +142,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 
 def terminal_form() -> Literal["terminal", "markdown"]:
-    """Form of tables on standard output."""
+    """Format of tables on standard output: ``terminal`` on a terminal, else ``markdown``."""
     return "terminal" if sys.stdout.isatty() else "markdown"
 
 

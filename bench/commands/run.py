@@ -29,7 +29,7 @@ from bench.training.callbacks import callback_names
 OVERWRITE, EXECUTOR = Choice(["never", "failed", "always"]), Choice(["local", "ray"])
 SHOTS = "Training examples in total, not in-context examples: 4,16 or 'full'."
 MOST_SEEDS = 10_000
-NUMBER = "[0-9]{1,19}"  # Python reads no numbers of thousands of digits.
+NUMBER = "[0-9]{1,19}"  # Python refuses to parse numbers of thousands of digits.
 GRID = [
     base.SUITES,
     base.TASKS,
@@ -37,25 +37,25 @@ GRID = [
     ListOption(["--shots"], help=SHOTS),
     ListOption(["--seeds"], help="Seeds, also ranges: 42-44,50."),
     Option(["--model"], help="Name, folder, GGUF file, or hub id such as google-t5/t5-base."),
-    Option(["--precision", "--dtype"], help="Of the frozen weights: float32 or bf16."),
+    Option(["--precision", "--dtype"], help="Precision of the model: float32 or bf16."),
     Option(["--data"], help="'bundled', 'hub', or a folder with <task>/<split>.parquet."),
-    Option(["--device"], help="As torch names it; 'auto' takes a GPU if there is one."),
-    Option(["--limit"], type=IntRange(1), help="At most N rows of each split, for a trial."),
-    Option(["--preset"], help="'smoke', 'laptop' or 'paper'; default: that of --config, or smoke."),
-    Option(["--config", "file"], type=PATH, help="YAML file over the preset."),
-    Option(["--set", "items"], multiple=True, help="KEY=VALUE, such as training.steps=100."),
+    Option(["--device"], help="Torch device; 'auto' uses a GPU if there is one."),
+    Option(["--limit"], type=IntRange(1), help="Use at most N rows of each split, for a trial."),
+    Option(["--preset"], help="smoke, laptop or paper; default: preset of --config, or smoke."),
+    Option(["--config", "file"], type=PATH, help="YAML file with changes to the preset."),
+    Option(["--set", "items"], multiple=True, help="Set a key, such as training.steps=100."),
     base.PLUGIN,
     Option(["--overwrite"], type=OVERWRITE, default="never", help="Which recorded runs to repeat."),
-    Option(["--workers"], type=IntRange(1), help="Local processes that divide runs and cores."),
+    Option(["--workers"], type=IntRange(1), help="Local processes; they share runs and cores."),
 ]
 EXECUTION = [
-    Option(["--executor"], type=EXECUTOR, default="local", help="Processes, or a Ray cluster."),
-    Option(["--cpus-per-run"], type=IntRange(1), help="Ray: cores for each run; default: 1."),
-    Option(["--gpus-per-run"], type=FloatRange(0, 1), help="Ray: GPU for each run, such as 0.5."),
-    Option(["--dry-run"], is_flag=True, help="Print all runs and what they need; run nothing."),
+    Option(["--executor"], type=EXECUTOR, default="local", help="Local, or a Ray cluster."),
+    Option(["--cpus-per-run"], type=IntRange(1), help="Ray: CPU cores per run; default: 1."),
+    Option(["--gpus-per-run"], type=FloatRange(0, 1), help="Ray: GPUs per run, such as 0.5."),
+    Option(["--dry-run"], is_flag=True, help="Print all runs and the prompts they need, and exit."),
     Option(["--print-config"], is_flag=True, help="Print configuration and settings as YAML."),
-    ListOption(["--log", "loggers"], help="tensorboard, wandb, mlflow, trackio or a plugin."),
-    Option(["--log-groups"], is_flag=True, help="DTVG's group in each step; to OUT/groups."),
+    ListOption(["--log", "loggers"], help="Log to tensorboard, wandb, mlflow, trackio or plugin."),
+    Option(["--log-groups"], is_flag=True, help="Log DTVG's group in each step to OUT/groups."),
     Option(["--quiet", "verbosity"], flag_value="quiet", help="Print only errors and the table."),
     Option(["--verbose", "verbosity"], flag_value="verbose", help="Print a line per evaluation."),
 ]
@@ -99,7 +99,7 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
         used, verbosity = Resources(**resources), verbosity or "normal"
         counts = run_grid(grid, store, used, loggers, verbosity, options["debug"])
     results = load_results(store.folder).only(grid.ids)
-    # Those that failed before this command, or in another process, count as well.
+    # Includes runs that failed before this command or in another process.
     failed = sum(record.status == "failed" for record in results.records)
     if not quiet:
         found = len(grid.reported) - counts["finished"] - failed
@@ -117,8 +117,8 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
 def plan(file: Path | None, **options: Any) -> None:
     """Estimate what `bench run` with these options would take: steps, tokens, hours and disk.
 
-    Short trainings are made to time them; nothing is written to the result folder. A well-known
-    model that is not here and cannot be fetched is timed by its size.
+    Times short trainings; nothing is written to the result folder. For a well-known model that is
+    neither cached nor reachable, the time is computed from its size.
     """
     from bench.estimate import estimate, render_estimate
 
@@ -128,7 +128,7 @@ def plan(file: Path | None, **options: Any) -> None:
 
 
 def _resources(options: dict[str, Any]) -> dict[str, Any]:
-    """Given values of :class:`bench.runner.Resources`; none may belong to the other executor."""
+    """Values for :class:`bench.runner.Resources`; ConfigError for the other executor's options."""
     keys = {"workers": "local", "cpus_per_run": "ray", "gpus_per_run": "ray"}
     executor, given = options["executor"], {k: options[k] for k in keys if options[k] is not None}
     for key in given:
@@ -139,7 +139,7 @@ def _resources(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
-    """The configuration that the options ask for; naming tasks or suites replaces the preset's."""
+    """Configuration from command-line options; tasks or suites replace those of the preset."""
     for key, check in (("suites", get_suite), ("tasks", get_task), ("methods", method_entry)):
         for name in options[key]:
             check(name)  # Fails before load_config imports torch.
@@ -149,11 +149,13 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
         values |= {"suites": options["suites"], "tasks": options["tasks"]}
     if options["shots"]:
         values["shots"] = [int(w) if re.fullmatch(NUMBER, w) else w for w in options["shots"]]
-    if options["limit"]:
-        values |= {f"{split}_rows": options["limit"] for split in ("train", "validation", "test")}
     if options["seeds"]:
         values["seeds"] = [seed for word in options["seeds"] for seed in _seeds(word)]
-    return load_config(options["preset"], file, values, options["items"])
+    given = options["preset"], file, values, options["items"]
+    config, limit = load_config(*given), options["limit"]
+    for key in ("train_rows", "validation_rows", "test_rows") if limit else ():
+        values[key] = min(limit, getattr(config, key) or limit)
+    return load_config(*given) if limit else config
 
 
 def _print_config(config: RunConfig, as_json: bool) -> None:
@@ -169,7 +171,7 @@ def _print_config(config: RunConfig, as_json: bool) -> None:
 
 
 def _seeds(word: str) -> Sequence[int | str]:
-    """The seeds of a number or of a range, such as ``42-44``; other words are refused later."""
+    """Seeds of a number or a range such as ``42-44``; other words fail when validated."""
     ends = re.fullmatch(rf"({NUMBER})(?:-({NUMBER}))?", word)
     if ends is None:
         return [word]
@@ -187,12 +189,12 @@ def _grid(config: RunConfig, options: dict[str, Any], offline: bool) -> tuple[Gr
 
 
 def _environment(file: Path, grid: Grid) -> Iterator[str]:
-    """Differences to the environment of the result folder whose configuration this file is."""
+    """Differences between this environment and that of the result folder that holds ``file``."""
     folder = file.absolute().parent
     records, _ = read_records(folder.parent / "records") if folder.name == "configs" else ([], [])
     own = [record for record in records if record.id in grid.ids]
     if records and not own:
-        yield "its records are of other runs: model, data or a version changed"
+        yield "its records belong to other runs: model, data or a version changed"
     lines = [line for r in own or records for line in differences(r.provenance, provenance())]
     yield from dict.fromkeys(lines)
 

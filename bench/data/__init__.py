@@ -1,6 +1,6 @@
-"""Data: official splits of a source, their rows as encoded examples, and batches of these.
+"""Data: sources of official splits, encoded examples, and batches.
 
-The modules import torch and datasets inside functions, so that names are quick to check.
+The modules import torch and datasets inside functions, so that name checks stay fast.
 """
 
 from bench.data.encoding import EncodedExamples as EncodedExamples

@@ -1,6 +1,6 @@
-"""Rows as token ids, encoded in memory, and batches of these.
+"""Encodes rows as token ids in memory, and makes batches.
 
-The rows of a step follow from the seed and the number of the step, so that runs can be resumed.
+The rows of a step depend only on the seed and the step number, so that runs can be resumed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from bench.method import Batch, SourceStage
 
-MEGABATCH = 50  # Most batches whose rows are sorted by length together, as in transformers.
+MEGABATCH = 50  # Maximum number of batches sorted by length together, as in transformers.
 
 Example = dict[str, list[int]]
 """``input_ids`` and ``labels``, without padding."""
 
 
 class TextEncoder(Protocol):
-    """Token ids of texts, as one language model reads and writes them."""
+    """Interface of an encoder from texts to the token ids of a language model."""
 
     pad_id: int
 
@@ -46,13 +46,13 @@ def _column(name: str) -> cached_property[list[Any]]:
 
 
 class EncodedExamples:
-    """Encoded examples as an Arrow table; a column becomes a list when it is asked for."""
+    """Encoded examples as an Arrow table; columns become lists on first use."""
 
     lengths: cached_property[list[int]] = _column("length")  # tokens of each input
     sources: cached_property[list[str]] = _column("source")  # input texts
     targets: cached_property[list[str]] = _column("target")  # target texts
-    references: cached_property[list[list[str]]] = _column("references")  # all right answers
-    groups: cached_property[list[str | None]] = _column("group")  # of examples judged together
+    references: cached_property[list[list[str]]] = _column("references")  # all references
+    groups: cached_property[list[str | None]] = _column("group")  # of examples scored together
     rows: cached_property[list[int]] = _column("row")  # official row, the first of joined rows
     truncated: cached_property[list[bool]] = _column("truncated")  # whether the input was cut
 
@@ -86,7 +86,7 @@ class TrainingRows:
 class Examples:
     """Rows, labels and encoded examples of tasks, each loaded once per process.
 
-    The limits are those of :class:`bench.config.RunConfig`.
+    Limits are as in :class:`bench.config.RunConfig`.
     """
 
     source: DataSource
@@ -105,13 +105,13 @@ class Examples:
         self._full: Callable[[str], EncodedExamples] = cache(partial(self._encode, "train"))
 
     def task(self, name: str) -> Task:
-        """The task, with the cap on its input length."""
+        """Task with the cap on its input length."""
         task = get_task(name)
         cap = self.input_length or task.input_length
         return replace(task, input_length=min(task.input_length, cap))
 
     def training(self, name: str, shots: int | None, seed: int) -> TrainingRows:
-        """The training examples of a run; ``shots`` of None are all."""
+        """Training examples of a run; ``shots=None`` means all."""
         if shots is None:
             return TrainingRows(self._full(name), len(self.used(name, "train")), None)
         task, rows = self.task(name), self.rows(name).train
@@ -130,7 +130,7 @@ class Examples:
         return notes
 
     def used(self, name: str, split: str) -> datasets.Dataset:
-        """Rows of a split as limited: the first to validate, a sample for training and test."""
+        """Rows of a split within its limit: the first in validation, a sample in train and test."""
         rows: datasets.Dataset = getattr(self.rows(name), split)
         limit: int | None = getattr(self, f"{split}_rows")
         if limit is None or limit >= len(rows):
@@ -147,7 +147,7 @@ class Examples:
     def _evaluation(self, name: str, split: str) -> EncodedExamples:
         task, parts, examples = self.task(name), self.rows(name), self._encode(split, name)
         rows = getattr(parts, split)
-        if any(examples.groups):  # Mark those that have more examples in the official split.
+        if any(examples.groups):  # Mark groups that have more examples in the official split.
             here, whole = Counter(examples.groups), Counter[str | None]()
             for part in (parts.train, parts.validation, parts.test):
                 if part.info.description == rows.info.description:
@@ -158,7 +158,7 @@ class Examples:
         return examples
 
     def _labels(self, name: str) -> list[str]:
-        """The label of each training row; none for a task without labels."""
+        """Label of each training row; empty for a task without labels."""
         task, rows = self.task(name), self.rows(name).train
         if task.labels is None or task.label_of is None:
             return []
@@ -166,7 +166,7 @@ class Examples:
 
 
 def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Dataset:
-    """The first rows; if the task joins rows, also later rows of their sources (all references)."""
+    """First ``number`` rows; for tasks that join rows, also later rows with equal sources."""
     if not task.group_by_source:
         return rows.select(range(number))
     texts = read_split(rows, lambda row: task.to_text(row, False))
@@ -178,10 +178,10 @@ def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Da
 def encode(
     rows: datasets.Dataset, task: Task, encoder: TextEncoder, training: bool
 ) -> EncodedExamples:
-    """Encode rows of a source, for training maybe as several examples each (one per answer).
+    """Encode rows of a source; in training, a row may become several examples (one per answer).
 
-    In evaluation, rows of equal source become one example with the references of all if
-    :attr:`Task.group_by_source` says so.
+    In evaluation, rows with equal sources become one example with all references, if
+    :attr:`Task.group_by_source` is set.
     """
     import datasets
     import pyarrow as pa
@@ -204,7 +204,7 @@ def encode(
     tables = [schema.empty_table()]
     while batch := [*islice(pairs, 1000)]:
         tables.append(pa.table(_encode_pairs(batch, task, encoder), schema))
-    # With a given fingerprint, datasets does not read all rows to make one.
+    # An explicit fingerprint saves datasets from hashing all rows.
     table = datasets.Dataset(pa.concat_tables(tables), fingerprint="encoded")
     return EncodedExamples(table, encoder.pad_id)
 
@@ -212,12 +212,12 @@ def encode(
 def _encode_pairs(
     pairs: Sequence[tuple[int, TextPair]], task: Task, encoder: TextEncoder
 ) -> dict[str, list[Any]]:
-    """The stored columns of a batch of examples."""
+    """Columns of a batch of encoded examples."""
     sources, targets = [pair.source for _, pair in pairs], [pair.target for _, pair in pairs]
     ids = encoder.encode(sources, targets, task.input_length, task.target_length)
     lengths = [len(tokens) for tokens in ids["input_ids"]]
     truncated = [False] * len(pairs)
-    # With room for one more token, an input that was cut takes it.
+    # Truncated inputs become longer if one more token is allowed.
     if full := [i for i, length in enumerate(lengths) if length >= task.input_length]:
         texts = [sources[i] for i in full], [targets[i] for i in full]
         longer = encoder.encode(*texts, task.input_length + 1, task.target_length)["input_ids"]
@@ -253,10 +253,10 @@ def collate(
 
 @dataclass
 class TaskBatches:
-    """Training batches of one task; each example occurs once an epoch, in a random order.
+    """Training batches of one task; each example occurs once per epoch, in random order.
 
-    Bucketed, megabatches of at most :data:`MEGABATCH` batches (at least four an epoch where
-    possible) are sorted by length, and the full batches come in a random order.
+    With ``bucketed``, megabatches of at most :data:`MEGABATCH` batches (at least four per epoch
+    if possible) are sorted by length, and their batches are shuffled.
     """
 
     encoded: EncodedExamples
@@ -276,7 +276,7 @@ class TaskBatches:
         return epochs * self.examples + rest * self.batch_size
 
     def indices(self, step: int) -> list[int]:
-        """Examples of optimiser step ``step`` (from 1)."""
+        """Indices of the examples of optimiser step ``step`` (from 1)."""
         epoch, batch = divmod(step - 1, self._per_epoch)
         return self._epoch(epoch)[batch].tolist()
 
@@ -333,7 +333,7 @@ class MixtureBatches:
 def evaluation_batches(
     examples: EncodedExamples, batch_size: int
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Indices and batch of all examples once, longest inputs first: little padding, early OOM."""
+    """Yield indices and batches, longest inputs first (less padding, early memory errors)."""
     order = sorted(range(len(examples)), key=lambda i: -examples.lengths[i])
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]

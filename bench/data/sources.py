@@ -1,4 +1,4 @@
-"""Data sources: the hub, a local folder, or the bundled samples; each has whole official splits.
+"""Data sources with official splits: the hub, a local folder, or the bundled samples.
 
 Code that comes with a dataset is never run.
 """
@@ -29,14 +29,14 @@ OFFICIAL_ROW = "official_row"
 
 @dataclass
 class DataSource:
-    """The hub, or a folder of a folder for each task; holds official splits of the tasks."""
+    """The hub, or a folder with one subfolder per task; provides official splits."""
 
     kind: Literal["hub", "local", "bundled"]
     name: str  # for captions and records
     folder: Path | None = None  # None for the hub
 
     def of(self, task: Task) -> DataSource:
-        """The source of the task: this one, or the folder that the task brings."""
+        """This source, or the local folder of a task that declares its files."""
         own = task.hub.path
         return DataSource("local", own, Path(own)) if task.hub.files else self
 
@@ -45,7 +45,7 @@ class DataSource:
         return folder if folder is None or task.hub.files else folder / task.name
 
     def fingerprint(self, task: Task) -> str:
-        """Id of the content of all splits of the task; reads no rows."""
+        """Digest of all splits of the task; reads no rows."""
         if (folder := self._folder(task)) is None:
             return f"{task.hub.path}@{task.hub.config}@{task.hub.revision}"
         splits, parts = self.splits(task) or ("train",), []
@@ -64,7 +64,7 @@ class DataSource:
         return task.hub.revision if self._folder(task) is None else None
 
     def splits(self, task: Task) -> tuple[str, ...]:
-        """The official splits of the task that the source has."""
+        """Names of the task's official splits in this source."""
         names, folder = dict.fromkeys([*task.hub.splits, *task.hub.rows]), self._folder(task)
         if folder is None or task.hub.files:
             return tuple(names)
@@ -74,7 +74,7 @@ class DataSource:
     def load(self, task: Task, split: str) -> datasets.Dataset:
         """All rows of an official split: the task's columns and :data:`OFFICIAL_ROW`.
 
-        Their ``info.description`` is their origin, for messages.
+        ``info.description`` is the origin of the rows, for messages.
         """
         import datasets
 
@@ -88,11 +88,11 @@ class DataSource:
         if len(table) == 0:
             raise DataError(f"{origin} has no rows: {task.name} needs some")
         table = table.select(columns).append_column(OFFICIAL_ROW, [range(len(table))])
-        # With a given fingerprint, datasets does not read all rows to make one.
+        # An explicit fingerprint saves datasets from hashing all rows.
         return datasets.Dataset(table, datasets.DatasetInfo(origin), fingerprint="rows")
 
     def _files(self, task: Task, split: str) -> tuple[list[Path], str]:
-        """The files of the split, and their name for messages."""
+        """Files of the split, and their origin for messages."""
         if (folder := self._folder(task)) is None:
             return _download(task, split)
         own = task.hub.files
@@ -109,7 +109,7 @@ class DataSource:
 
 
 def open_source(text: str) -> DataSource:
-    """The data source ``hub``, ``bundled``, or a folder (``./hub`` for a folder of that name)."""
+    """Open ``hub``, ``bundled``, or a folder (``./hub`` for a folder named hub)."""
     if text == "hub":
         return DataSource("hub", text)
     if text == "bundled":  # Generated, part of the package.
@@ -124,7 +124,7 @@ def open_source(text: str) -> DataSource:
 
 
 def _download(task: Task, split: str) -> tuple[list[Path], str]:
-    """The files of a split in the hub's cache on this machine, and their name for messages."""
+    """Download a split to the hub's cache; returns its files, and their origin for messages."""
     import datasets
     import huggingface_hub.utils
 
@@ -145,7 +145,7 @@ def _download(task: Task, split: str) -> tuple[list[Path], str]:
         files = split_files(Path(folder, config), split)
         if not files:
             raise FileNotFoundError("no files of this split")
-        for file in (file.resolve() for file in files):  # Large ones are named by their digest.
+        for file in (file.resolve() for file in files):  # Large files are named by digest.
             if len(file.name) == 64 and file_digest(file) != file.name:
                 raise ValueError(f"{file} is damaged, delete it")
     except Exception as error:  # the libraries' errors have no common base
@@ -157,7 +157,7 @@ def _download(task: Task, split: str) -> tuple[list[Path], str]:
 
 
 def _reason_and_advice(error: Exception, task: Task) -> str:
-    """What an error of the hub's library says, and what to do about it."""
+    """Reason and advice for an error of huggingface_hub."""
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
@@ -187,9 +187,9 @@ def offline_variables() -> list[str]:
 
 
 def read_split(rows: datasets.Dataset, read: Callable[[Row], T]) -> Iterator[T]:
-    """What ``read`` makes of each row of a split or a selection of it.
+    """Yield ``read(row)`` for each row of a split or a selection of it.
 
-    A :class:`DataError` names origin and row.
+    Adds origin and row number to a :class:`DataError`.
     """
     batches = rows.with_format("arrow").iter(256)  # Single rows of datasets are slow.
     for row in (row for batch in batches for row in batch.to_pylist()):

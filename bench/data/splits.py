@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import datasets
 
 HELD_OUT_ROWS = 1_000
-"""Training rows that validate tasks without a usable test split; a tenth if there are no more."""
+"""Training rows held out for validation; a tenth of the rows, if there are no more than this."""
 
 
 @dataclass(frozen=True)
 class TaskRows:
-    """The rows of one task; ``notes`` tell where they differ from the protocol."""
+    """The rows of one task; ``notes`` list differences from the protocol."""
 
     train: datasets.Dataset
     validation: datasets.Dataset
@@ -37,7 +37,7 @@ class TaskRows:
 def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows:
     """Load a task's rows and split them by its rule; validation replaces a missing test split.
 
-    The published splits have seed 42.
+    ``data_seed=42`` gives the published splits.
     """
     notes: list[str] = []
     present = source.splits(task)
@@ -58,7 +58,7 @@ def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows
             raise DataError(f"{validation.info.description} has one row: halving it takes two")
         validation, test = _cut(validation, len(validation) // 2, data_seed)
     elif rule == "hold-out-train":
-        held_out = HELD_OUT_ROWS if len(train) > HELD_OUT_ROWS else len(train) // 10
+        held_out = held_out_rows(len(train))
         if held_out == 0:
             origin = train.info.description
             raise DataError(f"{origin} has {len(train)} rows: holding out a tenth takes 10 rows")
@@ -85,19 +85,26 @@ def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows
 
 
 def declared_rows(task: Task) -> tuple[int, int, int]:
-    """Rows that :func:`load_splits` makes of a task's data on the hub, by their declared number."""
-    if not task.hub.rows:
-        raise DataError(f"task {task.name} declares no rows: this needs a model that can be loaded")
-    train, *others = (task.hub.rows[split] for split in task.hub.splits)
+    """Split sizes as from :func:`load_splits` on the hub's data, computed from declared counts."""
+    train, *others = (task.hub.rows.get(split, 0) for split in task.hub.splits)
     if task.split_rule == "halve-validation":
         others = [others[0] // 2, others[0] - others[0] // 2]
     elif task.split_rule == "hold-out-train":
-        train, others = train - HELD_OUT_ROWS, [HELD_OUT_ROWS, *others]
+        held_out = held_out_rows(train)
+        train, others = train - held_out, [held_out, *others]
+    if not (train and all(others)):
+        fault = f"task {task.name} declares no or too few rows"
+        raise DataError(f"{fault}: correct them, or give a model that can be loaded")
     return min(train, task.max_training_rows or train), others[0], others[1]
 
 
+def held_out_rows(train: int) -> int:
+    """Rows out of so many training rows that validate."""
+    return HELD_OUT_ROWS if train > HELD_OUT_ROWS else train // 10
+
+
 def unexpected_count(source: DataSource, task: Task, split: str, rows: int) -> Iterator[str]:
-    """The difference between the rows of an official split of the hub and the expected ones."""
+    """Yield a note if an official split of the hub has an unexpected number of rows."""
     expected = task.hub.rows.get(split, rows)
     if source.kind == "hub" and rows != expected:
         yield f"the hub's {task.name} {split} split has {rows} rows, not the {expected} expected"
@@ -114,7 +121,7 @@ def _cut(
 
 
 def random_order(length: int, *parts: str | int) -> list[int]:
-    """Numbers below ``length`` in a random order that follows from purpose and coordinates."""
+    """Random permutation of ``range(length)``, seeded by purpose and coordinates."""
     import torch
 
     order: list[int] = torch.randperm(length, generator=generator(*parts)).tolist()
@@ -122,10 +129,10 @@ def random_order(length: int, *parts: str | int) -> list[int]:
 
 
 def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> list[int]:
-    """Places of ``shots`` distinct training rows, as equal over the classes as they allow.
+    """Indices of ``shots`` distinct training rows, balanced over classes as far as possible.
 
-    The rows are shuffled; then the classes, as they first occur, take turns in picking their next
-    row, as in the published code of DePT. Tasks without classes get the first rows.
+    Rows are shuffled, then taken from each class in turn (classes in order of occurrence), as in
+    the published code of DePT. Tasks without classes use the first shuffled rows.
     """
     if shots > len(train):
         fault = f"{task.name} has {len(train)} training rows, fewer than the {shots} shots"
@@ -146,25 +153,25 @@ def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> 
 
 @dataclass
 class TaskReport:
-    """Findings of one task."""
+    """Result of checking one task."""
 
     task: str
     revision: str | None
     expected: Mapping[str, int]  # rows of each official split on the hub
     rows: dict[str, int] = field(default_factory=dict)  # of each official split that was read
     differences: list[str] = field(default_factory=list)  # from the declaration
-    notes: list[str] = field(default_factory=list)  # as in the records of a run
+    notes: list[str] = field(default_factory=list)  # as in records
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs."""
+        """Whether the data matches the declaration."""
         return not self.differences
 
 
 def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iterator[TaskReport]:
     """Compare tasks with the data of a source: splits, columns, row counts (hub), and texts.
 
-    With the hub as source, this fills the cache of this machine.
+    With the hub as source, this also fills the local cache.
     """
     for task in tasks:
         report = TaskReport(task.name, source.revision(task), task.hub.rows)

@@ -1,6 +1,6 @@
-"""Files of a dataset: which of them hold a split, and their rows as an Arrow table.
+"""Finds the files of a dataset split, and reads them as an Arrow table.
 
-Files are read without ``datasets``, which copies them and takes ``::`` in a path for an address.
+Files are read without ``datasets``, which copies them and reads ``::`` in a path as a URL.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ OTHER_NAMES = {"validation": "validation|valid|val|dev"}
 
 
 def split_files(folder: Path, split: str, config: str | None = None) -> list[Path]:
-    """Files below a folder that hold a split, in order; none if the split is not there.
+    """Files below a folder that hold a split, in order; empty if there are none.
 
-    Names are those of the hub (``<split>-00000-of-00002.parquet``, ``<split>/0000.parquet``) and
-    of ``save_to_disk``. Of several configurations, the given one is taken.
+    Recognises names of the hub (``<split>-00000-of-00002.parquet``, ``<split>/0000.parquet``) and
+    of ``save_to_disk``. Among several configurations, ``config`` is used.
     """
     name = OTHER_NAMES.get(split, re.escape(split))
     inside = rf"({name})/((data(set)?|part|{name})\b.*|\d[^/]*)"
@@ -37,23 +37,23 @@ def split_files(folder: Path, split: str, config: str | None = None) -> list[Pat
     wholes = {int(whole) for file in found for whole in re.findall(r"\d-of-(\d+)", file)}
     if len(kinds) > 1 or wholes - {len(found)}:
         raise DataError(
-            f"{folder} has not one whole copy of the split {split} but {', '.join(found[:6])}: add "
-            "the files that are missing, remove others"
+            f"{folder} must hold one complete copy of the split {split}, but has "
+            f"{', '.join(found[:6])}: add missing files, remove others"
         )
-    # Numbers in their own order: train-2 before train-10.
+    # Natural order: train-2 before train-10.
     found.sort(key=lambda file: re.sub(r"\d+", lambda number: number[0].zfill(20), file))
     return [folder / file for file in found]
 
 
 def files_below(folder: Path) -> list[str]:
-    """Relative paths of all files but hidden ones."""
+    """Relative paths of all files that are not hidden."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in files]
     return [name for name in names if "/." not in f"/{name}"]
 
 
 def read_tables(files: Sequence[Path], columns: Sequence[str]) -> pa.Table:
-    """The rows of files one after the other: those of the columns that the files have."""
+    """Concatenated rows of files; columns that no file has are left out."""
     import pyarrow as pa
 
     tables = list[pa.Table]()
@@ -96,7 +96,7 @@ def _read(file: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type without dictionary and view; bytes are UTF-8 texts."""
+    """Arrow type without dictionary or view encoding; bytes become UTF-8 text."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):

@@ -1,4 +1,4 @@
-"""Frozen language model: what the harness asks of it, whatever its architecture."""
+"""Base class of frozen language models of any architecture."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from bench.models.loading import Architecture, Precision
 
 INITIAL_VOCABULARY = 5000
-"""``P_init`` is drawn from the embeddings of the first so many token ids (published code)."""
+"""``P_init`` is drawn from the embeddings of this many first token ids (published code)."""
 
 POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings")
-"""Keys of a configuration that limit the tokens a model reads."""
+"""Configuration keys with the maximum number of tokens of a model."""
 
 LEAVING = 4
-"""Rows leave a batch as soon as one in so many has its answer, as each time the cache is copied."""
+"""Finished rows leave a batch once they are one in this many, as leaving copies the cache."""
 
 
 class TokenEncoder:
-    """Texts to token ids as an encoder-decoder reads them."""
+    """Encodes texts as token ids for an encoder-decoder."""
 
     def __init__(self, tokenizer: Any) -> None:
         if tokenizer.eos_token_id is None:
@@ -46,7 +46,7 @@ class TokenEncoder:
             )
         self.tokenizer, self.end_id = tokenizer, int(tokenizer.eos_token_id)
         tokenizer.truncation_side = "right"
-        # Without one of its own any token will do, as padding is masked.
+        # Without a pad token, any token works, as padding is masked.
         self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
     def encode(
@@ -59,12 +59,12 @@ class TokenEncoder:
 
 
 class FrozenLM(abc.ABC):
-    """Language model whose weights never change, with a soft prompt in front of its input."""
+    """Language model with frozen weights and a soft prompt in front of its input."""
 
     architecture: ClassVar[Architecture]
     encoder_type: ClassVar[type[TokenEncoder]] = TokenEncoder
-    scale: float = 1.0  # Of embeddings, where a model scales those of token ids alone.
-    prefixes: SharedPrefixes | None = None  # None: each row has its own prompt.
+    scale: float = 1.0  # Embedding scale of models that apply it to token ids only.
+    prefixes: SharedPrefixes | None = None  # None: prompts are not shared by rows.
     warn: Callable[[str], object] = staticmethod(warnings.warn)
 
     def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
@@ -86,13 +86,13 @@ class FrozenLM(abc.ABC):
         starts = given.decoder_start_token_id, own, given.bos_token_id  # As in transformers.
         self.start_token: Any = next((token for token in starts if token is not None), None)
         self.first_token: int | None = given.forced_bos_token_id
-        # What else comes with a model, such as penalties, would be used where a call is silent.
+        # Drops the model's other generation defaults, such as penalties.
         self.model.generation_config = self._search()
         if causal and self._empty_cache() is not None:
             kept = {"logits_to_keep": 1} if "logits_to_keep" in self.accepted else {}
             self.prefixes = SharedPrefixes(self.model, self._empty_cache, kept)
         check(self)
-        # As the weights were read, whatever precision they are rounded to later.
+        # Copied before weights are rounded to another precision.
         first = torch.arange(min(INITIAL_VOCABULARY, self.embedding.num_embeddings), device=device)
         self._initial_vocabulary = self.embed(first).detach().to("cpu", torch.float32, copy=True)
 
@@ -109,7 +109,7 @@ class FrozenLM(abc.ABC):
     def initial_prompt(self, length: int, seed: int) -> Tensor:
         """``P_init`` ``(r, d)`` float32 on the CPU: embeddings of ``r`` distinct random token ids.
 
-        Depends on model and seed alone (Lester et al. 2021; published: ``permutation(5000)[:r]``).
+        Depends only on model and seed (Lester et al. 2021; published: ``permutation(5000)[:r]``).
         """
         candidates = len(self._initial_vocabulary)
         if length > candidates:
@@ -121,8 +121,8 @@ class FrozenLM(abc.ABC):
         return self._initial_vocabulary[ids]
 
     def require_room(self, read: int, written: int) -> None:
-        """Refuse more tokens of prompt and input, and of an answer, than there are positions."""
-        apart = self.architecture == "encoder-decoder"  # It counts the answer for itself.
+        """Raise ModelError if prompt, input and answer exceed the positions of the model."""
+        apart = self.architecture == "encoder-decoder"  # Encoder and decoder count apart.
         parts, length = ("or", max(read, written)) if apart else ("and", read + written)
         if self.positions is not None and length > self.positions:
             raise ModelError(
@@ -137,30 +137,30 @@ class FrozenLM(abc.ABC):
 
     @abc.abstractmethod
     def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
-        """As :meth:`bench.method.LanguageModel.run`."""
+        """See :meth:`bench.method.LanguageModel.run`."""
 
     @abc.abstractmethod
     def read(self, prompt: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What decoding starts from, one entry per row in each tensor."""
+        """Inputs of decoding by name; each tensor has one entry per row."""
 
     def start(self, prompt: Tensor, batch: Batch, ahead: int) -> tuple[dict[str, Tensor], Any]:
-        """Rows as of :meth:`read`, and a cache for ``ahead`` more tokens; None if it has none."""
+        """Rows as from :meth:`read`, and a cache for ``ahead`` more tokens or None."""
         return self.read(prompt, batch), self._empty_cache()
 
     def sharing(self) -> AbstractContextManager[None]:
-        """Within it, passes with one prompt share its states if the model can; see prefix.py."""
+        """Context in which passes share the states of a prompt, if the model can; see prefix.py."""
         return nullcontext() if self.prefixes is None else self.prefixes.kept()
 
     def generation_inputs(self, rows: dict[str, Tensor]) -> dict[str, Any]:
-        """Rows of :meth:`read` as ``generate`` takes them."""
+        """Arguments of ``generate`` for rows of :meth:`read`."""
         return {**rows}
 
     @abc.abstractmethod
     def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
-        """Scores ``(n, V)`` of what follows ``tokens`` ``(n, 1)``; changes rows and cache."""
+        """Logits ``(n, V)`` of the token after ``tokens`` ``(n, 1)``; updates rows and cache."""
 
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
-        """Answers to the inputs of a batch, greedy for one beam; its labels are not read."""
+        """Decode answers to the inputs of a batch, greedily for one beam; labels are not read."""
         with self.inference():
             self.require_room(prompt.shape[1] + batch.mask.shape[1], max_tokens)
             if beams == 1:
@@ -174,7 +174,7 @@ class FrozenLM(abc.ABC):
 
     def decode(self, ids: Tensor) -> list[str]:
         """Answers as text, without special tokens and outer white space."""
-        # Many tokenizers are set to draw punctuation to the word before it: no longer the answer.
+        # The clean-up of many tokenizers removes spaces before punctuation, which alters answers.
         texts: list[str] = self.tokenizer.batch_decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -182,13 +182,13 @@ class FrozenLM(abc.ABC):
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Within it: no gradients and no dropout; passes with one prompt share its states."""
+        """Context without gradients and dropout, in which passes share the states of a prompt."""
         with self.training(False), torch.no_grad(), self.sharing():
             yield
 
     @contextmanager
     def training(self, active: bool = True) -> Iterator[None]:
-        """Within it the model's dropout is active; the former mode is restored afterwards."""
+        """Context with active dropout; restores the previous mode afterwards."""
         before = self.model.training
         self.model.train(active)
         try:
@@ -197,10 +197,10 @@ class FrozenLM(abc.ABC):
             self.model.train(before)
 
     def _greedy(self, rows: dict[str, Tensor], cache: Any, max_tokens: int) -> Tensor:
-        """Likeliest tokens ``(B, T)``; unlike in ``generate``, rows leave when they have ended."""
+        """Greedy tokens ``(B, T)``; unlike in ``generate``, finished rows leave the batch."""
         count, end = len(rows["attention_mask"]), self.encoder.end_id
         written = torch.full((count, max_tokens), self.encoder.pad_id, device=self.device)
-        places = torch.arange(count, device=self.device)  # Of the rows still in the batch.
+        places = torch.arange(count, device=self.device)  # Indices of rows still in the batch.
         tokens, ended = None, torch.zeros(count, dtype=torch.bool, device=self.device)
         for step in range(max_tokens):
             chosen = self.next_scores(rows, tokens, cache).float().argmax(dim=-1)
@@ -231,7 +231,7 @@ class FrozenLM(abc.ABC):
         )
 
     def _empty_cache(self) -> Any:
-        """Cache that rows can leave; None for models with other states, such as state spaces."""
+        """Cache that can drop rows; None for models with other states, such as state spaces."""
         config = self.model.config.get_text_config(decoder=True)
         cache = DynamicCache(config=config)
         other = {type(layer) for layer in cache.layers} - {DynamicLayer, DynamicSlidingWindowLayer}
@@ -246,13 +246,13 @@ def prepend(
 ) -> tuple[Tensor, Tensor]:
     """Put the prompt of each row in front of ``inputs`` ``(B, L, d)`` and their mask.
 
-    ``prompt`` is ``(B or 1, r, d)``, or ``(S, r, d)`` of which ``chosen`` ``(B,)`` names one a row.
+    ``prompt`` is ``(B or 1, r, d)``, or ``(S, r, d)`` with ``chosen`` ``(B,)`` as index per row.
     """
     if chosen is not None:
-        # A product instead of an index: the gradient of an index adds up in no fixed order.
+        # A product, not an index, as the gradient of an index is summed in no fixed order.
         one_hot = F.one_hot(chosen, len(prompt)).to(prompt.dtype)  # (B, S)
         prompt = torch.einsum("bs,srd->brd", one_hot, prompt)
-    # Expanded first, so that the gradients of the rows are added up in the prompt's own type.
+    # Expanded before the cast, so that gradients of rows are summed in the prompt's dtype.
     prompt = prompt.expand(len(inputs), -1, -1).to(inputs.dtype)
     ones = mask.new_ones(prompt.shape[:2])
     return torch.cat([prompt, inputs], dim=1), torch.cat([ones, mask], dim=1)  # (B, r+L, …)
@@ -261,7 +261,7 @@ def prepend(
 def model_output(
     logits: Tensor, labels: Tensor, hidden: Tensor, mask: Tensor, answer_hidden: Tensor
 ) -> ModelOutput:
-    """Scores ``(B, T, V)`` in float32 with their loss, a mean over all target tokens."""
+    """Output with float32 logits ``(B, T, V)``, and their loss as a mean over target tokens."""
     logits = logits.float()
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL)
     return ModelOutput(loss, logits, hidden, mask, answer_hidden)

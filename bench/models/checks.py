@@ -1,4 +1,4 @@
-"""Check of a frozen model at load, so that its faults show before any run."""
+"""Checks a frozen model at load, so that unsuitable models fail before any run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from bench.models.base import FrozenLM
 
 TOLERANCE = 1e-3
-"""Largest difference of scores that count as equal, relative to the largest of them."""
+"""Largest difference of equal scores, relative to the largest score."""
 
 
 def check(model: FrozenLM) -> None:
-    """Refuse in one line a model that cannot train a prompt; random states stay as they were.
+    """Raise ModelError if a model cannot train a prompt; restores the random states.
 
-    Token ids must give what their embeddings give, alone and beside padding. Then one step and one
-    answer are computed with a prompt that is no token's embedding, as trained prompts are none. A
-    prompt is shared by rows only if their scores stay as they are.
+    Token ids and their embeddings must give equal scores, alone and beside padding. Then one step
+    and one answer are computed with a random prompt, as trained prompts are no token embeddings.
+    Rows share a prompt only if that leaves their scores unchanged.
     """
     kind = type(model.model).__name__
     broken = [n for n, weight in model.model.named_parameters() if not _finite(weight.detach())]
@@ -43,13 +43,13 @@ def check(model: FrozenLM) -> None:
 
 
 def some(names: list[str]) -> str:
-    """The first of many names, and how many more there are."""
+    """First three names, and the number of others."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 @contextmanager
 def _few_layers(module: Any) -> Iterator[None]:
-    """Within it, a stack has one layer of each kind: the others would cost time and say no more."""
+    """Context in which each stack has one layer of each kind, to save time."""
     stacks = [
         (parent, name, layers)
         for parent in module.modules()
@@ -69,12 +69,12 @@ def _few_layers(module: Any) -> Iterator[None]:
 
 
 def _tried(model: FrozenLM) -> str:
-    """What :func:`_fault` finds, or how it ends."""
+    """Fault from :func:`_fault`, or from an exception in it."""
     try:
         fault = _fault(model)
     except (BenchError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # Of any family's own code.
+    except Exception as error:  # Model code may raise anything.
         config = model.model.config
         keys = ("decoder_start_token_id", "pad_token_id") if config.is_encoder_decoder else ()
         if lacking := [key for key in keys if getattr(config, key, None) is None]:
@@ -84,18 +84,18 @@ def _tried(model: FrozenLM) -> str:
 
 
 def _finite(weight: Tensor) -> bool:
-    # A sum needs no memory; one that overflows proves nothing.
+    # The sum needs no memory, but may overflow; then all elements are checked.
     return bool(weight.sum().isfinite() or weight.isfinite().all())
 
 
 def _fault(model: FrozenLM) -> str:
-    """What keeps a model from training prompts; empty if nothing does."""
+    """Reason why a model cannot train prompts; empty if it can."""
     batch, none = _rows(model, 5), torch.empty(1, 0, model.width, device=model.device)
     alone = Batch(batch.input_ids[1:, :3], batch.mask[1:, :3], batch.labels[1:, :2])
     with model.inference():
         expected = _from_ids(model, alone)
         if not _equal(_of_last(model, none, batch), expected):
-            # Pegasus, Marian and MVP scale what they look up themselves, and nothing else.
+            # Pegasus, Marian and MVP scale embeddings only if they look them up themselves.
             model.scale = getattr(model.model.get_encoder(), "embed_scale", 1.0)
             if not _equal(_of_last(model, none, alone), expected):
                 return "computes other scores from embeddings than from token ids"
@@ -114,10 +114,10 @@ def _fault(model: FrozenLM) -> str:
 
 
 def _shares(model: FrozenLM) -> bool:
-    """Whether rows that share a prompt get what rows with a prompt each get."""
+    """Whether the scores of rows stay equal if the rows share a prompt."""
     batch = _rows(model, 9)
     each = model.embed(batch.input_ids[:1, :2]).expand(2, -1, -1)
-    with suppress(Exception), model.inference():  # Of any family's own code.
+    with suppress(Exception), model.inference():  # Model code may raise anything.
         return _equal(_of_last(model, each[:1], batch), _of_last(model, each, batch))
     return False
 
@@ -133,12 +133,12 @@ def _rows(model: FrozenLM, width: int) -> Batch:
 
 
 def _from_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Scores and states of one row without padding, as transformers computes them."""
+    """Scores and states of one row without padding, from token ids by transformers."""
     if model.architecture == "encoder-decoder":
         written = model.decoder_inputs(batch.labels)
         output = model.model(input_ids=batch.input_ids, decoder_input_ids=written, use_cache=False)
         return output.logits, output.encoder_last_hidden_state
-    # Without the last token, which the batch has, so that a model that reads ahead shows.
+    # Without the batch's last token, so that a model that attends ahead is detected.
     read = torch.cat([batch.input_ids, batch.labels[:, :-1]], dim=1)
     output = model.model(input_ids=read, use_cache=False, output_hidden_states=True)
     length = batch.input_ids.shape[1]

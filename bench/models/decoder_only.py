@@ -13,19 +13,19 @@ from bench.method import IGNORED_LABEL, Batch, ModelOutput
 from bench.models.base import FrozenLM, TokenEncoder, model_output, prepend
 
 MARK = "Label :"
-"""Stands between input and answer, as in the published runs; white space on both sides."""
+"""Separator between input and answer, as in the published runs; between spaces."""
 
 
 class CausalEncoder(TokenEncoder):
-    """Texts to token ids: the input ends with :data:`MARK`, the answer with the end of text.
+    """Encodes texts as token ids; inputs end with :data:`MARK`, answers with the end of text.
 
-    A long input loses the end of its source, never the mark. What the tokenizer puts in front of
-    every text (Llama's begin-of-text token) stays; what it puts behind is left out.
+    Truncation cuts the end of the source, never the mark. Tokens that the tokenizer adds before a
+    text (Llama's begin-of-text token) are kept; tokens that it adds after a text are dropped.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__(tokenizer)
-        # Both as they stand within a text: a word may look different where a text begins.
+        # Tokenised inside a text, as the first word of a text may have other tokens.
         whole: list[int] = tokenizer("a")["input_ids"]
         self._beginning = whole[: whole.index(self._plain(["a"])[0][0])]
         self._mark = self._behind("a", [f"a {MARK}"])[0]
@@ -52,7 +52,7 @@ class CausalEncoder(TokenEncoder):
         return encoded["input_ids"]  # type: ignore[no-any-return]
 
     def _behind(self, start: str, texts: list[str]) -> list[list[int]]:
-        """Ids of what follows ``start`` in each of the texts, tokenised as part of the text."""
+        """Token ids after ``start`` in each text, tokenised as part of the text."""
         first, *whole = self._plain([start, *texts])
         for text, ids in zip(texts, whole, strict=True):
             if ids[: len(first)] != first:
@@ -66,13 +66,13 @@ class CausalEncoder(TokenEncoder):
 class DecoderOnlyLM(FrozenLM):
     """Frozen ``AutoModelForCausalLM``; all answers of a batch begin in one column.
 
-    A row is prompt, padding, input, answer, padding if it shares its prompt with others, else
-    padding, prompt, input, answer, padding. Positions count the tokens of the row alone.
+    With a shared prompt, a row is prompt, padding, input, answer, padding; otherwise it is padding,
+    prompt, input, answer, padding. Position ids do not count padding.
     """
 
     architecture: ClassVar[Literal["decoder-only"]] = "decoder-only"
     encoder_type: ClassVar[type[TokenEncoder]] = CausalEncoder
-    _told: frozenset[str] = frozenset()  # Obstacles to a shared prompt.
+    _told: frozenset[str] = frozenset()  # Obstacles that were reported.
 
     def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
         length = batch.labels.shape[1]
@@ -81,7 +81,7 @@ class DecoderOnlyLM(FrozenLM):
         mask = rows["attention_mask"]  # (B, r+L)
         answered = batch.labels != IGNORED_LABEL  # (B, T)
         written = self.embed(batch.labels.masked_fill(~answered, self.encoder.pad_id))
-        # Every token but the last is read too; the model says after each what comes next.
+        # Teacher forcing: all answer tokens but the last are inputs.
         embeds = torch.cat([rows["inputs_embeds"], written[:, :-1]], dim=1)
         seen = torch.cat([mask, answered[:, :-1].to(mask.dtype)], dim=1)  # (B, r+L+T-1)
         options = self._options(seen, embeds.shape[1], length)
@@ -118,7 +118,7 @@ class DecoderOnlyLM(FrozenLM):
     def _begin(
         self, prompt: Tensor, batch: Batch, ahead: int, chosen: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor | None, Any]:
-        """Rows of :meth:`read`; or if they can share prompts, without these: states and cache."""
+        """Rows as from :meth:`read`; for shared prompts, rows without them, states and cache."""
         length, prefixes = prompt.shape[1], self.prefixes
         if length == 0 or (len(prompt) > 1 and chosen is None):
             return self.read(prompt, batch), None, None
@@ -139,17 +139,17 @@ class DecoderOnlyLM(FrozenLM):
         return {"inputs_embeds": embeds, "attention_mask": mask}, *shared
 
     def _options(self, mask: Tensor, read: int, kept: int) -> dict[str, Any]:
-        """Mask, positions of the last ``read`` tokens and number of scores, for ``forward``."""
+        """Arguments of ``forward``: mask, positions of the last ``read`` tokens, logits to keep."""
         options: dict[str, Any] = {"attention_mask": mask}
-        if "position_ids" in self.accepted:  # Other models take them from the mask.
+        if "position_ids" in self.accepted:  # Other models derive them from the mask.
             options["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -read:]
         if "logits_to_keep" in self.accepted:
-            # A number makes a slice, of which PyTorch multiplies each row apart: six times as slow.
+            # An int would make a slice, whose product PyTorch computes six times as slowly.
             options["logits_to_keep"] = torch.arange(-kept, 0, device=mask.device)
         return options
 
 
 def padded_first(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """States ``(B, N, d)`` and their mask with padding first, the rest as it was."""
+    """Move padding of states ``(B, N, d)`` and their mask to the front; keeps the other order."""
     order = mask.argsort(dim=1, stable=True)
     return states.gather(1, order.unsqueeze(-1).expand_as(states)), mask.gather(1, order)

@@ -1,6 +1,6 @@
-"""Dropout on a CPU that keeps one byte per number for the backward pass (docs/cost.md).
+"""CPU dropout that stores one byte per element for the backward pass (docs/cost.md).
 
-In float32 the masks are those of PyTorch; in bfloat16 a number costs 16 random bits.
+In float32, masks equal those of PyTorch; in bfloat16, an element takes 16 random bits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class FrozenDropout(nn.Dropout):
 
 
 def use_frozen_dropout(model: Any) -> None:
-    """Replace the dropout of a model, that of T5's attention included."""
+    """Replace the dropout of a model, including dropout in T5's attention."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -50,7 +50,7 @@ def _attention(
     if mask is not None:
         bias = bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
     query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    # The softmax keeps its result for the backward pass, so that the product may keep it too.
+    # The softmax output is stored for the backward pass anyway.
     shares = torch.matmul(query, key.transpose(-1, -2)).add_(bias).softmax(dim=-1)
     answer: Tensor = _DroppedProduct.apply(shares, value, rate)  # type: ignore[no-untyped-call]
     return answer.transpose(1, 2).contiguous(), None
@@ -75,10 +75,10 @@ class _DroppedProduct(torch.autograd.Function):
 
 
 def _draw(values: Tensor, rate: float) -> Tensor:
-    """Which numbers are kept, each with probability ``1 - rate``."""
+    """Mask of kept elements, each kept with probability ``1 - rate``."""
     if values.dtype != torch.bfloat16:
         return torch.empty_like(values, dtype=torch.bool).bernoulli_(1 - rate)
-    # Four numbers from one draw of 64 bits; the probability is right to within 2^-17.
+    # Four elements per draw of 64 bits; the probability is exact to within 2^-17.
     least = torch.iinfo(torch.int64).min
     bits = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(least, None)
     levels = bits.view(torch.int16)[: values.numel()].view(values.shape)
@@ -86,7 +86,7 @@ def _draw(values: Tensor, rate: float) -> Tensor:
 
 
 def _dropped(values: Tensor, kept: Tensor, rate: float) -> Tensor:
-    """Zero where a number is not kept, else scaled so that the mean stays."""
+    """Set dropped elements to zero, and scale the others by ``1 / (1 - rate)``."""
     factor = float(torch.ones((), dtype=values.dtype).div_(1 - rate))
-    # As bytes: booleans are converted eight times as slowly. Autograd keeps nothing else.
+    # As bytes, as booleans convert eight times as slowly. Autograd stores nothing else.
     return (values * kept.view(torch.uint8)).mul_(factor)

@@ -13,7 +13,7 @@ from bench.method import IGNORED_LABEL, Batch, ModelOutput
 from bench.models.base import FrozenLM, model_output, prepend
 
 ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 16384}
-"""Positions that the encoder reads in one pass for answers; larger ones are slower on a CPU."""
+"""Positions per encoder pass in evaluation; larger passes are slower on a CPU."""
 
 
 class EncoderDecoderLM(FrozenLM):
@@ -51,7 +51,7 @@ class EncoderDecoderLM(FrozenLM):
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
     def decoder_inputs(self, labels: Tensor) -> Tensor:
-        """Labels behind the start token, in the model's own way if it has one."""
+        """Labels shifted behind the start token, by the model's method if it has one."""
         own = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
         if own is not None:
             return own(labels)  # type: ignore[no-any-return]
@@ -66,6 +66,6 @@ class EncoderDecoderLM(FrozenLM):
         for part, seen in zip(torch.split(inputs, rows), torch.split(mask, rows), strict=True):
             width = int(seen.sum(dim=1).max())
             output = encoder(inputs_embeds=part[:, :width], attention_mask=seen[:, :width])
-            self._encoder_output = type(output)  # Of mixtures of experts one of their own.
+            self._encoder_output = type(output)  # Mixtures of experts have another type.
             states.append(F.pad(output.last_hidden_state, (0, 0, 0, length - width)))
         return torch.cat(states)

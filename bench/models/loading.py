@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Architecture = Literal["encoder-decoder", "decoder-only"]
 Precision = Literal["float32", "bf16"]
-"""Type of the frozen weights; what is trained is float32 in any case."""
+"""Precision of the frozen weights; prompts are always float32."""
 
 HERE = Path(__file__).parent
 IDLE_FILES = re.compile(
@@ -32,16 +32,16 @@ IDLE_FILES = re.compile(
     r"|(?!pytorch_model).*\.bin",
     re.IGNORECASE,
 )
-"""Names of files that transformers reads for no model here; any other may decide what it computes,
-such as the many vocabularies of tokenizers."""
+"""Names of files that no model here reads; all other files, such as the many kinds of vocabulary
+files, are part of a model's digest."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What records and captions say of a model."""
+    """Description of a model in records and captions."""
 
-    name: str  # Of a folder: see folder_name.
-    digest: str  # Of configuration, weights and tokenizer, or of the hub commit.
+    name: str  # For folders, from folder_name().
+    digest: str  # SHA-256 of configuration, weights and tokenizer, or of the hub commit.
     architecture: Architecture
     bundled: bool  # Too small for comparisons.
     note: str
@@ -49,7 +49,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class BundledModel:
-    """Model in the package; all of them use the tokenizer of ``tiny``."""
+    """Model in the package; all bundled models use the tokenizer of ``tiny``."""
 
     path: Path
     architecture: Architecture
@@ -63,22 +63,23 @@ BUNDLED = {
 }
 
 KNOWN: dict[str, tuple[Architecture, int, int]] = yaml.safe_load((HERE / "known.yaml").read_text())
-"""Architecture, parameters and width of models on the hub."""
+"""Architecture, number of parameters and width of well-known models on the hub."""
 
 UNCHECKED = "not checked against the hub"
-"""Note of a known model that could not be asked for."""
+"""Note of a well-known model that could not be looked up."""
 
 
 def describe(name: str, offline: bool = False) -> ModelInfo:
-    """What a bundled model, folder or hub id (``id@revision``) is, without loading its weights.
+    """Describe a bundled model, folder or hub id (``id@revision``) without loading weights.
 
-    With ``offline``, a known model need not be there; its digest is then that of its name.
+    With ``offline``, a well-known model may be unavailable; its digest is then one of its name.
     """
     architecture = architecture_of(name)
     if file := gguf.find_file(name):
         folder = gguf.folder_of(name, file)
         shown = name if name in gguf.PACKAGES else folder_name(name)
-        note = f"GGUF file {file.name}, {(folder / gguf.KIND).read_text()}"
+        with _reading(name, "copy"):
+            note = f"GGUF file {file.name}, {(folder / gguf.KIND).read_text()}"
         return ModelInfo(shown, folder.name, architecture, False, note)
     if bundled := BUNDLED.get(name):
         files = {*bundled.path.iterdir(), *(HERE / "tiny").glob("*token*.json")}
@@ -93,20 +94,21 @@ def describe(name: str, offline: bool = False) -> ModelInfo:
     if commit is not None:
         parts = [("hub", source.encode()), ("commit", commit.encode())]
         return ModelInfo(name, _digest(parts), architecture, False, "")
-    read = [path for path in Path(source).iterdir() if not IDLE_FILES.fullmatch(path.name)]
-    parts = [(path.name, bytes.fromhex(file_digest(path))) for path in read if path.is_file()]
+    with _reading(name, "folder"):
+        read = [path for path in Path(source).iterdir() if not IDLE_FILES.fullmatch(path.name)]
+        parts = [(path.name, bytes.fromhex(file_digest(path))) for path in read if path.is_file()]
     return ModelInfo(folder_name(name), _digest(parts), architecture, False, "")
 
 
 def architecture_of(name: str) -> Architecture:
-    """Which adapter runs a model; reads no more than its configuration."""
+    """Architecture of a model; reads only its configuration."""
     if name in KNOWN:
         return KNOWN[name][0]
     return "encoder-decoder" if _reader(name) == "AutoModelForSeq2SeqLM" else "decoder-only"
 
 
 def _reader(name: str) -> str:
-    """Class of transformers that reads a model's weights; refuses models that write no text."""
+    """Transformers class that reads a model's weights; ModelError if it generates no text."""
     if name in BUNDLED:
         causal = BUNDLED[name].architecture == "decoder-only"
         return "AutoModelForCausalLM" if causal else "AutoModelForSeq2SeqLM"
@@ -145,7 +147,7 @@ def load(
 ) -> FrozenLM:
     """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded.
 
-    ``bin_weights`` takes ``pytorch_model.bin`` too, where there are no safetensors.
+    ``bin_weights`` allows ``pytorch_model.bin``, if there are no safetensors.
     """
     import torch
     import transformers
@@ -156,9 +158,9 @@ def load(
     transformers.utils.logging.disable_progress_bar()
     reader = _reader(name)
     source, commit = _locate(name)
-    # Left open, transformers asks the user whether to run code of the model.
+    # If not given, transformers asks the user whether to run code of the model.
     options: dict[str, Any] = {"revision": commit, "trust_remote_code": False}
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # By the hub.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # On the hub.
     with _reading(name, "weights"):
         module, report = getattr(transformers, reader).from_pretrained(
             source,
@@ -166,14 +168,14 @@ def load(
             weights_only=True,
             dtype=torch.float32,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # They are refused below, by their names.
+            ignore_mismatched_sizes=True,  # Reported below by name.
             **options,
         )
     stated, _ = type(module.config).get_config_dict(source, revision=commit)
     head, words = module.get_output_embeddings(), module.get_input_embeddings()
     untied = reader == "AutoModelForSeq2SeqLM" and stated.get("tie_word_embeddings") is False
     if untied and head and head.weight is words.weight:
-        report["missing_keys"].add("lm_head.weight")  # T5 ties it, whatever its file says.
+        report["missing_keys"].add("lm_head.weight")  # T5 ignores this key and ties the head.
     _require_whole(name, module, report)
     if reader == "AutoModelForImageTextToText":
         module = _text_part(module)
@@ -191,7 +193,7 @@ def load(
 
 
 def _text_part(module: Any) -> Any:
-    """Language model of a multimodal one, as the causal class of transformers for it."""
+    """Text part of a multimodal model as a causal language model of transformers."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -203,13 +205,13 @@ def _text_part(module: Any) -> Any:
 
 
 def _require_whole(name: str, module: Any, report: dict[str, Any]) -> None:
-    """Refuse weights of which transformers would draw some at random, or leave some out."""
+    """Raise ModelError for weights that transformers would initialise randomly or ignore."""
     from bench.models.checks import some
 
     for kind, fault in (("missing", "lack"), ("unexpected", "hold"), ("mismatched", "misfit")):
-        keys = report[f"{kind}_keys"]  # Of others in shape with both of them.
+        keys = report[f"{kind}_keys"]  # Mismatched keys come with both shapes.
         names = {key if isinstance(key, str) else key[0] for key in keys}
-        # But a constant that old files of GPT-2 and its like hold.
+        # Old files of GPT-2 and similar models hold this constant.
         if found := sorted(key for key in names if not key.endswith(".attn.masked_bias")):
             raise ModelError(
                 f"model {name!r}: its weights {fault} {some(found)}, {kind} for "
@@ -218,7 +220,7 @@ def _require_whole(name: str, module: Any, report: dict[str, Any]) -> None:
 
 
 def usable_device(name: str) -> str:
-    """Device as torch names it; for ``auto`` a GPU, or the CPU where there is none."""
+    """Check a torch device name; ``auto`` becomes a GPU, or the CPU if there is none."""
     import torch
 
     if name == "auto":
@@ -233,17 +235,17 @@ def usable_device(name: str) -> str:
 
 
 def folder_name(folder: str) -> str:
-    """Folder as the user named it, so that it cannot be taken for a hub id."""
+    """Folder name, with ``./`` in front if it could be read as a hub id."""
     return folder if is_folder_name(folder) else f"./{folder}"
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether this can only be a path: no hub id begins so."""
+    """Whether a name can only be a path, as no hub id begins with its first character."""
     return name.startswith((".", "/", "~"))
 
 
 def _locate(name: str) -> tuple[str, str | None]:
-    """Folder and None, or hub id and commit; what looks like a path must exist."""
+    """Folder and None, or hub id and commit; ModelError for paths that do not exist."""
     path = BUNDLED[name].path if name in BUNDLED else Path(name).expanduser()
     if file := gguf.find_file(name):
         path = gguf.folder_of(name, file)
@@ -262,7 +264,7 @@ def _locate(name: str) -> tuple[str, str | None]:
 
 @functools.cache
 def _commit(source: str, revision: str) -> str:
-    """Commit of a hub revision, asked for once, so that a process describes and loads one."""
+    """Commit of a hub revision, looked up once per process so that it cannot change."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     from huggingface_hub import hf_hub_download, model_info
@@ -272,10 +274,10 @@ def _commit(source: str, revision: str) -> str:
     try:
         model_info(source, revision=revision, timeout=5.0)
     except HfHubHTTPError:
-        pass  # The next call tells why.
-    except Exception:  # No network; the next call would try for half a minute.
+        pass  # The next call raises the reason.
+    except Exception:  # No network; the next call would retry for half a minute.
         cached = True
-    # Fetched by revision, so that the cache knows it: as .../snapshots/<commit>/<file>.
+    # Fetched by revision, so that it is cached as .../snapshots/<commit>/<file>.
     try:
         file = hf_hub_download(source, "config.json", revision=revision, local_files_only=cached)
     except LocalEntryNotFoundError as error:
@@ -292,14 +294,14 @@ def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
 
 
 def _require_words(name: str, tokenizer: Any, embeddings: int) -> None:
-    """Refuse a tokenizer that is of no use; without its files transformers makes an empty one."""
+    """Raise ModelError for an unusable tokenizer, such as the empty one made without files."""
     ids = tokenizer("0 1", add_special_tokens=False)["input_ids"]
     if not tokenizer.is_fast or not ids or tokenizer.unk_token_id in ids:
         fault = "its tokenizer cannot write '0 1'; the folder seems to lack its vocabulary"
         if not tokenizer.is_fast:
             fault = f"transformers has no fast tokenizer for it ({type(tokenizer).__name__})"
         raise ModelError(f"model {name!r}: {fault}; save its tokenizer there by save_pretrained")
-    # Marks of images and the like are never read, and may have no embedding.
+    # Special tokens such as those of images are never used, and may have no embedding.
     idle = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
     idle -= {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id}
     beyond = [t for t, n in tokenizer.get_vocab().items() if n >= embeddings and n not in idle]
@@ -313,7 +315,7 @@ def _require_words(name: str, tokenizer: Any, embeddings: int) -> None:
 
 @contextmanager
 def _reading(name: str, part: str) -> Iterator[None]:
-    """Turn whatever a loader throws at unreadable files into one line."""
+    """Convert exceptions of loaders to a ModelError of one line."""
     import huggingface_hub.utils.logging as hub_logging
     from huggingface_hub.constants import HF_HOME
 

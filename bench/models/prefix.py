@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
-"""Fields of configurations that limit how many columns back a layer sees."""
+"""Configuration fields with the attention window of a layer."""
 
 
 class SharedPrefixes:
-    """Reads prompts with a transformers model; within :meth:`kept`, each of them once."""
+    """Computes caches of prompts with a transformers model; within :meth:`kept`, once each."""
 
     def __init__(self, model: Any, empty_cache: Callable[[], Any], options: dict[str, Any]) -> None:
         self._model, self._empty_cache, self._options = model, empty_cache, options
@@ -29,23 +29,23 @@ class SharedPrefixes:
         self._windows = [size for size in sizes if isinstance(size, int)]
 
     def obstacle(self, length: int) -> str:
-        """Why rows of ``length`` tokens cannot share a prompt now; empty if they can."""
+        """Reason why rows of ``length`` tokens cannot share a prompt; empty if they can."""
         if self._random and self._model.training:
             return "its dropout is active in training"
-        # Padding between prompt and input would count.
+        # Padding between prompt and input would count towards the window.
         if any(length >= size for size in self._windows):
             return f"a layer sees a window of {min(self._windows)} tokens"
         return ""
 
     def rows(self, prompts: Tensor, count: int, chosen: Tensor | None) -> tuple[Tensor, Any]:
-        """Last hidden states ``(count, r, d)`` and cache of rows that begin with a prompt.
+        """Last hidden states ``(count, r, d)`` and cache of ``count`` rows with a prompt each.
 
-        There is one prompt ``(1, r, d)``, or ``chosen`` ``(count,)`` names those of the rows.
+        ``prompts`` is ``(1, r, d)``, or ``(K, r, d)`` with ``chosen`` ``(count,)`` as row index.
         """
         states = self._states(prompts)
         if chosen is None:
             states = [each.expand(count, *each.shape[1:]) for each in states]
-        else:  # A product instead of an index: the gradient of an index adds up in no fixed order.
+        else:  # A product, not an index, as the gradient of an index is summed in no fixed order.
             one_hot = F.one_hot(chosen, len(prompts)).to(prompts.dtype)  # (count, K)
             states = [torch.tensordot(one_hot, each, dims=1) for each in states]
         cache = self._empty_cache()
@@ -55,9 +55,9 @@ class SharedPrefixes:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Within it a prompt is read once; gradients gather there and pass through it at the end.
+        """Context in which a prompt is computed once; its summed gradient is propagated at the end.
 
-        Nested ones belong to the outermost.
+        Nested contexts belong to the outermost one.
         """
         if self._kept is not None:
             yield
@@ -83,7 +83,7 @@ class SharedPrefixes:
         computed = states = self._compute(prompts)
         if recorded:
             states = [each.detach().requires_grad_() for each in computed]
-        else:  # The last one alone, as each row of a split may have its own.
+        else:  # Keeps the last one only, as each row of a split may have another.
             self._kept = [entry for entry in self._kept if entry[2][0].requires_grad]
         self._kept.append((prompts.detach().clone(), computed, states))
         return states
@@ -98,7 +98,7 @@ class SharedPrefixes:
 
 
 def is_random(model: nn.Module) -> bool:
-    """Whether a pass in training mode depends on random draws: dropout, or noise of routers."""
+    """Whether a pass in training mode is random, by dropout or noise in routers."""
     return any(
         isinstance(rate, float) and rate > 0
         for module in model.modules()

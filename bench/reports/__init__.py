@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: object) -> str:
-    """The text of a template beside this file; values are neither markup nor new lines."""
+    """Render a template of this folder; values are escaped (HTML) or made printable."""
     return _environment(template.endswith(".html.jinja")).get_template(template).render(values)
 
 
@@ -29,7 +29,7 @@ def _environment(html: bool) -> Environment:
 
 
 def printable(value: object) -> str:
-    """Text without characters that could steer a terminal."""
+    """Text with control characters escaped."""
     text = str(value)
     if text.isprintable():
         return text

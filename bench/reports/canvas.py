@@ -1,4 +1,4 @@
-"""What figures share: the runs they show, empty panels, matrices as colours, and the files."""
+"""Shared drawing code of figures: selected runs, empty panels, heat maps and image files."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from bench.reports.frame import METHODS, Results, Scores, make_sections, ordered
 from bench.reports.layouts import display
 
 STYLE = ["default", str(Path(__file__).with_name("house.mplstyle"))]
-"""Look of all figures, whatever the user's settings; needed to draw and to save."""
+"""Matplotlib style of all figures, independent of user settings; for drawing and saving."""
 
 WIDTH = 7.2
-"""Inches of a figure with title and caption, so that font sizes are those in print."""
+"""Width in inches of a figure with title and caption; font sizes are as in print."""
 
 FOOT = 0.14
-"""Inches of a line of the caption."""
+"""Height in inches of a caption line."""
 
 LIGHT, DARK = "#fefefe", "#111111"
-"""Inks of numbers on colours; the page leaves them as they are."""
+"""Text colours of numbers in heat maps; the page does not replace them."""
 
 REFERENCE = "pt"
-"""Row that figures compare with."""
+"""Reference row of comparisons in figures."""
 
 
 class Part:
     """Finished runs of one setting.
 
     Attributes:
-        paper: inches of a paper's text: a figure has this width, and no title and caption; or 0.
-        runs, shown: rows with their records, and lines of the tables' metrics.
-        looks: colour, marker and dashes by row; a method looks alike in all figures.
+        paper: text width of a paper in inches, for figures without title and caption; 0: none.
+        runs, shown: (row, record) pairs, and frame lines with the metrics that tables show.
+        looks: colour, marker and dashes by row; equal for a method in all figures.
     """
 
     def __init__(self, number: int, folder: Path, scores: Scores, paper: float) -> None:
@@ -60,7 +60,7 @@ class Part:
 
 
 def make_parts(results: Results, by_shots: bool = False, paper: float = 0.0) -> list[Part]:
-    """The settings that have finished runs; with ``by_shots`` a setting holds several shots."""
+    """One part per setting with finished runs; with ``by_shots``, a setting spans all shots."""
     sections = enumerate(make_sections(results, results.frame, by_shots), 1)
     return [Part(at, results.folder, own, paper) for at, own in sections if len(own.finished)]
 
@@ -77,17 +77,17 @@ def make_figure(
     below: float = 0.45,
     **facts: Any,
 ) -> Figure:
-    """A figure with empty panels: heads, labels of axes, and inches of a panel and of two margins.
+    """Figure with empty panels; ``height`` of a panel and the margins are in inches.
 
-    With ``rows``, each panel has a line per name, from the top, and the figure no legend. The
-    template tells title and caption from the facts.
+    With ``rows``, each panel has one line per name, from the top, and there is no legend. The
+    template makes title and caption from ``facts``.
     """
     width, looks = part.paper or WIDTH, {} if rows else part.looks
     facts |= {"scores": part.scores, "reference": display(REFERENCE)}
     text = render("figure.txt.jinja", name=name, **facts)
     title, caption = ("", "") if part.paper else text.strip().split("\n\n", 1)
     notes = textwrap.wrap(" ".join(caption.split()), 120)
-    heads = [f" {display(row)}" for row in looks]  # A name with "_" in front would be hidden.
+    heads = [f" {display(row)}" for row in looks]  # Labels that begin with "_" are hidden.
     columns = max(1, int(15 * width) // (8 + max(map(len, heads), default=0)))
     across = min(across, len(panels))
     lines, wide, high = math.ceil(len(panels) / across), 0.12 if rows else 0.38, 0.45
@@ -116,7 +116,7 @@ def make_figure(
         panel.set_ylabel(axes[1] if number % across == 0 else "")
         for axis in (panel.xaxis, panel.yaxis):
             if not axis.get_label_text():
-                axis.set_label_coords(0, 0)  # Its place would be searched in each drawing.
+                axis.set_label_coords(0, 0)  # Saves the search for its position.
         if rows:
             first = rows if number % across == 0 else ()
             panel.set_yticks(range(len(first)), first)
@@ -134,7 +134,7 @@ def draw_map(
     marks: pd.DataFrame | None = None,
     **facts: Any,
 ) -> Figure:
-    """Matrices as colours, with numbers in a format and marks; columns are names, or steps."""
+    """Heat maps with formatted numbers and marks; columns are names, or training steps."""
     frames = [*panels.values()]
     rows, columns = frames[0].index, frames[0].columns
     steps = pd.api.types.is_numeric_dtype(columns)
@@ -177,7 +177,7 @@ def draw_map(
 
 
 def image(figure: Figure, form: str) -> bytes:
-    """The file of a figure, without the time of writing: equal figures give equal bytes."""
+    """Image file of a figure without timestamps, so that equal figures give equal bytes."""
     none = {"pdf": ("CreationDate", "ModDate"), "svg": ("Date", "Creator", "Format", "Type")}
     options: dict[str, Any] = {"metadata": dict.fromkeys(none.get(form, ["Software"]))}
     data = io.BytesIO()

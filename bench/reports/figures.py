@@ -1,4 +1,4 @@
-"""Figures of records, for print and for the page. A new figure is one more entry in FIGURES."""
+"""Figures for print and for the HTML page. A new figure is one more entry in FIGURES."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.reports.statistics import critical_difference, seeded, two_level_inte
 
 
 def _lines(part: Part, name: str, axes: tuple[str, str], points: pd.DataFrame) -> Figure:
-    """A panel per task with a line and a band per row, from mean, min and max by position."""
+    """One panel per task, with a line (mean) and a band (min to max) per row."""
     heads = [display(task) for task in part.tasks]
     for at, task in enumerate(part.tasks):
         if "score" in axes[1] and part.scores.metrics[task] != "accuracy":
@@ -59,7 +59,7 @@ def _few_shot(part: Part) -> Iterator[Figure]:
 
 
 def _learning_curves(part: Part) -> Iterator[Figure]:
-    """Validation score, and training loss, by step."""
+    """Validation score and training loss by training step."""
     told = [
         (row, r.run.task, point.step, point.loss, point.validation.get(metric))
         for row, r in part.runs
@@ -130,7 +130,7 @@ def _to_reference(part: Part) -> pd.DataFrame:
 
 
 def _differences(part: Part) -> Iterator[Figure]:
-    """Difference to PT by task and method, with what is significant."""
+    """Difference to PT by task and method, with marks of significance."""
     found = _to_reference(part)
     if len(found):
         order = {"index": found["row"].unique(), "columns": part.tasks}
@@ -176,7 +176,7 @@ def _forest(part: Part) -> Iterator[Figure]:
         panel.plot(own["difference"].mean(), last, "D", color=colour, markersize=5)
         panel.axvline(0, color="#888888", linewidth=0.8)
         panel.xaxis.set_major_locator(MaxNLocator(4))
-        if not len(panel.get_yticks()):  # Lines across all panels.
+        if not len(panel.get_yticks()):  # Draws grid lines in all panels.
             panel.set_yticks(range(last + 1), [""] * (last + 1))
     yield figure
 
@@ -204,7 +204,7 @@ def _cost(part: Part) -> Iterator[Figure]:
             if row not in trained.index:
                 panel.axhline(cell["mean"], color=look["color"])
                 continue
-            # Equal amounts stand beside each other; no bar passes 100.
+            # Equal amounts are placed side by side; error bars end at 100.
             at = float(trained.loc[row, name]) * 1.04 ** (place - len(part.rows) / 2)
             spread = cell.get("std", 0.0)
             bars = [[spread], [min(spread, 100 - cell["mean"])]]
@@ -220,8 +220,8 @@ def _cost(part: Part) -> Iterator[Figure]:
 def _similarity(part: Part) -> Iterator[Figure]:
     """Cosines of targets and sources at the first evaluation.
 
-    Prompts share their initial prompt and are alike; task vectors are what training added to it
-    (Zhang et al. 2025). Variants of DTVG start from equal prompts and count once per seed.
+    Prompts share ``P_init`` and are similar; task vectors are their differences to it (Zhang et al.
+    2025). Variants of DTVG start from equal prompts and count once per seed.
     """
     told = [
         (kind.replace("_", " "), str(source), record.run.task, value, record.run.seed)
@@ -261,7 +261,7 @@ def _groups(part: Part) -> Iterator[Figure]:
 
 
 def _trace(folder: Path, record: Record) -> Iterator[tuple[str, int, str, float]]:
-    """Task, step, source and membership: of each step if they were logged, else of evaluations."""
+    """Task, step, source and membership, for each logged step or else for each evaluation."""
     prompt = record.training.prompt[:12] if record.training else ""
     path = folder / "groups" / f"{record.run.file_stem}-{prompt}.parquet"
     if path.is_file():
@@ -290,7 +290,7 @@ FIGURES: Mapping[str, tuple[Callable[[Part], Iterator[Figure]], str]] = {
     "similarity": (_similarity, _DTVG),
     "groups": (_groups, _DTVG),
 }
-"""How the figures of one setting are drawn, labelled with a name for files, and what they need."""
+"""Drawing function of each figure, and the records that it needs (for warnings)."""
 
 
 def make_figures(
@@ -299,9 +299,9 @@ def make_figures(
     paper: float = 0.0,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Figure], list[str]]:
-    """Some or all figures, and a warning for each name without records for it.
+    """Draw some or all figures; returns a warning for each figure that lacks records.
 
-    ``paper`` is the width of a paper's text in inches; its figures have no title and caption.
+    ``paper`` is the text width of a paper in inches; figures then have no title and caption.
     """
     figures: list[Figure] = []
     warnings = []
@@ -326,7 +326,7 @@ def draw(
     formats: Sequence[str] = ("pdf", "png"),
     paper: float = 0.0,
 ) -> tuple[list[Path], list[str]]:
-    """Write figures to files, all without names; RecordError if none of them can be drawn."""
+    """Write figures to files (default: all figures); RecordError if none can be drawn."""
     figures, warnings = make_figures(results, names, paper)
     if not figures:
         raise RecordError("; ".join(warnings))

@@ -42,13 +42,13 @@ class Line:
 
     @property
     def floor(self) -> bool:
-        """Whether nothing was trained for it."""
+        """Whether the row is a baseline without training."""
         return self.kind in ("constant", "majority")
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table of any layout; ``setting`` is for programs, ``corner`` the head of the labels."""
+    """A table of any layout; ``setting`` is JSON-ready, ``corner`` heads the label column."""
 
     name: str
     title: str
@@ -65,7 +65,7 @@ class Table:
         return f"{self.title}: {self.caption}".removeprefix(": ")
 
     def parts(self, text: Callable[[Cell], str], room: int, hidden: str = "") -> list[list[int]]:
-        """Places of columns that fit side by side; a suite is cut only if it is too wide alone."""
+        """Indices of columns that fit side by side; splits a suite only if it is too wide alone."""
         parts: list[list[int]] = [[]]
         sizes: dict[int, int] = {}
         for at, column in enumerate(self.columns):
@@ -83,7 +83,7 @@ class Table:
 
     @property
     def fields(self) -> list[dict[str, Any]]:
-        """A row per field, with all digits and the text that is shown."""
+        """One entry per field, with full precision and the shown text."""
         return [
             {"row": line.label, "kind": line.kind, "group": column.group, "column": column.title}
             | {"column_kind": column.kind, "metric": column.metric}
@@ -119,7 +119,7 @@ def _escape(text: str) -> str:
 
 
 def _terminal(tables: Sequence[Table]) -> str:
-    """Coloured tables of the width of the terminal; suites that do not fit stand below."""
+    """Coloured tables as wide as the terminal; suites that do not fit follow below."""
     from rich.console import Console
 
     width, data = shutil.get_terminal_size().columns, io.StringIO()
@@ -134,7 +134,7 @@ def _terminal(tables: Sequence[Table]) -> str:
 
 
 def _grids(table: Table, width: int) -> Iterator[Grid]:
-    """The columns of a table side by side as far as they fit, suite by suite."""
+    """Parts of a table that fit the width, split between suites."""
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -160,13 +160,13 @@ def _grids(table: Table, width: int) -> Iterator[Grid]:
 
 
 def _latex(tables: Sequence[Table], standalone: bool = False) -> str:
-    """Floating tables to input, scaled down to the width of the text; or a whole document."""
+    """LaTeX table floats for inclusion, scaled to the text width; or a complete document."""
     tools: dict[str, Any] = {"tex": _escape_latex, "show": display, "parts": _latex_parts}
     return render("table.tex.jinja", tables=tables, standalone=standalone, **tools) + "\n"
 
 
 def _latex_parts(table: Table) -> list[list[int]]:
-    """Places of columns that fit beside each other at a size that can be read."""
+    """Indices of columns that fit side by side at a readable size."""
     room = 176 - max(len(display(line.label)) for line in table.lines)
     return table.parts(lambda cell: cell.get("number", DASH) + cell.get("after", "")[2:], room)
 
@@ -177,7 +177,7 @@ def _escape_latex(text: str) -> str:
 
 
 def _csv(tables: Sequence[Table]) -> str:
-    """A row per line of a table and a column per task; table number and setting at the end."""
+    """One row per table row and one column per task; table number and setting at the end."""
     by_shape: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for number, table in enumerate(tables, 1):
         heads = [

@@ -33,31 +33,31 @@ Place: TypeAlias = tuple[str, str, float]
 
 
 CONSTANT = ("no_prompt", "fixed")
-"""Methods that train nothing."""
+"""Methods without training."""
 
 SETTING = [
     *("preset", "model", "model_digest", "data_kind", "data", "data_seed", "shots"),
     *("prompt_length", "input_length", "validation_rows", "train_rows", "test_rows"),
     *("precision", "results", "data_version"),
 ]
-"""Columns that never mix in a table."""
+"""Columns whose values never mix in a table."""
 
 OF_TRAINING = ("shots", "prompt_length", "validation_rows", "train_rows")
-"""Parts of the setting without a meaning for methods that train nothing."""
+"""Columns of SETTING that do not affect methods without training."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Content of a results folder.
+    """Records of a result folder.
 
-    The frame has a row per run and test metric (``shown``: the one of tables), and one without a
-    metric per failed run. No limit (full data, no cap) is infinity.
+    The frame has a row per run and test metric (``shown``: whether tables show the metric), and a
+    row without metric per failed run. Infinity means no limit (full data).
     """
 
     folder: Path
     records: list[Record]
     frame: pd.DataFrame
-    warnings: list[str]  # One line per file that was left out.
+    warnings: list[str]  # One line per ignored file.
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
@@ -65,7 +65,7 @@ class Results:
         return Bootstrap(records_folder(self.folder), self.records)
 
     def only(self, ids: Collection[str]) -> Results:
-        """The records of some runs."""
+        """Results of the runs with these ids."""
         records = [record for record in self.records if record.id in ids]
         return Results(self.folder, records, make_frame(records), self.warnings)
 
@@ -96,7 +96,7 @@ def make_frame(records: Iterable[Record]) -> pd.DataFrame:
     frame[limits] = frame[limits].astype(float).fillna(math.inf)
     values = ["score", "majority", "tested_rows", "parameters"]
     frame[values] = frame[values].astype(float)
-    # The n-th version of a task's rows and metrics, by age.
+    # Numbers the versions of a task's rows and metrics by age.
     age = frame.groupby(["task", "origin"])["started"].transform("min") + frame["origin"]
     keys = ["task", *(key for key in SETTING if key not in (*OF_TRAINING, "data_version"))]
     versions = age.groupby([frame[key] for key in keys])
@@ -131,9 +131,9 @@ def _lines(record: Record) -> Iterator[dict[str, Any]]:
 def split_by_setting(
     frame: pd.DataFrame, by_shots: bool = False
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Settings (without shots, with ``by_shots``) and their part of the frame.
+    """Yield each setting (without shots if ``by_shots``) and its part of the frame.
 
-    Runs of methods that train nothing join all settings they fit, once for all shots and seeds.
+    Runs of methods without training are added to all matching settings, for all shots and seeds.
     """
     keys = [key for key in SETTING if not (by_shots and key == "shots")]
     loose = [key for key in keys if key not in OF_TRAINING]
@@ -153,10 +153,10 @@ def split_by_setting(
 
 
 def row_labels(records: Iterable[Record]) -> dict[str, str]:
-    """The row of each record of one section, by run id.
+    """Row label of each record of one setting, by run id.
 
-    Settings and method version are added to labels that would stand for several of them. Options of
-    the training loop may follow task and shots; they are added if they differ otherwise.
+    Settings and method version are added to labels that several variants share. Training options
+    are added only if they differ within one task and number of shots.
     """
     facts: dict[str, tuple[str, dict[str, Any]]] = {}
     places: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -198,7 +198,7 @@ class Column:
 
     @property
     def heads(self) -> tuple[str, str]:
-        """Group and title as people read them; a task stands alone."""
+        """Displayed group and title; a task column shows no group."""
         group = "" if self.tasks == (self.title,) else display(self.group)
         return group, display(self.title)
 
@@ -208,8 +208,8 @@ class Scores:
 
     Attributes:
         frame: the setting's lines, with ``row``: a label unique for method and settings; runs of
-            methods that train nothing are repeated for all shots and seeds.
-        finished: lines with scores, without records that contradict each other.
+            methods without training are repeated for all shots and seeds.
+        finished: lines with scores, without conflicting records.
         tasks, rows: in the order of tables; the majority class stands last.
         constant: rows without training.
         metrics, test_rows: table metric and number of test rows by task.
@@ -257,18 +257,18 @@ class Scores:
             self._scores.setdefault(tuple(key), {})[seed] = score, id
 
     def facts(self) -> dict[str, Any]:
-        """The setting for programs; None: no limit."""
+        """JSON-ready setting; None means no limit."""
         setting = {k: None if v == math.inf else v for k, v in self.setting.items()}
         return setting | {"seeds": " ".join(map(str, self.seeds))}
 
     def runs(self, row: str, task: str, shots: float, metric: str = "") -> dict[int, Any]:
-        """Score and run id by seed; without a metric, in that of tables."""
+        """Score and run id by seed; the default metric is the one that tables show."""
         return self._scores.get((row, task, shots, metric or self.metrics.get(task, "")), {})
 
     def means(self, tasks: Iterable[str], shots: float, complete: bool = False) -> pd.DataFrame:
-        """Mean scores by trained row and task, of the tasks that all of these rows finished.
+        """Mean scores by trained row and task, for the tasks that all these rows have finished.
 
-        ``complete``: with all seeds, and by the rows without training too.
+        With ``complete``: with all seeds, and including rows without training.
         """
         apart = {MAJORITY} if complete else self.constant
         rows = [row for row in self.rows if row not in apart]
@@ -276,13 +276,13 @@ class Scores:
         by_place = own.groupby(["row", "task"])["score"]
         counts = by_place.size().unstack().reindex(index=rows, columns=[*tasks])
         kept = (counts >= (len(self.seeds) if complete else 1)).all()
-        # Equal means stay equal whatever the order of their seeds.
+        # Rounded, so that equal means do not depend on the order of seeds.
         means = by_place.mean().unstack().round(9)
         frame: pd.DataFrame = means.reindex(index=rows, columns=kept.index[kept])
         return frame
 
     def cell(self, row: str, column: Column) -> Cell:
-        """Mean over seeds, and over the tasks of an average, with deviation and text."""
+        """Mean over seeds (and over tasks in an average column), with deviation and text."""
         places = [(row, task, column.shots) for task in column.tasks]
         found = [self.runs(*place, column.metric) for place in places]
         failed = sum(self.failed.get(place, 0) for place in places)
@@ -298,7 +298,7 @@ class Scores:
         cell |= {"status": "finished", "mean": math.fsum(means) / len(means)}
         constant, after = row in self.constant, ""
         if len({frozenset(own) for own in found}) == 1 and len(found[0]) > 1:
-            # The deviation of an average is that of the seeds' own averages.
+            # The deviation of an average is taken over the averages of single seeds.
             averages = [math.fsum(own[seed][0] for own in found) / len(found) for seed in found[0]]
             cell["std"] = statistics.stdev(averages)
             after = "" if constant and cell["std"] < 1e-9 else f"± {number(cell['std'])}"
@@ -307,7 +307,7 @@ class Scores:
         return cell | {"number": number(cell["mean"]), "after": after}
 
     def difference(self, row: str, against: str, column: Column) -> Cell:
-        """A row minus another on one task over common seeds, with interval and p-value."""
+        """Difference of two rows on one task over common seeds, with interval and p-value."""
         (task,) = column.tasks
         place = (task, column.shots, column.metric or self.metrics.get(task, ""))
         ours, theirs = self.runs(row, *place), self.runs(against, *place)
@@ -339,9 +339,9 @@ class Scores:
 def make_sections(
     results: Results, frame: pd.DataFrame, by_shots: bool = False, first: Sequence[str] = ()
 ) -> list[Scores]:
-    """Split lines of the frame so that no settings mix (but shots, with ``by_shots``).
+    """Scores of each setting of the frame; with ``by_shots``, a setting spans all shots.
 
-    ``first`` names rows that stand first.
+    ``first`` lists the rows to put first.
     """
     records = {record.id: record for record in results.records}
     return [

@@ -1,4 +1,4 @@
-"""The tables of the papers (``layouts.yaml``) and the names they show (``names.csv``)."""
+"""Layouts of tables (``layouts.yaml``) and display names (``names.csv``)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import yaml
 from bench.errors import UnknownNameError
 
 DASH = "\N{EN DASH}"
-"""Stands for a value that is missing."""
+"""Text of a missing value."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One kind of table."""
+    """Layout of a table: its rows, columns and comparisons."""
 
     title: str = ""
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # Tasks by head above them.
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # Tasks by group heading.
     average: bool = True  # A column with the mean over each group.
     details: bool = True  # A column per task.
     ranks: bool = False  # Mean rank, and wins, ties and losses against the reference.
@@ -29,18 +29,18 @@ class Layout:
     metrics: Sequence[str] = ()  # A column per task and metric; empty: the task's table metric.
     parameters: bool = False  # The share of trainable parameters.
     transfer: bool = False  # Differences to the reference instead of scores.
-    methods: Sequence[str] = ()  # Whose rows are shown; empty: all.
-    labels: Sequence[str] = ()  # Rows that stand first.
+    methods: Sequence[str] = ()  # Methods to show; empty: all.
+    labels: Sequence[str] = ()  # Rows to put first.
     reference: str = "pt"  # Label of the row that others are compared with.
 
 
 with Path(__file__).with_name("names.csv").open(encoding="utf-8") as _file:
     NAMES: Mapping[str, str] = dict(csv.reader(_file))
-"""Names of methods, tasks and metrics in tables and figures; others are shown as they are."""
+"""Display names of methods, tasks and metrics; other names are shown unchanged."""
 
 
 def display(name: str) -> str:
-    """The name that people read, of a method, a row with its settings, a task or a metric."""
+    """Display name of a method, a row with its settings, a task or a metric."""
     if name in NAMES:
         return NAMES[name]
     return re.sub(r"^\w+(?=[:, ])", lambda found: NAMES.get(found[0], found[0]), name)
@@ -50,11 +50,11 @@ LAYOUTS: Mapping[str, Layout] = {
     name: Layout(**values)
     for name, values in yaml.safe_load(Path(__file__).with_name("layouts.yaml").read_text()).items()
 }
-"""Kinds of tables by name."""
+"""Layouts by name."""
 
 
 def get_layout(name: str) -> Layout:
-    """The layout of that name."""
+    """Layout by name; UnknownNameError if there is none."""
     if name not in LAYOUTS:
         raise UnknownNameError("layout", name, LAYOUTS)
     return LAYOUTS[name]

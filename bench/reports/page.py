@@ -1,4 +1,4 @@
-"""All of a results folder as one page, or as files."""
+"""Exports a result folder as one HTML page, or as separate files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.reports.show import show_record
 from bench.reports.tables import make_tables
 
 Say: TypeAlias = Callable[[str], None]
-"""Told what is made at the moment."""
+"""Receives progress messages."""
 
 COLOURS = {"#000000": "currentColor", "#dddddd": "var(--line)", "#ffffff": "var(--ground)"}
 """Colours of figures that follow those of the page."""
@@ -34,7 +34,7 @@ SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.cs
 
 
 def save_page(results: Results, path: Path, say: Say = lambda text: None) -> None:
-    """Write tables, figures, warnings and records as one file that loads nothing else."""
+    """Write tables, figures, warnings and records as one self-contained HTML file."""
     tables = _tables(results, say)
     atomic_write(path, _page(results, tables, *make_figures(results, say=say)))
 
@@ -85,9 +85,9 @@ def _page(
 
 
 def _svg(figure: Figure) -> str:
-    """Markup of a figure in the colours of the page, with ids of its own; coordinates rounded."""
+    """SVG of a figure in the colours of the page, with unique ids and rounded coordinates."""
     for text in figure.texts:
-        text.set_visible(False)  # Title and caption stand beside it; their room is cut off.
+        text.set_visible(False)  # Title and caption are page text; their space is cropped.
     wide, high = (72 * inches for inches in figure.get_size_inches())
     foot = 72 * FOOT * (figure.texts[1].get_text().count("\n") + 1)
     box = f'<svg viewBox="0 14 {wide:.0f} {high - foot - 14:.0f}" '
@@ -100,7 +100,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _warnings(results: Results, absent: list[str]) -> dict[str, Counter[str]]:
-    """What to know before trusting the numbers: where, and how often, by title."""
+    """Warnings about the results by title, with their number of occurrences."""
     text = render(
         "warnings.txt.jinja",
         records=results.records,

@@ -1,4 +1,4 @@
-"""One run as plain text: its record, its curves, and the examples it got wrong."""
+"""Text of ``bench show``: a record, its curves, and the examples with wrong answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.reports import render
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60
-"""Most bars of a curve."""
+"""Maximum number of bars of a curve."""
 
 
 def show_record(record: Record) -> str:
@@ -38,7 +38,7 @@ def show_record(record: Record) -> str:
 
 
 def show_errors(predictions: Predictions, inputs: Sequence[str] | None) -> str:
-    """The examples that were answered wrong, with what the model read if that is known."""
+    """Examples with wrong answers, and their input texts if given."""
     examples = predictions.examples
     texts = repeat(None, len(examples)) if inputs is None else inputs
     pairs = zip(examples, texts, strict=True)
@@ -47,7 +47,7 @@ def show_errors(predictions: Predictions, inputs: Sequence[str] | None) -> str:
 
 
 def history(record: Record, key: str, kind: type) -> list[tuple[int, Any]]:
-    """Steps at which the method told of ``key``, and its value; a plugin may tell anything."""
+    """(step, value) pairs of a diagnostic ``key``; skips values of other types than ``kind``."""
     told = record.diagnostics.get("history")
     points = [point for point in told if isinstance(point, dict)] if isinstance(told, list) else []
     found = [(point.get("step"), point.get(key)) for point in points]
@@ -74,6 +74,6 @@ def _bars(values: Sequence[float]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Plain values on one line, numbers with four digits."""
+    """JSON on one line, with four digits per number."""
     text = json.dumps(value, ensure_ascii=False)
     return re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda found: f"{float(found[0]):.4g}", text)

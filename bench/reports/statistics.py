@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Resampled: TypeAlias = tuple[tuple[int | str, ...], Array, Callable[[Array, Array], Array]]
-"""What is drawn (rows, or groups of rows judged together), numbers of each, ``(units, numbers)``,
-and the percentages ``(draws,)`` of sums over drawn units ``(draws, numbers)`` and their count."""
+"""Ids of what is resampled (rows, or groups of rows), their summands ``(units, numbers)``, and the
+function from sums ``(draws, numbers)`` and counts ``(draws,)`` to percentages ``(draws,)``."""
 
 LEVEL = 0.95
 ALPHA = 0.05
 RESAMPLES = 10_000
 NOT_RESAMPLED = ("spearmanr", "f1_multiclass", "bleu_published")
 BLOCK = 2**22
-"""Most numbers of an array of draws and units."""
+"""Maximum size of an array of draws."""
 
 ROUNDING = 1e-9
-"""Percentage points by which two sums of the same scores may differ."""
+"""Rounding error in percentage points between two sums of equal scores."""
 
 
 class Bootstrap:
@@ -106,7 +106,7 @@ class Bootstrap:
 
 
 def _resample(purpose: str, parts: Mapping[str, Resampled]) -> dict[str, Array]:
-    """Scores of all resamples by run, drawn alike for all."""
+    """Scores of all resamples by run; all runs share the draws."""
     numbers = np.hstack([own for _, own, _ in parts.values()])
     ends = np.cumsum([own.shape[1] for _, own, _ in parts.values()])
     blocks: dict[str, list[Array]] = {id: [] for id in parts}
@@ -118,7 +118,7 @@ def _resample(purpose: str, parts: Mapping[str, Resampled]) -> dict[str, Array]:
 
 
 def resampled_metric(predictions: Predictions, metric: str) -> Resampled | None:
-    """A metric as sums over units; None for those that no table compares."""
+    """A metric as a function of sums over rows or groups; None if it is not resampled."""
     examples = predictions.examples
     scorer = next((name for name in predictions.scorers if metric in METRICS[name].outputs), "")
     grouped = bool(scorer) and METRICS[scorer].grouped
@@ -170,21 +170,21 @@ def _numbers(texts: Iterable[str]) -> Array:
 
 @functools.lru_cache(maxsize=2**16)
 def _bleu_counts(answer: str, references: tuple[str, ...]) -> list[float]:
-    """Matched and all n-grams of four lengths, and both lengths (Post 2018)."""
+    """Matched and total n-grams for n = 1 to 4, and lengths of answer and reference (Post 2018)."""
     own = _bleu_against(references).corpus_score([answer], None)
     return [*own.counts, *own.totals, own.sys_len, own.ref_len]
 
 
 @functools.lru_cache(maxsize=2**12)
 def _bleu_against(references: tuple[str, ...]) -> BLEU:
-    """BLEU that has counted the n-grams of the references."""
+    """BLEU scorer with the n-gram counts of the references."""
     from sacrebleu.metrics import BLEU
 
     return BLEU(force=True, references=[[text] for text in references])
 
 
 def _ratio(above: Array, below: Array) -> Array:
-    """Their ratio; 0 where the denominator is 0."""
+    """Elementwise ratio; 0 where the denominator is 0."""
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
@@ -223,14 +223,14 @@ def _bleu(sums: Array, size: Array) -> Array:
 
 
 def seeded(purpose: str) -> np.random.Generator:
-    """The generator of all draws for one purpose."""
+    """Random generator seeded by a purpose."""
     return np.random.default_rng([0, zlib.crc32(purpose.encode())])
 
 
 def resample_counts(
     units: int, generator: np.random.Generator, resamples: int = RESAMPLES
 ) -> Iterator[Array]:
-    """How often each unit is drawn, ``(block, units)``, in blocks of limited size."""
+    """Yield draw counts of bootstrap resamples, ``(block, units)``, in blocks of limited size."""
     step = max(1, BLOCK // units)
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
@@ -260,7 +260,7 @@ def wilcoxon_p_value(differences: Iterable[float]) -> float:
 
 
 def critical_difference(methods: int, tasks: int) -> float:
-    """Least difference of mean ranks that is significant (Nemenyi; Demšar 2006)."""
+    """Smallest significant difference of mean ranks (Nemenyi; Demšar 2006)."""
     from scipy.stats import studentized_range
 
     quantile = studentized_range.ppf(1 - ALPHA, methods, np.inf) / math.sqrt(2)

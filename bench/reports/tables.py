@@ -1,4 +1,4 @@
-"""Result tables: records by setting, laid out as one of the layouts, as text."""
+"""Builds result tables from records: one table per setting, in a layout."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def render_tables(
 ) -> tuple[str, list[str]]:
     """All tables of a results folder as text, and warnings about unusable predictions.
 
-    ``form`` is a key of ``FORMS``: ``csv`` is the table itself, ``tidy-csv`` has a line per field,
-    ``latex`` is to be input and ``latex-document`` compiles. Options: see :func:`make_tables`.
+    ``form`` is a key of ``FORMS``: ``csv`` has a line per table row, ``tidy-csv`` one per field;
+    ``latex-document`` is a complete document. Options: see :func:`make_tables`.
     """
     if form not in FORMS:
         raise UnknownNameError("format", form, FORMS)
@@ -56,7 +56,7 @@ def make_tables(
     """All tables of a results folder, one per setting, and warnings about unusable predictions.
 
     Without a layout, all tasks share a table. ``published`` adds published numbers; ``marks`` tests
-    differences to the row ``against`` (None: with a layout, and to its reference).
+    differences to the row ``against`` (defaults: if a layout is given; its reference).
 
     Raises:
         RecordError: there is no record to show, or nothing to compare with.
@@ -94,7 +94,7 @@ def make_tables(
 
 
 def _suites(names: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Tasks by suite, those of no suite at the end."""
+    """Tasks by suite; tasks without a suite come last."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[next((suite for suite in SUITES if name in SUITES[suite]), "")].append(name)
@@ -112,7 +112,7 @@ def _table(scores: Scores, name: str, layout: Layout, published: bool, against: 
         own = [m for line, m in zip(lines, means, strict=True) if line.kind != "majority"]
         for line, cell, mean in zip(lines, cells, means, strict=True):
             cell["best"] = math.isfinite(mean) and mean == max(own) and line.kind != "majority"
-            # Further metrics of a task are no further hypotheses.
+            # Only the table metric of a task is tested.
             tested = column.kind == "score" and column.metric == scores.metrics.get(column.tasks[0])
             if tested and against in scores.rows:
                 found = scores.difference(line.label, against, column)
@@ -136,7 +136,7 @@ def _table(scores: Scores, name: str, layout: Layout, published: bool, against: 
 
 
 def _rule(scores: Scores, task: str, metric: str) -> str:
-    """How a metric of a task is computed, if others of that name are computed otherwise."""
+    """Suffix that tells apart metrics of equal names."""
     records = (own for own in scores.records.values() if own.run.task == task)
     names = {name for own in records if own.predictions for name in own.predictions.scorers}
     known = (METRICS[name] for name in names if name in METRICS)
@@ -146,7 +146,7 @@ def _rule(scores: Scores, task: str, metric: str) -> str:
 def _add_ranks(
     scores: Scores, columns: list[Column], lines: list[Line], tasks: Iterable[str], against: str
 ) -> int:
-    """Columns of mean rank and of outcomes against a row; returns the number of tasks."""
+    """Add columns of mean rank and of outcomes against a row; returns the number of tasks."""
     means = scores.means(dict.fromkeys(tasks), columns[-1].shots)
     ranks = means.rank(ascending=False).mean(axis=1)
     steps = means - means.loc[against] if against in means.index else means[:0]
@@ -164,13 +164,13 @@ def _add_ranks(
 
 
 def wins_ties_losses(differences: Iterable[float]) -> list[int]:
-    """Numbers of differences above, at and below 0, by the digits that tables show."""
+    """Numbers of differences above, at and below 0, rounded as in tables."""
     shown = [round(value, 1) for value in differences]
     return [sum(v > 0 for v in shown), sum(v == 0 for v in shown), sum(v < 0 for v in shown)]
 
 
 def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
-    """Columns in the order of the layout; in a group all tasks stay, so that gaps are seen."""
+    """Columns in the order of the layout; a group keeps tasks without runs, to show gaps."""
     frame = scores.frame
     shots = sorted(frame["shots"].unique())
     if layout.average:
@@ -191,7 +191,7 @@ def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
 
 
 def _amount(scores: Scores, row: str, column: Column) -> Cell:
-    """Trained parameters of a row, as their number or as their share of the model."""
+    """Trained parameters of a row, as a number or as a share of the model."""
     counts = sorted(scores.frame.loc[scores.frame["row"] == row, "parameters"].dropna())
     percent, share = 100 / scores.model.parameters, column.kind == "share"
     ends = [f"{end * percent:.2g}" if share else _compact(end) for end in counts]
@@ -237,13 +237,13 @@ SUMMARY = {
     **dict.fromkeys(("p", "p (Holm)"), "Wilcoxon over targets"),
     "sources": "",
 }
-"""Titles of the columns of transfer over all targets, and the heads above them."""
+"""Column titles of the transfer summary, with the group headings above them."""
 
 
 def _summary(
     scores: Scores, found: Mapping[str, dict[str, Cell]]
 ) -> tuple[list[Column], list[Line]]:
-    """Outcomes over all targets, a line per row."""
+    """Columns and lines of the transfer summary, one line per row."""
     means = {row: [cell["difference"] for cell in own.values()] for row, own in found.items()}
     tests = [statistics.wilcoxon_p_value(own) for own in means.values()]
     ids = scores.frame.groupby("row")["id"].unique()
@@ -271,7 +271,7 @@ def _summary(
 
 
 def _add_published(scores: Scores, columns: Sequence[Column], lines: list[Line]) -> list[str]:
-    """Lines of published numbers behind those of their method; returns how they are known."""
+    """Insert published numbers after the rows of their method; returns notes on their origin."""
     known = pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"table": str})
     letters: dict[str, str] = {}
     added: dict[str, Line] = {}
@@ -296,7 +296,7 @@ def _add_published(scores: Scores, columns: Sequence[Column], lines: list[Line])
 
 
 def _texts(scores: Scores, **facts: object) -> tuple[str, list[str]]:
-    """The caption, which says what the numbers are, and the notes, which say the setting."""
+    """Caption (meaning of the numbers) and notes (setting)."""
     facts |= {"scores": scores, "statistics": statistics, "show": display}
     text = render("table.txt.jinja", **facts)
     caption, *notes = (" ".join(part.split()) for part in text.split("\n\n") if part.strip())

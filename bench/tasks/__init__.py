@@ -1,4 +1,4 @@
-"""The tasks and their suites; :mod:`bench.tasks.metrics` has their scores."""
+"""Registry of tasks and suites; for scores see :mod:`bench.tasks.metrics`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         suite: tuple(task.name for task in TASKS if suite in task.suites)
         for suite in ("glue", "superglue", "mrqa", "others", "nlg")
     },
-    # The order of the source tasks is part of the methods.
+    # Methods depend on the order of the source tasks.
     "sources": ("mnli", "qnli", "qqp", "sst2", "squad", "record"),
     "paper": tuple(_BY_NAME),
 }
@@ -74,7 +74,7 @@ def task_plugin(name: str) -> Plugin | None:
 
 
 def _load(plugin: Plugin) -> Task:
-    """Task of a plugin; a faulty declaration is an error."""
+    """Load the task of a plugin and check its declaration."""
     task = plugin.load()
     if not isinstance(task, Task):
         raise plugin.fault(f"is a {type(task).__name__}, not a bench.tasks.Task; give a task")
@@ -84,6 +84,7 @@ def _load(plugin: Plugin) -> Task:
     hub = task.hub
     pinned = hub.files or re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", hub.revision)
     faults = (
+        (task.name == "sources", "that name means all source tasks together; rename it"),
         (task.name != plugin.name, f"calls itself {task.name!r}; use one name in both places"),
         (unknown, f"unknown metric {unknown}; choose from {', '.join(METRICS)}"),
         (not task.metrics, f"has no metrics; choose from {', '.join(scores or METRICS)}"),

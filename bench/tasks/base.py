@@ -1,4 +1,4 @@
-"""Declaration of a task: its rows, the two texts of a row, its splits and its metrics."""
+"""Declaration of a task: dataset, texts, splits and metrics."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Row = Mapping[str, Any]
 RULE_SPLITS: Mapping[str, tuple[str, ...]] = {
     # The shuffled validation split is halved into validation and test.
     "halve-validation": ("train", "validation"),
-    # 1,000 shuffled training rows validate, the official validation split tests.
+    # 1,000 shuffled training rows for validation, the official validation split for test.
     "hold-out-train": ("train", "validation"),
-    "mnli": ("train", "validation_mismatched", "validation_matched"),  # the last tests
+    "mnli": ("train", "validation_mismatched", "validation_matched"),  # the last is test
     "official": ("train", "validation", "test"),
 }
-"""Rules by which validation and test rows are made, and the official splits that each reads."""
+"""Split rules, and the official splits that each rule reads."""
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """Branch with the hub's own parquet copy of a dataset, one folder per configuration."""
@@ -33,12 +33,12 @@ PARQUET_BRANCH = "refs/convert/parquet"
 
 @dataclass(frozen=True)
 class TextPair:
-    """One example as text."""
+    """Source and target text of one example."""
 
     source: str  # given to the model
     target: str  # the answer to learn
-    references: tuple[str, ...] = ()  # all right answers in evaluation; the target by default
-    group: str | None = None  # examples judged together (multirc: the question), within a split
+    references: tuple[str, ...] = ()  # all correct answers; default: the target
+    group: str | None = None  # examples scored together (multirc: the question), within a split
 
     def __post_init__(self) -> None:
         if not self.references:
@@ -55,7 +55,7 @@ class HubSource:
     columns: tuple[str, ...]  # read by the task
     splits: tuple[str, ...]  # read by the split rule: training first, the test split last
     rows: Mapping[str, int]  # expected row count by official split
-    files: Mapping[str, Path] = field(default_factory=dict)  # by split, in ``path``; not on the hub
+    files: Mapping[str, Path] = field(default_factory=dict)  # local files by split, in ``path``
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,21 @@ class Task:
     name: str  # on the command line and in records
     published_name: str  # first word of every source text
     hub: HubSource
-    texts: Callable[[Row, bool], list[TextPair]]  # of (row, in training), without published_name
+    texts: Callable[[Row, bool], list[TextPair]]  # of (row, training), without published_name
     labels: tuple[str, ...] | None  # answers of a classification task, in class order
     metrics: tuple[str, ...]  # score names; tables show the first
     split_rule: str  # one of RULE_SPLITS
-    input_length: int = 256  # most tokens of a source
-    target_length: int = 20  # most tokens of a target and of a decoded answer
+    input_length: int = 256  # maximum tokens of a source
+    target_length: int = 20  # maximum tokens of a target and of a decoded answer
     label_of: Callable[[Row], int] | None = None  # class of a row in balanced few-shot samples
     max_training_rows: int | None = None  # applied after validation rows are held out
-    group_by_source: bool = False  # evaluation joins the targets of rows with equal sources
-    suites: tuple[str, ...] = ()  # besides "sources" and "paper"
-    scorers: tuple[str, ...] = ()  # names in METRICS that compute the scores; `metrics` by default
-    selection_metrics: tuple[str, ...] = ()  # their mean chooses the checkpoint; all by default
-    source_only: bool = False  # the papers report no result for it as a target
-    defect_of: Callable[[Row], str | None] | None = None  # fault of a row's text, to be counted
-    doubt_of: Callable[[Iterable[Row]], str | None] | None = None  # about the training rows
+    group_by_source: bool = False  # evaluation joins rows with equal sources
+    suites: tuple[str, ...] = ()  # in addition to "sources" and "paper"
+    scorers: tuple[str, ...] = ()  # names in METRICS; default: `metrics`
+    selection_metrics: tuple[str, ...] = ()  # their mean selects the checkpoint; default: all
+    source_only: bool = False  # the papers never use it as a target
+    defect_of: Callable[[Row], str | None] | None = None  # defect of a row's text, if any
+    doubt_of: Callable[[Iterable[Row]], str | None] | None = None  # warning on training rows
     version: int = 1  # raised by hand when texts, labels or metrics change; part of run ids
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class Task:
 
     @property
     def table_metric(self) -> str:
-        """Score shown by tables."""
+        """Name of the score that tables show."""
         return self.metrics[0]
 
     def to_text(self, row: Row, training: bool) -> list[TextPair]:
@@ -108,11 +108,11 @@ def make_task(
     *,
     repository: str,  # path@revision
     config: str | None = None,
-    splits: tuple[str, ...] = (),  # if not the usual ones of the rule
+    splits: tuple[str, ...] = (),  # default: those of the split rule
     scorers: tuple[str, ...] = ("accuracy",),  # tables show the first score
     **settings: Any,
 ) -> Task:
-    """A task of any kind; ``settings`` are other attributes of :class:`Task`."""
+    """Declare a task of any kind; ``settings`` are other attributes of :class:`Task`."""
     path, _, revision = repository.partition("@")
     if not isinstance(rows, Mapping):
         rows = dict(zip(("train", "validation", "test"), rows, strict=False))
@@ -133,9 +133,9 @@ def classification(
     classes: Sequence[int | str] = (0, 1),  # values of the label column
     **settings: Any,
 ) -> Task:
-    """A task that shows columns and asks for the index of a class.
+    """Declare a classification task: columns as source text, the class index as target.
 
-    ``settings`` are other arguments of :func:`make_task` and replace what is made here.
+    ``settings`` are other arguments of :func:`make_task`, and override the defaults made here.
     """
     shown = fields if isinstance(fields, Mapping) else {name: name for name in fields}
     label_of = partial(class_index, label, classes)
@@ -151,13 +151,13 @@ def classification(
 def labelled_text(
     fields: Mapping[str, str], target_of: Callable[[Row], object], row: Row, training: bool
 ) -> list[TextPair]:
-    """One example of ``name: value`` pieces, with a value computed from the row as its target."""
+    """One example with ``name: value`` pieces as source, and ``target_of(row)`` as target."""
     pieces = (f"{shown}: {read(column, row, str)}" for shown, column in fields.items())
     return [TextPair(" ".join(pieces), str(target_of(row)))]
 
 
 def read(column: str, row: Row, kind: type[T]) -> T:
-    """Value of a column; it must have this type."""
+    """Value of a column; DataError if its type is not ``kind``."""
     value = row.get(column)
     if not isinstance(value, kind):
         raise bad_value(column, row, kind.__name__)
@@ -165,7 +165,7 @@ def read(column: str, row: Row, kind: type[T]) -> T:
 
 
 def strings(column: str, row: Row) -> tuple[str, ...]:
-    """Texts of a list column, at least one."""
+    """Texts of a list column; DataError if there is none."""
     value = row.get(column)
     if isinstance(value, list) and not value:
         raise DataError(
@@ -178,8 +178,8 @@ def strings(column: str, row: Row) -> tuple[str, ...]:
 
 
 def class_index(column: str, classes: Sequence[int | str], row: Row) -> int:
-    """Class of a row: the place of its label among the classes; 1, 1.0 and "1" are one label."""
-    value, names = row.get(column), [str(label) for label in classes]
+    """Index of a row's label in ``classes``; 1, 1.0 and "1" are equal labels."""
+    value, names = row.get(column), [str(label).strip() for label in classes]
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     if str(value).strip() not in names:

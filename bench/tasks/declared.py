@@ -25,7 +25,7 @@ RULES = {SPLITS: "official", SPLITS[:2]: "halve-validation", SPLITS[::2]: "hold-
 
 
 def pieces(template: str) -> list[tuple[str, str | None]]:
-    """Texts, each with the column whose value follows it; ValueError for more than columns."""
+    """Literal texts of a template, each with the column after it; ValueError for other fields."""
     parsed = list(Formatter().parse(template))
     for _, column, form, conversion in parsed:
         if column is not None and (form or conversion or not re.fullmatch(r"[^.\[\]]+", column)):
@@ -39,27 +39,27 @@ Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str)
 
 
 class Declaration(BaseModel):
-    """The keys of a task."""
+    """Keys of a task in a YAML file."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     template: Annotated[str, AfterValidator(lambda text: pieces(text) and text)]
     target: str = "label"  # Column with the answer.
-    labels: list[str | int] = []  # Values of that column; the answer is the place among them.
+    labels: list[str | int] = []  # Values of that column; the answer is their index.
     metric: Names = ["accuracy"]  # Tables show the first.
     hub: str = ""  # ``OWNER/NAME@COMMIT``.
     config: str | None = None
-    rows: dict[str, PositiveInt] = {}  # By split on the hub.
-    files: dict[str, str] = {}  # By split, in the folder of the YAML file.
+    rows: dict[str, PositiveInt] = {}  # Row counts by split on the hub.
+    files: dict[str, str] = {}  # Paths by split, relative to the YAML file.
     suites: Names = []
     input_length: PositiveInt = 256
     target_length: PositiveInt = 20
 
 
 def declared_task(name: str, values: object, folder: Path) -> Task:
-    """The task of an entry of a YAML file in ``folder``; ConfigError or ValidationError.
+    """Task of one entry of a YAML file in ``folder``; raises ConfigError or ValidationError.
 
-    Its version follows from the declaration, so that any change gives runs new ids.
+    The version is a digest of the declaration, so that any change gives runs new ids.
     """
     given = Declaration.model_validate(values)
     own = given.files or given.rows
@@ -72,13 +72,16 @@ def declared_task(name: str, values: object, folder: Path) -> Task:
          f"has the splits {', '.join(own)}: give train, and validation, test or both"),
         (not all(file.is_relative_to(folder) for file in files.values()),
          f"its files must lie in {folder}"),
+        (len({str(label).strip() for label in given.labels}) < len(given.labels),
+         "has a label twice"),
         (given.config and not NAME.fullmatch(given.config), f"config {given.config!r} is no name"),
     ):  # fmt: skip
         if found:
             raise ConfigError(fault)
     for scorer in given.metric:
-        if scorer not in METRICS:
-            raise UnknownNameError("metric", scorer, METRICS)
+        usable = {name for name, metric in METRICS.items() if not metric.grouped}
+        if scorer not in usable:
+            raise UnknownNameError("metric", scorer, usable)
     parts, label_of = pieces(given.template), partial(class_index, given.target, given.labels)
     task = make_task(
         name,
@@ -101,7 +104,7 @@ def declared_task(name: str, values: object, folder: Path) -> Task:
 def _texts(
     parts: list[tuple[str, str | None]], answer: Callable[[Row], object], row: Row, training: bool
 ) -> list[TextPair]:
-    """The one example of a row."""
+    """The single example of a row."""
     filled = [text + (_text(column, row) if column else "") for text, column in parts]
     return [TextPair("".join(filled), str(answer(row)))]
 

@@ -1,4 +1,4 @@
-"""Scores of generated text in percent: by libraries, and as the published code computes them."""
+"""Scores of generated text in percent, from libraries and as in the published code."""
 
 # ruff: noqa: RUF001 (the published tokenizer knows several quotes and dashes)
 
@@ -22,7 +22,7 @@ FIRST = tuple(f"{name}_first" for name in PUBLISHED)
 
 
 class MetricUnavailableError(BenchError):
-    """A metric cannot be computed here."""
+    """A metric cannot be computed, as a resource is missing."""
 
 
 def bleu(predictions: Texts, references: Sequence[Texts]) -> Scores:
@@ -35,7 +35,7 @@ def bleu(predictions: Texts, references: Sequence[Texts]) -> Scores:
 
 
 def bleu_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
-    """Corpus BLEU of the published code: own tokens, shortest reference as length, unsmoothed."""
+    """Corpus BLEU of the published code: its tokenizer, shortest reference length, unsmoothed."""
     from sacrebleu.metrics import BLEU
 
     answers = [published_tokens(text) for text in predictions]
@@ -49,7 +49,7 @@ def bleu_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
 
 
 def _streams(references: Sequence[Texts]) -> list[list[str | None]]:
-    """References as sacrebleu takes them: the n-th of each example, or None."""
+    """References in the form of sacrebleu: lists of the n-th reference of each example, or None."""
     return [
         [texts[place] if place < len(texts) else None for texts in references]
         for place in range(max(map(len, references)))
@@ -147,7 +147,7 @@ def meteor(predictions: Texts, references: Sequence[Texts]) -> Scores:
         ) from None
     scores = []
     for prediction, texts in zip(predictions, references, strict=True):
-        # Splitting sentences would need a model of nltk.
+        # Splitting into sentences would need an nltk model.
         answer, *words = (word_tokenize(text, preserve_line=True) for text in (prediction, *texts))
         scores.append(float(meteor_score(words, answer, wordnet=wordnet)))
     return {"meteor": 100.0 * sum(scores) / len(scores)}
@@ -161,4 +161,4 @@ METRICS = (
     (rouge_published, PUBLISHED[1:]),
     (published_first, FIRST),
 )
-"""Functions and the names of their scores."""
+"""Metric functions with the names of their scores."""

@@ -18,7 +18,7 @@ def similarity(row: Row) -> float:
 
 
 def doubtful_scale(rows: Iterable[Row]) -> str | None:
-    """Doubt about scores of stsb that seem to be divided by 5."""
+    """Warning if stsb scores seem to be divided by 5."""
     scores = (row["label"] for row in rows)
     small = all(isinstance(score, (int, float)) and 0 <= score <= 1 for score in scores)
     return "all training scores lie between 0 and 1, the scale is 0 to 5" if small else None

@@ -1,6 +1,6 @@
-"""Metrics in percent: plain functions, their form as ``evaluate`` modules, scores of a task.
+"""Metrics in percent, as plain functions and as ``evaluate`` modules, and scores of a task.
 
-Predictions and references are texts, one and one (or several) per example. Nothing is downloaded.
+An example has one predicted text and one or several reference texts. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 Groups = Sequence[str | None] | None
 
 UNPARSABLE = -1.0
-"""Value of a prediction that is no number."""
+"""Value used for non-numeric predictions."""
 
 PART = " (part)"
-"""Ends the name of a group that has more examples outside the split."""
+"""Suffix of groups that have further examples outside the split."""
 
 
 def accuracy(predictions: Texts, references: Texts) -> Scores:
@@ -71,7 +71,7 @@ def matthews_correlation(predictions: Texts, references: Texts) -> Scores:
 
 
 def multirc(predictions: Texts, references: Texts, groups: Texts) -> Scores:
-    """F1 over all answers, and the share of whole questions (groups) with all answers right."""
+    """F1 over all answers, and the share of complete groups (questions) with all answers right."""
     right: defaultdict[str, bool] = defaultdict(lambda: True)
     for prediction, reference, group in zip(predictions, references, groups, strict=True):
         right[group] &= prediction == reference
@@ -81,7 +81,7 @@ def multirc(predictions: Texts, references: Texts, groups: Texts) -> Scores:
 
 
 def parse_number(text: str) -> float | None:
-    """Finite number of a text, or None."""
+    """Parse a finite number; None for other texts."""
     with suppress(ValueError):
         if math.isfinite(number := float(text)):
             return number
@@ -89,7 +89,7 @@ def parse_number(text: str) -> float | None:
 
 
 def same_number(prediction: str, references: Texts) -> bool:
-    """Whether an answer is the number of a reference."""
+    """Whether an answer and a reference are equal as numbers."""
     number = parse_number(prediction)
     return number is not None and number in map(parse_number, references)
 
@@ -114,7 +114,7 @@ def _correlation(function: str, predictions: Texts, references: Texts) -> float:
         if min(sides[-1]) == max(sides[-1]):
             return 0.0
     correlation = float(getattr(stats, function)(*sides)[0])
-    # Numbers too large to square overflow.
+    # Very large numbers overflow when squared.
     return 100.0 * correlation if math.isfinite(correlation) else 0.0
 
 
@@ -192,14 +192,14 @@ def same_text(prediction: str, references: Texts) -> bool:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric function and what it takes and returns."""
+    """A metric function with its inputs and score names."""
 
     function: Callable[..., Scores]
     outputs: tuple[str, ...]  # score names
-    several_references: bool = False  # takes several right answers per example
-    grouped: bool = False  # takes groups: examples judged together
-    right: Callable[[str, Texts], bool] = same_text  # whether one answer counts as right
-    rule: str = ""  # follows the names of its scores in captions, as other metrics share them
+    several_references: bool = False  # takes several references per example
+    grouped: bool = False  # takes groups of examples scored together
+    right: Callable[[str, Texts], bool] = same_text  # whether an answer is correct
+    rule: str = ""  # suffix in captions, where other metrics have equal score names
 
     def compute(
         self, predictions: Texts, references: Sequence[str | Texts], groups: Groups = None
@@ -242,7 +242,7 @@ METRICS: Mapping[str, Metric] = {
         *(_several(*own) for own in GENERATION),
     )
 }
-"""Every metric by name."""
+"""All metrics by name."""
 
 
 def score(
@@ -277,7 +277,7 @@ def load(name: str) -> Any:
         def _compute(self, predictions: Any, references: Any, **groups: Any) -> Scores:
             return metric.compute(predictions, references, **groups)
 
-    # The base class makes a folder even if everything is kept in memory.
+    # The base class creates a folder even with keep_in_memory.
     with TemporaryDirectory() as folder:
         module = Module(keep_in_memory=True, cache_dir=folder)
     module.info.module_name = name
@@ -315,6 +315,9 @@ def score_task(
     elif any(scorer.right is same_number for scorer in scorers):
         valid = [parse_number(answer) is not None for answer in answers]
     shown = {name: scores[name] for name in task.metrics if name in scores}
+    if task.table_metric in left_out:
+        fault = f"task {task.name}: no {task.table_metric} ({left_out[task.table_metric]})"
+        raise DataError(f"{fault}; make it possible, or name another metric first")
     return TaskScores(shown, sum(valid) / len(valid) if valid else None, left_out)
 
 

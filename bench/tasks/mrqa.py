@@ -9,7 +9,7 @@ from bench.tasks.metrics import pad_punctuation
 
 
 def qa_texts(row: Row, training: bool) -> list[TextPair]:
-    """One example with the first answer as its target; its metric pads the references as well."""
+    """One example with the first answer as target; the metric pads the references like targets."""
     question, context = (pad_punctuation(read(name, row, str)) for name in ("question", "context"))
     answers = strings("answers", row)
     source = f"question: {question} context: {context}"
@@ -17,7 +17,7 @@ def qa_texts(row: Row, training: bool) -> list[TextPair]:
 
 
 def squad_texts(row: Row, training: bool) -> list[TextPair]:
-    """One example of SQuAD, which keeps answers beside their positions."""
+    """One example of SQuAD, whose answers are a dict of texts and positions."""
     answers = strings("text", read("answers", row, dict))
     return qa_texts({**row, "answers": answers}, training)
 

@@ -15,7 +15,7 @@ from bench.tasks.generation import PUBLISHED
 def generation_texts(
     shown: str, column: str, separator: str, target: str, row: Row, training: bool
 ) -> list[TextPair]:
-    """One example; an input that is a list is joined by the separator."""
+    """One example; with ``separator``, the input is a list that it joins."""
     content = separator.join(strings(column, row)) if separator else read(column, row, str)
     text = read(target, row, str)
     if not text:
@@ -30,7 +30,7 @@ SCORERS = ("bleu_published", "rouge_published", "published_first")
 generation = partial(
     make_task,
     scorers=("rouge", "bleu", "meteor", *SCORERS),
-    # Without METEOR: the choice must not depend on whether WordNet is installed.
+    # Without METEOR, so that checkpoints do not depend on whether WordNet is installed.
     selection_metrics=PUBLISHED,
     input_length=128,
     target_length=128,

@@ -12,7 +12,7 @@ others = partial(classification, suites=("others",))
 TASKS = (
     others(
         "winogrande",
-        # The published code shows option1 twice, a defect.
+        # The published code shows option1 twice by mistake.
         {"sentence": "sentence", "option0": "option1", "option1": "option2"},
         "hold-out-train",
         (40398, 1267, 1767),
@@ -33,7 +33,7 @@ TASKS = (
     others(
         "scitail",
         {"premise": "sentence1", "hypothesis": "sentence2"},
-        "halve-validation",  # as the published code, though the test labels are public
+        "halve-validation",  # as in the published code, although test labels are public
         (23596, 1304, 2126),
         label="gold_label",
         classes=("entailment", "neutral"),

@@ -1,1 +1,1 @@
-"""The training loop and what surrounds it: checkpoints, callbacks, evaluation, clean stops."""
+"""Training loop with checkpoints, callbacks, evaluation and clean stops."""

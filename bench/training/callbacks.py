@@ -1,6 +1,6 @@
-"""Callbacks of the training loop, and those that ``--log`` names (trackers, plugins).
+"""Callbacks of the training loop, including the loggers of ``--log`` (trackers, plugins).
 
-They get no tensors, and their return values are ignored, so that they cannot change results.
+Callbacks receive no tensors, and return values are ignored, so that results cannot change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRACKERS: Mapping[str, Mapping[str, str]] = {
     "mlflow": {"MLFLOW_TRACKING_URI": "sqlite:///{}/mlflow.db"},
     "trackio": {"TRACKIO_DIR": "{}/trackio"},
 }
-"""Trackers of accelerate, with environment variables that are set if they are not; {}: OUT/logs."""
+"""Trackers of accelerate with default environment variables; ``{}`` stands for OUT/logs."""
 
 BUILTIN = (*TRACKERS, "groups")
 
@@ -40,18 +40,18 @@ class CallbackError(BenchError):
 
 @dataclass(frozen=True)
 class TrainingInfo:
-    """What is trained."""
+    """Description of a training, passed to callbacks."""
 
-    name: str  # Stem of its files: ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
+    name: str  # Stem of file names: ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
     task: str  # ``sources`` for a multi-task source stage.
     method: str
-    label: str  # The method with its settings, as in tables.
+    label: str  # Method with its settings, as in tables.
     shots: int | None  # Training examples in total; None: all.
     seed: int
-    config: Mapping[str, Any] = field(default_factory=dict)  # ``run`` of its record.
+    config: Mapping[str, Any] = field(default_factory=dict)  # ``run`` of the record.
 
     def describe(self) -> str:
-        """One short line: task, method, shots, seed."""
+        """One-line summary: task, method, shots, seed."""
         shots = "full data" if self.shots is None else counted(self.shots, "shot")
         return f"{self.task} {self.label} {shots} seed {self.seed}"
 
@@ -61,22 +61,22 @@ class EvaluationEvent:
     """One evaluation on validation."""
 
     step: int
-    total: int  # Steps in all.
+    total: int  # Total number of steps.
     loss: float  # Mean since the last evaluation.
-    score: float  # Mean of the task's selection metrics; its highest value marks the best step.
+    score: float  # Mean of the task's selection metrics; the highest score marks the best step.
     scores: Mapping[str, float]  # Percent by metric; in a source stage by source task.
     valid_label_share: float | None  # From 0 to 1; None for a task without labels.
-    learning_rates: Mapping[str, float]  # Of this step, by parameter group.
+    learning_rates: Mapping[str, float]  # At this step, by parameter group.
     diagnostics: Mapping[str, Any]  # JSON-ready values of the method.
     best_step: int
     best_score: float
-    seconds: float  # Spent so far, over all processes that trained.
+    seconds: float  # Training time so far, over all processes.
 
 
 class Callback:
-    """Base of callbacks; does nothing. One object serves one training after the other."""
+    """Base class of callbacks; all methods do nothing. One object serves successive trainings."""
 
-    traces: ClassVar[bool] = False  # Whether it is told the method's trace before each step.
+    traces: ClassVar[bool] = False  # Whether ``on_trace`` is called before each step.
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
         """Training begins, or continues after ``step`` of ``total`` steps."""
@@ -85,7 +85,7 @@ class Callback:
         """An optimiser step begins; ``rows`` are JSON-ready values of the method."""
 
     def on_step(self, step: int, total: int) -> None:
-        """An optimiser step is done; without its loss, as reading it would block on the device."""
+        """An optimiser step is done; no loss is passed, as reading it would wait for the device."""
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         """An evaluation is done; its checkpoint follows."""
@@ -94,7 +94,7 @@ class Callback:
         """Training is over; no result if it failed or was stopped."""
 
     def on_scores(self, info: TrainingInfo, step: int, scores: Mapping[str, float]) -> None:
-        """A run is scored on test, in percent by metric, after training of ``step`` steps."""
+        """A run is scored on test, in percent by metric, after ``step`` training steps."""
 
 
 def tell(callbacks: Sequence[Callback], event: str, *values: object) -> None:
@@ -104,16 +104,16 @@ def tell(callbacks: Sequence[Callback], event: str, *values: object) -> None:
             getattr(callback, event)(*values)
         except Exception as error:
             told = f"callback {type(callback).__name__} failed in {event} ({one_line(error)})"
-            raise CallbackError(f"{told}: mend it or leave it out, and run again") from error
+            raise CallbackError(f"{told}: fix it or leave it out, and run again") from error
 
 
 def callback_names() -> list[str]:
-    """Names of the callbacks that can be made."""
+    """Names of all available loggers."""
     return [*BUILTIN, *discover("logger", BUILTIN)]
 
 
 def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
-    """The callbacks of these names, each once; they write to ``folder``."""
+    """Create the callbacks of these names, each once; they write to ``folder``."""
     plugins, made = discover("logger", BUILTIN), list[Callback]()
     for name in dict.fromkeys(names):
         if name in TRACKERS:
@@ -124,9 +124,9 @@ def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
             try:
                 made.append(plugin.load()(folder))
             except Exception as error:
-                raise plugin.fault(f"cannot be made ({one_line(error)}); mend it") from error
+                raise plugin.fault(f"cannot be made ({one_line(error)}); fix it") from error
             if not isinstance(made[-1], Callback):
-                raise plugin.fault("is no bench.training.callbacks.Callback; derive it from that")
+                raise plugin.fault("is not a subclass of Callback; derive it from that")
         else:
             raise UnknownNameError("logger", name, callback_names())
     return made
@@ -137,7 +137,7 @@ class Tracker(Callback):
 
     def __init__(self, name: str, folder: Path) -> None:
         self._name, self._folder, self._open = name, folder.absolute(), ""
-        for key, value in TRACKERS[name].items():  # Before the package reads them.
+        for key, value in TRACKERS[name].items():  # Set before the package reads them.
             os.environ.setdefault(key, value.format(self._folder))
         try:
             from accelerate import PartialState, tracking
@@ -145,8 +145,8 @@ class Tracker(Callback):
             self._package = importlib.import_module(name)
         except ImportError as error:
             raise ConfigError(f"{name} is missing: pip install -e '.[{name}]'") from error
-        PartialState(cpu=True)  # Trackers refuse without.
-        logging.getLogger(tracking.__name__).setLevel(logging.ERROR)  # MLflow takes no texts.
+        PartialState(cpu=True)  # Required by trackers.
+        logging.getLogger(tracking.__name__).setLevel(logging.ERROR)  # MLflow warns of texts.
         self._type = tracking.LOGGER_TYPE_TO_CLASS[name]
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
@@ -155,7 +155,7 @@ class Tracker(Callback):
         self._close()
         project = os.environ.get(f"{self._name.upper()}_PROJECT", "dtvg-bench")
         given: dict[str, tuple[str, dict[str, Any]]] = {
-            # Hides events that came after the last checkpoint of an interrupted process.
+            # Hides events after the last checkpoint of an interrupted process.
             "tensorboard": (info.name, {"logging_dir": self._folder, "purge_step": step + 1}),
             "wandb": (project, {"name": info.name, "id": info.name, "resume": "allow"}),
             "mlflow": (project, {"run_name": info.name}),
@@ -163,7 +163,7 @@ class Tracker(Callback):
         }
         name, options = given[self._name]
         self._folder.mkdir(parents=True, exist_ok=True)
-        # One process at a time, as MLflow makes its database at first use.
+        # One process at a time, as MLflow creates its database on first use.
         with redirect_stdout(io.StringIO()), FileLock(self._folder / "start.lock"):
             self._tracker = self._type(name, **options)
             self._tracker.start()
@@ -188,15 +188,15 @@ class Tracker(Callback):
         self._close()
 
     def _close(self) -> None:
-        """Finish what is open; a prompt that is not scored stays open until the next one."""
+        """Finish the open run; a run without test scores stays open until the next one starts."""
         if self._open:
             self._open = ""
-            with redirect_stdout(io.StringIO()):  # Trackio's own call is quiet at exit.
+            with redirect_stdout(io.StringIO()):  # trackio.finish() is quiet at exit.
                 (self._package if self._name == "trackio" else self._tracker).finish()
 
 
 class GroupLog(Callback):
-    """Writes what a method traces in each step, such as DTVG's group, to a parquet file."""
+    """Writes the trace of each step, such as DTVG's group, to a parquet file."""
 
     traces = True
 
@@ -208,7 +208,7 @@ class GroupLog(Callback):
 
         self._path, self._rows = self._folder / f"{info.name}.parquet", []
         if step and self._path.exists():
-            # Steps after the last checkpoint of an interrupted process come again.
+            # Steps after the last checkpoint of an interrupted process are repeated.
             rows = pd.read_parquet(self._path)
             self._rows = rows[rows["step"] <= step].to_dict("records")
 
@@ -226,7 +226,7 @@ class GroupLog(Callback):
 
 
 def _flat(value: object, tag: str = "") -> dict[str, float | str]:
-    """Numbers and texts of nested values by tag; items of lists by index."""
+    """Flatten nested values to numbers and texts by tag; list items are tagged by index."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if not isinstance(value, Mapping):

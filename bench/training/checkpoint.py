@@ -1,4 +1,4 @@
-"""One file per running training, from which it continues with equal bits."""
+"""Checkpoint file of a training; resumed training gives bit-identical results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from bench.errors import BenchError, one_line
 from bench.files import atomic_write
 
-STATE = "state"  # The only metadata entry: safetensors writes several in no fixed order.
+STATE = "state"  # The only metadata entry, as safetensors writes several in random order.
 
 
 class CheckpointError(BenchError):
@@ -25,7 +25,7 @@ class CheckpointError(BenchError):
 
 @dataclass
 class TrainingResult:
-    """What training gave, at its end or so far."""
+    """Result of a training, final or so far."""
 
     steps: int = 0
     best_step: int = 0
@@ -35,14 +35,14 @@ class TrainingResult:
     history: list[dict[str, Any]] = field(default_factory=list)  # Diagnostics, from step 0.
     seconds: float = 0.0  # Evaluations on validation included; over all processes that trained.
     examples_per_second: float = 0.0
-    micro_batch_size: int | None = None  # Rows per pass, if memory ran out with a whole batch.
+    micro_batch_size: int | None = None  # Rows per pass, if reduced for lack of memory.
     stale: int = 0  # Evaluations since the best one.
     losses: float = 0.0  # Sum since the last evaluation.
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The result so far, the module's state and best state, and the optimiser's state by index."""
+    """Progress, current and best state of the module, and optimiser state by parameter index."""
 
     progress: TrainingResult
     current: dict[str, Tensor]
@@ -50,7 +50,7 @@ class Checkpoint:
     optimiser: dict[str, Tensor]
 
     def restore(self, module: nn.Module, optimiser: Optimizer) -> None:
-        """Put the states back."""
+        """Load the states into module and optimiser."""
         module.load_state_dict(self.current)
         content = optimiser.state_dict()
         for key, value in self.optimiser.items():
@@ -92,7 +92,7 @@ class CheckpointFile:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if state["sha256"] != _digest(state["progress"], tensors):
                 raise ValueError("its SHA-256 differs")
-            progress = TrainingResult(**state["progress"])  # Another version has other fields.
+            progress = TrainingResult(**state["progress"])  # TypeError for unknown fields.
         except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             told = f"checkpoint {self.path} is damaged: {one_line(error)}"
             raise CheckpointError(told) from error
@@ -102,7 +102,7 @@ class CheckpointFile:
         return Checkpoint(progress, **parts)
 
     def remove(self) -> None:
-        """Delete the file, if it is there."""
+        """Delete the file, if it exists."""
         self.path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Decodes answers on a split and scores them."""
+"""Evaluation: decodes answers on a split and scores them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from bench.tasks.metrics import TaskScores, score_task
 from bench.training.stopping import Stop
 
 PromptSource = Callable[[Batch], Tensor]
-"""Gives the prompt ``(B, r, d)`` or ``(1, r, d)`` of a batch."""
+"""Function from a batch to its prompt, ``(B, r, d)`` or ``(1, r, d)``."""
 
 NO_MEMORY = re.compile(
     r"out.?of.?(\w+.)?(memory|resources)|not enough memory|bad.?alloc|alloc(ation)?.?failed"
     r"|allocate|memory.?allocation|insufficient.?resources|resource.?exhausted|not_initialized.*create",
     re.IGNORECASE | re.DOTALL,
 )
-"""What PyTorch, and the libraries it calls, say when memory runs out."""
+"""Out-of-memory messages of PyTorch and of the libraries it calls."""
 
 ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one split with the answers behind them, in the order of the examples."""
+    """Scores of one split, and the predictions in the order of the examples."""
 
     scores: TaskScores
     predictions: list[str]
-    micro_batch_size: int | None = None  # Most rows in a pass, if memory ran out with more.
+    micro_batch_size: int | None = None  # Rows per pass, if reduced for lack of memory.
 
 
 def fixed_prompt(matrix: Tensor) -> PromptSource:
-    """One matrix ``(r, d)`` for every input."""
+    """Prompt source with one matrix ``(r, d)`` for every input."""
     return lambda batch: matrix.unsqueeze(0)
 
 
@@ -57,7 +57,7 @@ def evaluate(
 ) -> Evaluation:
     """Answer every example and score the answers; ``stop`` is checked before each batch.
 
-    ``tell`` is called then as well, with the number of examples answered and of all.
+    ``tell`` is called before each batch with the numbers of answered and of all examples.
     """
 
     def answer(prompt: Tensor, batch: Batch, rows: int) -> list[str]:
@@ -76,7 +76,7 @@ def evaluate(
             tell(done, len(examples))
             done += len(indices)
             batch = batch.to(model.device)
-            prompt = prompt_source(batch)  # Once per batch, as methods count what they are asked.
+            prompt = prompt_source(batch)  # Once per batch, as methods may count calls.
             most = micro_batch_size or len(batch)
             answers, rows = halve_until_fits(partial(answer, prompt, batch), most)
             micro_batch_size = rows if rows < most else micro_batch_size
@@ -87,7 +87,7 @@ def evaluate(
 
 
 def halve_until_fits(compute: Callable[[int], ResultT], rows: int) -> tuple[ResultT, int]:
-    """The result of ``compute(rows)`` with the rows it took: halved while memory runs out."""
+    """Result of ``compute(rows)``, and ``rows``, which is halved while memory runs out."""
     while True:
         try:
             return compute(rows), rows
@@ -95,7 +95,7 @@ def halve_until_fits(compute: Callable[[int], ResultT], rows: int) -> tuple[Resu
             told = NO_MEMORY.search(str(error))
             if rows == 1 or not (told or isinstance(error, MemoryError | torch.OutOfMemoryError)):
                 raise
-        # Outside of the handler, as the error holds the tensors of the failed pass.
+        # Outside the handler, as the exception keeps the tensors of the failed pass alive.
         rows = (rows + 1) // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

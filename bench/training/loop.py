@@ -1,7 +1,7 @@
 """The training loop: optimiser steps, with an evaluation and a checkpoint every few steps.
 
 Every random draw of step ``n`` (batch, dropout, source tasks) is seeded by (seed, n) alone, so
-training that is killed and continued from its last checkpoint gives the bits of an undisturbed one.
+training that is killed and resumed from its last checkpoint gives the same bits as without stops.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the module scores on validation."""
+    """Validation scores of a module."""
 
     scores: Mapping[str, float]  # Percent by metric; in a source stage by source task.
-    score: float  # Its highest value marks the best step.
+    score: float  # The highest score marks the best step.
     valid_label_share: float | None
 
 
@@ -65,11 +65,11 @@ def train(
     stop: Stop | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> TrainingResult:
-    """Train a module, from its last checkpoint if there is one; it ends in its best state.
+    """Train a module, from its last checkpoint if there is one, and load its best state at the end.
 
-    The best step has the highest validation score, the first of equal ones. A module
-    without parameters is validated once, at step 0. A stop comes after a step or in an evaluation,
-    and leaves a checkpoint. ``warn`` gets the message about a damaged checkpoint.
+    The best step is the first with the highest validation score. A module without parameters is
+    validated once, at step 0. A stop takes effect after a step or during an evaluation, and saves
+    a checkpoint. ``warn`` receives the message about a damaged checkpoint.
     """
     stop = stop or Stop()
     groups = trainable.to(model.device).parameter_groups()
@@ -86,14 +86,14 @@ def train(
             saved = None if checkpoint is None else checkpoint.load()
         except CheckpointError as error:
             saved = None
-            warn(f"{error}; training begins anew")
+            warn(f"{error}; training starts again")
         if saved is not None:
             progress, best = saved.progress, saved.best
             saved.restore(trainable, optimiser)
         schedule = get_linear_schedule_with_warmup(
             optimiser, warmup, total, last_epoch=progress.steps - 1
         )
-        # On the device, as reading it makes the host wait: at evaluations only.
+        # Kept on the device and read at evaluations only, as reading waits for the device.
         losses = torch.tensor(progress.losses, device=model.device)
         began = time.perf_counter() - progress.seconds
         if total and not progress.history:
@@ -123,7 +123,7 @@ def train(
                     if found.score > progress.best_score:
                         progress.best_step, progress.best_score = step, found.score
                         progress.stale, best = 0, snapshot(trainable)
-                    factor = schedule.lr_lambdas[0](max(0, step - 1))  # Of the step just done.
+                    factor = schedule.lr_lambdas[0](max(0, step - 1))  # Of the last step.
                     event = EvaluationEvent(
                         step=step,
                         total=total,
@@ -182,7 +182,7 @@ def adamw(groups: Sequence[ParameterGroup]) -> torch.optim.AdamW:
     """AdamW with one optimiser group per parameter group (an empty one if there is none)."""
     options: list[dict[str, Any]] = []
     for group in groups:
-        rate = group.learning_rate  # As initial_lr it is read when training resumes.
+        rate = group.learning_rate  # The schedule reads initial_lr when training resumes.
         values = {"weight_decay": group.weight_decay, "eps": group.eps}
         options.append({"params": list(group.parameters), "lr": rate, "initial_lr": rate} | values)
     return torch.optim.AdamW(options or [{"params": []}], betas=(0.9, 0.999))
@@ -191,10 +191,10 @@ def adamw(groups: Sequence[ParameterGroup]) -> torch.optim.AdamW:
 def backward(
     model: FrozenLM, trainable: Trainable[Any], batch: Batch, seed: int, rows: int
 ) -> Tensor:
-    """Set the gradients of a batch, in parts of at most ``rows`` rows; the detached loss.
+    """Compute the gradients of a batch in parts of at most ``rows``; returns the detached loss.
 
-    Parts are weighted by target tokens, as losses are means over these. (An approximation for MPT's
-    distance of hidden states only, a mean over input tokens.)
+    Parts are weighted by target tokens, as losses are means over these. (This is approximate for
+    MPT's distance of hidden states, a mean over input tokens.)
     """
     torch.manual_seed(seed)
     trainable.zero_grad()
@@ -208,7 +208,7 @@ def backward(
             loss = trainable.loss(model, batch.rows(start, end))
             if parts:
                 loss = loss * (tokens[start:end].sum() / tokens.sum())
-            # The path from parameters to a shared prompt is needed again at the end.
+            # The shared prompt is backpropagated at the end.
             loss.backward(retain_graph=shares)  # type: ignore[no-untyped-call]
             total += loss.detach()
             del loss

@@ -1,4 +1,4 @@
-"""Clean stops: after Ctrl-C or a signal, training ends with a checkpoint it continues from."""
+"""Clean stops: after Ctrl-C or a signal, training saves a checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from bench.errors import StopRequested
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-"""Of terminals that close, and of batch systems before a time limit, besides Ctrl-C."""
+"""Signals of Ctrl-C, of closed terminals, and of batch systems before a time limit."""
 
 
 def handled() -> list[signal.Signals]:
-    """The signals that are not ignored, as ``nohup`` ignores SIGHUP."""
+    """Stop signals that are not ignored (``nohup`` ignores SIGHUP)."""
     return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Stop:
-    """A request to stop, raised as StopRequested: at once, or if deferred at the next check."""
+    """Stop request, raised as StopRequested at once or, if deferred, at the next :meth:`check`."""
 
     def __init__(self) -> None:
         self._requested: signal.Signals | None = None
         self._deferred = False
-        self._before: dict[signal.Signals, Any] = {}  # Handlers.
+        self._before: dict[signal.Signals, Any] = {}  # Previous handlers.
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Inside, a signal is a request; a second SIGINT or SIGTERM goes to the former handler."""
+        """Context in which signals request a stop; a second SIGINT or SIGTERM acts as before."""
         # The resource tracker of multiprocessing complains if a signal to the group ends it.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         resource_tracker.ensure_running()
@@ -44,7 +44,7 @@ class Stop:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a request waits for :meth:`check`."""
+        """Context in which requests wait for :meth:`check`."""
         before, self._deferred = self._deferred, True
         try:
             yield
@@ -52,20 +52,20 @@ class Stop:
             self._deferred = before
 
     def request(self, number: signal.Signals) -> None:
-        """Ask for a stop."""
+        """Request a stop."""
         self._requested = number
         if not self._deferred:
             self.check()
 
     def check(self) -> None:
-        """Raise StopRequested if a stop was asked for."""
+        """Raise StopRequested if a stop was requested."""
         if self._requested is not None:
             raise StopRequested(self._requested.name, self._requested.value)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._requested is None:
             self.request(signal.Signals(number))
-        elif number in (signal.SIGINT, signal.SIGTERM):  # Others come to a group and its leader.
+        elif number in (signal.SIGINT, signal.SIGTERM):  # Others may arrive twice.
             self._restore()
             signal.raise_signal(number)
 

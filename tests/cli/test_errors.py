@@ -108,7 +108,7 @@ KEYS = {
         ("run --gpus-per-run 0.5", "--gpus-per-run has no meaning with --executor local"),
         ("status nowhere", "no results folder nowhere: give the --out folder of a run"),
         ("report nowhere --html page.html", "no results folder nowhere"),
-        ("report nowhere", "say what to write: --html FILE for one page, or --out FOLDER"),
+        ("report nowhere", "nothing to write: give --html FILE for one page, or --out FOLDER"),
         ("show rte --out out", "No such option"),
         ("show out rte", "no record 'rte' in out/records"),
         ("export rte", "Missing argument"),

@@ -95,6 +95,10 @@ def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:
     assert bench("run", "--config", "printed.yaml", "--print-config").out == first
     runs = [bench("run", *w, "--dry-run").out for w in (words, ["--config", "printed.yaml"])]
     assert runs[0] == runs[1]
+    # A limit raises no other.
+    words = ["run", "--limit", "500", "--set", "test_rows=5", "--print-config"]
+    values = yaml.safe_load(bench(*words).out)
+    assert [values[f"{n}_rows"] for n in ("train", "validation", "test")] == [500, 100, 5]
 
 
 def test_the_printed_configuration_has_the_settings_of_every_method(bench: Bench) -> None:
@@ -157,7 +161,7 @@ def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
     assert line.startswith(f"differs from {config}: torch 1.0 there, ")
     assert bench(*words, "--quiet").err == ""
     changed = bench(*words, "--set", "prompt_length=5")
-    assert "its records are of other runs: model, data or a version changed" in changed.err
+    assert "its records belong to other runs: model, data or a version changed" in changed.err
     elsewhere = config.rename("elsewhere.yaml")
     assert bench("run", "--config", elsewhere, "--dry-run").err == ""
 

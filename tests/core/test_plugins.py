@@ -56,14 +56,14 @@ def test_a_method_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("x = 1", "cannot be used (give it METHODS or TASKS or LOGGERS = {name: object}); mend it"),
-        ("1 / 0", "cannot be used (ZeroDivisionError: division by zero); mend it"),
-        ("import sys; sys.exit(1)", "cannot be used (SystemExit: 1); mend it"),
+        ("x = 1", "cannot be used (give it METHODS or TASKS or LOGGERS = {name: object}); fix it"),
+        ("1 / 0", "cannot be used (ZeroDivisionError: division by zero); fix it"),
+        ("import sys; sys.exit(1)", "cannot be used (SystemExit: 1); fix it"),
         ("def", "cannot be used (SyntaxError: "),
-        ("METHODS = [1]", "METHODS is no mapping from name to method"),
+        ("METHODS = [1]", "METHODS is not a mapping from name to method"),
         ("METHODS = {'a b': 1}", "a name has letters, digits"),
         ("METHODS = {'pt': 1}", "there is a built-in method of that name; rename the plugin"),
-        ("METHODS = {'x': 1}", "is no subclass of bench.method.PromptMethod"),
+        ("METHODS = {'x': 1}", "is not a subclass of bench.method.PromptMethod"),
         (BARE, "lacks build, forward, parameter_groups; define what bench.method asks for"),
         (METHOD + "Mine.Settings = int\n", "has no dataclass Settings; give it one"),
     ],
@@ -131,6 +131,8 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
         ({"template": "{text"}, "template: expected '}' before end of string"),
         ({"labels": [False, True]}, "labels.0: expected text (given: False)"),
         ({"metric": ["acuracy"]}, "unknown metric 'acuracy': did you mean accuracy?"),
+        ({"metric": "multirc"}, "unknown metric 'multirc': did you mean"),
+        ({"labels": ["1", 1]}, "has a label twice"),
         ({"config": "../x"}, "config '../x' is no name"),
         ({"hub": ""}, "give it either files, or hub and rows"),
         ({"rows": {"train": 9, "dev": 9}}, "has the splits dev, train: give train, and validation"),
@@ -146,3 +148,11 @@ def test_faults_of_a_task_in_yaml(changes: Any, fault: str, tmp_path: Path) -> N
     assert str(caught.value).startswith(f"plugin file {bad}: cannot be used (task own: ")
     assert fault in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_yaml_that_declares_no_task_that_can_be_used(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"\(task t: expected 'key: value' entries\); "):
+        use_files([plugin(tmp_path, "t: 5", "number.yaml")])
+    use_files([plugin(tmp_path, yaml.safe_dump({"sources": YAML}), "name.yaml")])
+    with pytest.raises(PluginError, match=r"'sources' of file name\.yaml: .*; rename it"):
+        get_task("sources")

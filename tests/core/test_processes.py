@@ -79,7 +79,7 @@ def test_workers_that_die(finished: ResultStore, tmp_path: Path, capfd: Any) -> 
     assert counts == {"finished": 1, "failed": 1}
     (failed,) = [record for record in read_records(store.records)[0] if record.status == "failed"]
     assert failed.run.label == "spot"
-    assert failed.error.message == "its process died 2 times; see whether memory ran out"
+    assert failed.error.message == "its process died 2 times; check whether memory ran out"
     begun = starts(store)
     assert [step for name, step in begun if name.startswith("cb-spot-")] == [0, 2]
     assert len(begun) == 5  # All others once.

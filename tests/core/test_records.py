@@ -226,6 +226,15 @@ def test_status_goes_on_beside_configurations_that_cannot_be_read(copy: ResultSt
     assert [f"runs of {name}.yaml are not known: " in done.output for name in "abc"] == [True] * 3
 
 
+def test_runs_of_one_prompt_are_missed_one_by_one(copy: ResultStore) -> None:
+    text = only(copy.configs, "*.yaml").read_text().replace("test_rows: null\n", "")
+    for rows in (7, 9):
+        (copy.configs / f"{rows}.yaml").write_text(f"{text}test_rows: {rows}\n")
+    out = CliRunner().invoke(status, [str(copy.folder)]).output
+    assert "finished: 5\n" in out
+    assert "missing: 10\n" in out
+
+
 def test_damage_of_a_prompt_is_one_line(copy: ResultStore, record: Record) -> None:
     prompt = record.training.prompt  # type: ignore[union-attr]
     for pattern in ("cb-pt-*.safetensors", "cb-pt-*.json"):

@@ -127,14 +127,11 @@ PARQUET = buffer.getvalue()
     ("files", "message"),
     [
         ({"rows.txt": b""}, r"toy/train.parquet is missing \(found: rows.txt\): toy needs its"),
-        ({"train-00000-of-00002.jsonl": LINE}, "not one whole copy of .* train but train-00000-of"),
-        ({"train-0-of-1.jsonl": LINE, "train-1-of-1.jsonl": LINE}, "not one whole copy"),
-        (
-            {"train.jsonl": LINE, "train.csv": b"a"},
-            "not one whole .* but train.csv, train.jsonl: a",
-        ),
-        ({"train.jsonl": LINE, "train_1.jsonl": LINE}, "not one whole copy of the split train"),
-        ({"a/train.jsonl": LINE, "b/train.jsonl": LINE}, "but a/train.jsonl, b/train.jsonl: add"),
+        ({"train-00000-of-00002.jsonl": LINE}, "one complete .* but has train-00000-of"),
+        ({"train-0-of-1.jsonl": LINE, "train-1-of-1.jsonl": LINE}, "one complete copy"),
+        ({"train.jsonl": LINE, "train.csv": b"a"}, "one complete .* has train.csv, train.jsonl: a"),
+        ({"train.jsonl": LINE, "train_1.jsonl": LINE}, "one complete copy of the split train"),
+        ({"a/train.jsonl": LINE, "b/train.jsonl": LINE}, "has a/train.jsonl, b/train.jsonl: add"),
         (
             {"train.jsonl": b'{"sentence": "caf\xe9"}'},
             r"cannot read .*/train.jsonl \(UnicodeDecode",

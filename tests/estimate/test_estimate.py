@@ -13,18 +13,19 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from bench.config import load_config
-from bench.data import DataSource, load_splits
+from bench.data import DataSource, load_splits, open_source
 from bench.data.splits import declared_rows
-from bench.errors import ModelError
+from bench.errors import DataError, ModelError
 from bench.estimate import COLUMNS, amounts, estimate, fit, render_estimate
 from bench.grid import Grid, make_grid
 from bench.models.loading import KNOWN
 from bench.runner import run_grid
 from bench.store import ResultStore
-from bench.tasks import Task, list_tasks
+from bench.tasks import Task, get_task, list_tasks
 
 STEPS, TRIES = 10, "pt:learning_rate=0.3|0.2"
 ITEMS = (
@@ -140,6 +141,24 @@ def test_a_model_that_is_not_here(tmp_path: Path, monkeypatch: Any) -> None:
     operations = 222_903_552 / 2 * (4 * training + 2 * answers)
     assert values["total"]["seconds"] == pytest.approx(operations / 40e12, rel=1e-3)
     assert values["total"]["training_tokens"] == 30_000 * 32 * 276
+    # A given prompt is not checked either; of data that is here, the rows are counted.
+    given: dict[str, Any] = {"methods": ["attempt"], "sources": ["sst2"]}
+    given["source_prompts"] = {"sst2": str(tmp_path / "prompt.safetensors")}
+    save_file({"prompt": torch.zeros(100, 768)}, tmp_path / "prompt.safetensors")
+    assert make_grid(load_config("paper", None, options | given), store, offline=True).to_run == 1
+    grid = make_grid(load_config("paper", None, options | {"data": "bundled"}), store, offline=True)
+    monkeypatch.setattr("bench.estimate.declared_rows", None)
+    parts = load_splits(open_source("bundled"), get_task("cb"))
+    rows = 30 * len(parts.validation) + len(parts.test)
+    assert estimate(grid, store, 1, print)["total"]["evaluation_tokens"] == rows * 276
+
+
+def test_few_declared_rows() -> None:
+    hub = replace(get_task("qnli").hub, splits=("train", "test"), rows={"train": 800, "test": 9})
+    assert declared_rows(replace(get_task("qnli"), hub=hub)) == (720, 80, 9)
+    for rows in ({"train": 9, "test": 9}, {}):
+        with pytest.raises(DataError, match="declares no or too few rows"):
+            declared_rows(replace(get_task("qnli"), hub=replace(hub, rows=rows)))
 
 
 SHAPES: dict[str, Any] = {  # Of their configurations on the hub.

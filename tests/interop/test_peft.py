@@ -156,6 +156,11 @@ def test_base_model_in_card(name: str, base: str | None, place: str, finished: R
     card = model_card(record.model_copy(update={"run": block}), LENGTH)
     assert yaml.safe_load(card.split("---\n")[1]).get("base_model") == base
     assert f"AutoModelForSeq2SeqLM.from_pretrained({place})\n" in card
+    model = model.model_copy(update={"name": "smollm2", "note": "GGUF file s.gguf, Q8_0"})
+    block = block.model_copy(update={"model": model, "shots": None, "train_rows": 9})
+    card = model_card(record.model_copy(update={"run": block}), LENGTH)
+    assert "model = load('smollm2').model" in card
+    assert f"on {record.rows.train} training examples" in card
 
 
 def test_datasets_of_the_hub_in_card(finished: ResultStore) -> None:

@@ -1,6 +1,7 @@
 """GGUF files: the weights they hold, their cache, packages that hold one, and faults."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.errors import ModelError
+from bench.models import gguf as conversion
 from bench.models.loading import describe, load
 
 gguf = pytest.importorskip("gguf")
@@ -66,6 +68,9 @@ def test_a_file_is_converted_once(cache: Path, tmp_path: Path, monkeypatch: Any)
     file = tmp_path / "tiny.gguf"
     model, draw = write(file), torch.get_rng_state()
     (tmp_path / "tokenizer_config.json").write_text("{")  # Of another model.
+    convert, copy = conversion._converted, cache / hashlib.sha256(file.read_bytes()).hexdigest()
+    raced = lambda *given: [made := convert(*given), shutil.copytree(made, copy)][0]  # noqa: E731
+    monkeypatch.setattr(conversion, "_converted", raced)  # Another process is faster.
     lm, info = load(str(file)), describe(str(file))
     assert torch.equal(torch.get_rng_state(), draw)
     ids = torch.tensor([lm.tokenizer("12 is a number.")["input_ids"]])
@@ -80,8 +85,10 @@ def test_a_file_is_converted_once(cache: Path, tmp_path: Path, monkeypatch: Any)
     assert torch.equal(load(str(file)).embedding.weight, lm.embedding.weight)
     assert describe(str(file)) == info
     (cache / digest / "model.safetensors").write_bytes(b"{")
-    with pytest.raises(ModelError, match=r"remove its folder in .*bench-gguf, which is made again"):
-        load(str(file))
+    (cache / digest / "quantisation").unlink()
+    for use in (load, describe):
+        with pytest.raises(ModelError, match=r"remove its folder in .*gguf, which is made again"):
+            use(str(file))
 
 
 def test_a_file_inside_an_installed_package(cache: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -109,6 +116,7 @@ def test_a_file_inside_an_installed_package(cache: Path, tmp_path: Path, monkeyp
         ("norm", "cannot be converted .*it lacks model.norm.weight"),
         ("extra", r"pip install 'dtvg-bench\[gguf\]'"),
         ("place", "must be writable"),
+        ("device", r"\.gguf cannot be read \(Input/output error\)"),
     ],
 )
 def test_faults_are_one_line(
@@ -125,6 +133,9 @@ def test_faults_are_one_line(
         monkeypatch.setattr("bench.models.gguf.find_spec", lambda name: None)
     if damage == "place":
         cache.parent.write_text("a file")
+    if damage == "device":
+        file.unlink()
+        file.symlink_to("/proc/self/mem")
     for use in (describe, load):
         with pytest.raises(ModelError, match=fault) as caught:
             use(str(file))

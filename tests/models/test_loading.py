@@ -116,6 +116,12 @@ def test_damaged_files_are_one_line(folder: Path, damage: str, content: bytes | 
     refused(folder)
 
 
+def test_a_file_that_cannot_be_read_is_one_line(folder: Path) -> None:
+    (folder / "merges.txt").symlink_to("/proc/self/mem")
+    with pytest.raises(ModelError, match=r"its folder cannot be read \(OSError: .*output error"):
+        describe(str(folder))
+
+
 def test_weights_are_never_unpickled(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({"shared.weight": torch.zeros(1)}, folder / "pytorch_model.bin")

@@ -1,5 +1,6 @@
 """All scores of a task, and those of the most frequent label."""
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
@@ -59,6 +60,9 @@ def test_unavailable_metric_is_left_out_with_its_reason() -> None:
     assert {"bleu", "rougeL", "bleu_published", "rougeL_published_first"} < set(scores.metrics)
     assert set(scores.left_out) == {"meteor"}
     assert scores.left_out["meteor"].startswith("meteor needs WordNet, which nltk cannot read:")
+    task = replace(get_task("e2e"), metrics=("meteor", "bleu"))
+    with pytest.raises(DataError, match=r"task e2e: no meteor \(meteor needs WordNet, "):
+        score_task(task, ["a b c d e"], [("a b c d e", "x")])
 
 
 @pytest.mark.parametrize(

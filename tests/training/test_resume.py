@@ -147,7 +147,7 @@ def test_a_damaged_checkpoint_is_reported(kept: int, run: Any, file: CheckpointF
     warnings: list[str] = []
     result = run(again, 1, 2, 3, checkpoint=file, warn=warnings.append)
     (warning,) = warnings
-    assert re.match(rf"checkpoint {file.path} is damaged: .*; training begins anew$", warning)
+    assert re.match(rf"checkpoint {file.path} is damaged: .*; training starts again$", warning)
     same(expected, result, whole, again)
 
 

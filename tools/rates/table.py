@@ -22,8 +22,7 @@ def scores_by_value(records: list[Record]) -> dict[tuple[str, str], dict[str, li
         for each in record.tries:
             value = ", ".join(f"{key} {number:g}" for key, number in sorted(each.settings.items()))
             if each.score is not None:
-                for key in (shots, "all"):
-                    found[record.run.method, key][value].append(each.score)
+                found[record.run.method, shots][value].append(each.score)
     return found
 
 
@@ -34,14 +33,16 @@ def main(folder: str) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     found = scores_by_value(records)
     for method in dict.fromkeys(method for method, _ in found):
-        rows = {shots: values for (own, shots), values in found.items() if own == method}
         means = {
             shots: {value: mean(scores) for value, scores in values.items()}
-            for shots, values in rows.items()
+            for (own, shots), values in found.items()
+            if own == method
         }
+        first = next(iter(means.values()))
+        means["mean"] = {value: mean(own[value] for own in means.values()) for value in first}
         print(f"\n{method}\n")
         print("| value | " + " | ".join(means) + " |\n|:--|" + "--:|" * len(means))
-        for value in means["all"]:
+        for value in first:
             cells = []
             for own in means.values():
                 best = max(own, key=own.__getitem__)

@@ -1,0 +1,1 @@
+"""Rates of the smoke preset, chosen by validation."""
