@@ -199,7 +199,7 @@ def test_records_and_prompts_are_found_by_name_or_id(finished: ResultStore, reco
     for text in ("4242", "", "../x", prompt[:12] + "0" * 52):
         with pytest.raises(PromptError, match="no prompt"):
             finished.load_prompt(text)
-    with pytest.raises(PromptError, match="no single matrix"):
+    with pytest.raises(PromptError, match="is not one matrix"):
         finished.load_prompt(only(finished.prompts, "sources-*.json").stem).matrix  # noqa: B018
 
 
