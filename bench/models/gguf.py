@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +37,7 @@ def find_file(name: str) -> Path | None:
     return path
 
 
+@cache  # Hashing the file takes a moment, and a process asks several times.
 def folder_of(name: str, file: Path) -> Path:
     """Converted folder with float32 weights and tokenizer, named by the digest of the file."""
     from huggingface_hub.constants import HF_HOME
