@@ -232,7 +232,7 @@ def estimate(
         torch.set_num_threads(threads)
     for run in grid.todo:
         kind, reported = kind_of(run.protocol), run.prompt_id in grid.reported
-        trains = not run.start.tries and store.seal(run) in {None, *grid.renewed}
+        trains = not run.start.tries and store.seal(run) in {None, *grid.to_replace}
         steps, validation, test = costs(run.protocol)
         steps, answers = steps * trains, validation * trains + test * reported
         seconds = float(rate(kind) @ steps + rate(ANSWERS) @ answers)

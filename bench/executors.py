@@ -64,8 +64,8 @@ class Pool(ExitStack):
     def prepare(self) -> None:
         """Encode all data up front, so that bad rows fail before any training."""
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
-        """Start a run; see :meth:`bench.worker.Worker.do`."""
+    def submit(self, prompt_id: str, blocked: str | None) -> Future[Any]:
+        """Start a run; see :meth:`bench.worker.Worker.execute`."""
         raise NotImplementedError
 
     def result(self, future: Future[Any]) -> Outcome | None:
@@ -86,9 +86,9 @@ class LocalPool(Pool):
     def prepare(self) -> None:
         self._worker.prepare()
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
+    def submit(self, prompt_id: str, blocked: str | None) -> Future[Any]:
         future = Future[Any]()
-        future.set_result(self._worker.do(self._worker.grid.runs[prompt_id], not_run))
+        future.set_result(self._worker.execute(self._worker.grid.runs[prompt_id], blocked))
         return future
 
 
@@ -139,13 +139,13 @@ class ProcessPool(Pool):
         if outcome.state == "error":
             raise ExecutorError(outcome.text)
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
+    def submit(self, prompt_id: str, blocked: str | None) -> Future[Any]:
         index = min(self._channels.keys() - self._running.values())
-        future = self._threads.submit(self._do, index, (prompt_id, not_run))
+        future = self._threads.submit(self._execute, index, (prompt_id, blocked))
         self._running[future] = index
         return future
 
-    def _do(self, index: int, run: tuple[str, str | None]) -> Outcome | None:
+    def _execute(self, index: int, run: tuple[str, str | None]) -> Outcome | None:
         """Send a run to a worker, and display its progress reports."""
         try:
             self._channels[index].send(run)
@@ -222,7 +222,7 @@ class RayPool(Pool):
         each = f"for each run, CPUs: {self._cpus}, GPUs: {self._gpus:g}"
         self._display.say(f"Ray cluster, CPUs: {cpus:g}, GPUs: {gpus:g}; {each}")
         resources = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": RETRIES}
-        self._do = ray.remote(**resources)(_do_on_ray)
+        self._execute = ray.remote(**resources)(_execute_on_ray)
         return self
 
     def __exit__(self, *error: Any) -> bool:
@@ -234,8 +234,8 @@ class RayPool(Pool):
                 self._ray.wait(left, num_returns=len(left), timeout=60)
         return bool(super().__exit__(*error))
 
-    def submit(self, prompt_id: str, not_run: str | None) -> Future[Any]:
-        reference = self._do.remote(self._spec, prompt_id, not_run)
+    def submit(self, prompt_id: str, blocked: str | None) -> Future[Any]:
+        reference = self._execute.remote(self._spec, prompt_id, blocked)
         future: Future[Any] = reference.future()
         self._running[future] = reference
         return future
@@ -267,7 +267,7 @@ def grid_spec(
             "verbosity": verbosity,
             "debug": debug,
             "todo": [run.prompt_id for run in grid.todo],
-            "renewed": sorted(grid.renewed),
+            "to_replace": sorted(grid.to_replace),
             # Configurations may hold relative paths, and records store the command.
             "cwd": str(Path.cwd()),
             "argv": sys.argv,
@@ -293,7 +293,7 @@ def _serve(channel: Connection, share: dict[str, str], spec: str) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         with contextlib.suppress(EOFError, ConnectionError):  # The driver is gone.
             while run := channel.recv():
-                channel.send(_do(spec, *run))
+                channel.send(_execute(spec, *run))
 
 
 def _stop_with_driver() -> None:
@@ -304,7 +304,7 @@ def _stop_with_driver() -> None:
         STOP.request(signal.SIGTERM)
 
 
-def _do(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
+def _execute(spec: str, prompt_id: str, blocked: str | None) -> Outcome:
     """Execute a run in a worker process; with an empty id, encode all data."""
     try:
         worker = _worker(spec)
@@ -315,7 +315,7 @@ def _do(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
         if prompt_id not in worker.grid.runs:
             reason = "give every node the same program, model, data and plugins"
             raise ExecutorError(f"{socket.gethostname()} has other runs than the driver: {reason}")
-        return worker.do(worker.grid.runs[prompt_id], not_run)
+        return worker.execute(worker.grid.runs[prompt_id], blocked)
     except BenchError as error:
         return Outcome("error", str(error))
     except StopRequested as request:
@@ -331,10 +331,10 @@ def _report(report: Report) -> None:
             print(report, file=sys.stderr)
 
 
-def _do_on_ray(spec: str, prompt_id: str, not_run: str | None) -> Outcome:
+def _execute_on_ray(spec: str, prompt_id: str, blocked: str | None) -> Outcome:
     """Execute a run on a Ray node; after SIGTERM, Ray restarts it on another node."""
     with STOP.on_signals():
-        outcome = _do(spec, prompt_id, not_run)
+        outcome = _execute(spec, prompt_id, blocked)
     if outcome.state == "stopped" and outcome.text == signal.SIGTERM.name:
         sys.exit(128 + signal.SIGTERM)
     return outcome
@@ -353,7 +353,7 @@ def _worker(spec: str) -> Worker:
     store = ResultStore(Path(values["out"]), Path(values["prompts"]))
     grid = make_grid(RunConfig.model_validate(values["config"]), store)
     todo = tuple(grid.runs[key] for key in values["todo"] if key in grid.runs)
-    grid = replace(grid, todo=todo, renewed=frozenset(values["renewed"]))
+    grid = replace(grid, todo=todo, to_replace=frozenset(values["to_replace"]))
     reporter = Reporter(_report, values["verbosity"] == "verbose")
     callbacks = make_callbacks(values["loggers"], store.logs)
     return Worker(grid, store, reporter, callbacks, STOP, values["debug"])

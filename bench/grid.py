@@ -143,7 +143,7 @@ class Grid:
     reported: dict[str, Run]  # Runs that are scored on test and recorded.
     records: dict[str, Record]  # Existing records to keep, by prompt id.
     todo: tuple[Run, ...]  # Remaining runs in dependency order, with those for prompts.
-    renewed: frozenset[str]  # Seals of records and stored prompts to replace.
+    to_replace: frozenset[str]  # Seals of records and stored prompts to replace.
 
     @property
     def ids(self) -> set[str]:
@@ -176,16 +176,16 @@ def make_grid(
     seal_of = cache(store.seal)  # None for runs with tries, which store no prompt.
     reported = maker.reported()
     records: dict[str, Record] = {}
-    renewed: set[str] = set()
+    to_replace: set[str] = set()
     for prompt_id, run in reported.items():
         record = store.find(run)
         if record and overwrite in ("always", record.status):
-            renewed.add(record.seal)
+            to_replace.add(record.seal)
         elif record:
             records[prompt_id] = record
         if overwrite == "always":
-            renewed |= {seal for each in (run, *run.start.tries) if (seal := seal_of(each))}
-    wanted, missing = reported.keys() - records.keys(), {None, *renewed}
+            to_replace |= {seal for each in (run, *run.start.tries) if (seal := seal_of(each))}
+    wanted, missing = reported.keys() - records.keys(), {None, *to_replace}
     for run in reversed(maker.runs.values()):
         if run.prompt_id not in wanted:
             continue
@@ -196,7 +196,7 @@ def make_grid(
                 needed = (need for need in each.start if isinstance(need, Run))
                 wanted |= {need.prompt_id for need in needed if seal_of(need) in missing}
     todo = tuple(run for run in maker.runs.values() if run.prompt_id in wanted)
-    return Grid(config, maker.runs, reported, records, todo, frozenset(renewed))
+    return Grid(config, maker.runs, reported, records, todo, frozenset(to_replace))
 
 
 class _GridMaker:

@@ -115,10 +115,10 @@ class Worker:
                 answer = examples.task(task).target_length
                 self.model.require_room(run.protocol.prompt_length + longest, answer)
 
-    def do(self, run: Run, not_run: str | None = None) -> Outcome:
+    def execute(self, run: Run, blocked: str | None = None) -> Outcome:
         """Train the prompt of a run if it is missing, and score it on test if the run is reported.
 
-        All needed prompts must exist; if one is missing, ``not_run`` is the reason, which is
+        All needed prompts must exist; if one is missing, ``blocked`` is the reason, which is
         recorded. A run with tries trains nothing, but scores the try that is best on validation.
         """
         self.display.phase("starting", what=run.describe())
@@ -127,7 +127,7 @@ class Worker:
                 return Outcome("locked")
             reported = run.prompt_id in self.grid.reported
             record = self.store.find(run) if reported else None
-            to_score = reported and (record is None or record.seal in self.grid.renewed)
+            to_score = reported and (record is None or record.seal in self.grid.to_replace)
             if record is not None and record.error is not None and not to_score:
                 return Outcome("failed", record.error.message)
             try:
@@ -136,8 +136,8 @@ class Worker:
                 stored = tries[best]
                 if stored is not None and not to_score:
                     return Outcome("found")
-                if not_run is not None:
-                    raise RunError(not_run)
+                if blocked is not None:
+                    raise RunError(blocked)
                 if stored is None and run.start.tries:
                     raise RunError("all of its tries failed")
                 stored = stored or self._train(run)
@@ -169,7 +169,7 @@ class Worker:
         except PromptError as error:
             self.display.say(f"warning: {error}; it is trained again")
             return None
-        return stored if stored and stored.record.seal not in self.grid.renewed else None
+        return stored if stored and stored.record.seal not in self.grid.to_replace else None
 
     def _supply(self, need: Run | GivenPrompt) -> StoredPrompt:
         if isinstance(need, GivenPrompt):

@@ -5,13 +5,15 @@ Code that comes with a dataset is never run.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bench.data.tables import FORMATS, files_below, read_tables, split_files
 from bench.errors import DataError, one_line
@@ -47,7 +49,7 @@ class DataSource:
     def fingerprint(self, task: Task) -> str:
         """Digest of all splits of the task; reads no rows."""
         if (folder := self._folder(task)) is None:
-            return f"{task.hub.path}@{task.hub.config}@{task.hub.revision}"
+            return f"{task.hub.path}@{task.hub.config}@{self.revision(task)}"
         splits, parts = self.splits(task) or ("train",), []
         files = [(file, split) for split in splits for file in self._files(task, split)[0]]
         for file, split in sorted(files):
@@ -60,8 +62,8 @@ class DataSource:
         return sha256("\x1f".join(parts).encode()).hexdigest()
 
     def revision(self, task: Task) -> str | None:
-        """The pinned revision of the dataset on the hub."""
-        return task.hub.revision if self._folder(task) is None else None
+        """Commit of the dataset on the hub; None for local files."""
+        return _commit(task.hub.path, task.hub.revision) if self._folder(task) is None else None
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Names of the task's official splits in this source."""
@@ -121,6 +123,23 @@ def open_source(text: str) -> DataSource:
             "hub, or bundled"
         )
     return DataSource("local", str(folder), folder)
+
+
+@functools.cache
+def _commit(path: str, revision: str) -> str:
+    """Commit of a hub revision; a branch that cannot be looked up is returned unchanged."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    with suppress(Exception):
+        if not offline_variables():
+            return HfApi().dataset_info(path, revision=revision, timeout=5.0).sha or revision
+    with suppress(Exception):  # From the cache.
+        options: dict[str, Any] = {"allow_patterns": [], "local_files_only": True}
+        found = snapshot_download(path, repo_type="dataset", revision=revision, **options)
+        return Path(found).name
+    return revision
 
 
 def _download(task: Task, split: str) -> tuple[list[Path], str]:

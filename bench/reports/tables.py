@@ -28,7 +28,7 @@ from bench.reports.frame import (
     number,
 )
 from bench.reports.layouts import DASH, Layout, display, get_layout
-from bench.tasks import SUITES
+from bench.tasks import SOURCE_ONLY, SUITES
 from bench.tasks.metrics import METRICS
 
 
@@ -87,17 +87,18 @@ def make_tables(
     if not tables:
         rows = sorted({row for scores in sections for row in scores.frame["row"]})
         raise RecordError(
-            f"nothing to compare with {reference!r} in {results.folder}: choose one of the rows "
-            f"{', '.join(rows)}"
+            f"nothing to compare with {reference!r} in {results.folder}: no other row has its "
+            f"settings; choose --against from {', '.join(rows)}"
         )
     return tables, results.bootstrap.warnings
 
 
 def _suites(names: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Tasks by suite; tasks without a suite come last."""
+    """Tasks by suite; tasks without a suite and those that are only sources come last."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[next((suite for suite in SUITES if name in SUITES[suite]), "")].append(name)
+        own = (suite for suite in SUITES if name in {*SUITES[suite]} - SOURCE_ONLY)
+        groups[next(own, "")].append(name)
     return {display(suite): groups[suite] for suite in (*SUITES, "") if suite in groups}
 
 
@@ -186,7 +187,7 @@ def _columns(scores: Scores, layout: Layout) -> Iterator[Column]:
                 for metric in layout.metrics or (usual,):
                     title = metric if layout.metrics else f"{count:g}" if layout.by_shots else task
                     yield Column("score", group, title, (task,), count, metric)
-        if layout.average and (len(tasks) > 1 or not layout.details):
+        if layout.average and group and (len(tasks) > 1 or not layout.details):
             yield Column("average", group, "average", tuple(tasks), shots[0])
 
 
@@ -278,7 +279,9 @@ def _add_published(scores: Scores, columns: Sequence[Column], lines: list[Line])
     for place, column in enumerate(columns):
         wanted = {"task": column.tasks[:1], "metric": [column.metric]}
         if column.kind == "average":
-            wanted = {"task": ["average"], "suite": [column.group.lower()]}
+            suite = column.group.lower()  # The papers average over the whole suite.
+            whole = {*column.tasks} == {*SUITES.get(suite, ())} - SOURCE_ONLY
+            wanted = {"task": ["average"], "suite": [suite] if whole else []}
         fits = known[[*wanted]].isin(wanted).all(axis=1) & math.isinf(column.shots)
         for line in known[fits].to_dict("records"):
             name = f"{line['method']}, published: {line['paper']}, table {line['table']}"

@@ -32,6 +32,9 @@ SUITES: Mapping[str, tuple[str, ...]] = {
 }
 """Built-in tasks by suite; ``sources`` are the source tasks of the transfer methods, in order."""
 
+SOURCE_ONLY = frozenset(task.name for task in TASKS if task.source_only)
+"""Tasks that the papers never use as a target; averages over a suite leave them out."""
+
 
 def list_tasks() -> list[Task]:
     """All tasks: the built-in ones, then those of plugins."""

@@ -210,6 +210,8 @@ def online(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     if not tool.is_file():
         pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
     root.mkdir()
+    branch = {f"datasets/someone/toy/{PARQUET_BRANCH}": COMMIT}
+    (root / "refs.json").write_text(json.dumps(branch))
     command = [sys.executable, str(tool), str(root), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -237,6 +239,32 @@ def test_downloads_the_files_of_a_split(toy: Toy, online: Path) -> None:
     assert HUB.load(task, "train")["label"][:] == [0, 1, 2]
     cached = Path(huggingface_hub.constants.HF_HUB_CACHE).rglob("*.parquet")
     assert sorted(file.parent.name for file in cached) == ["en", "en"]
+
+
+def test_results_of_a_branch_are_those_of_its_commit(
+    toy: Toy, online: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the hub, and from its cache without network; once the branch moves, ids are new."""
+    task, folder = toy(revision=PARQUET_BRANCH), online / "someone" / "toy" / COMMIT / "default"
+    folder.mkdir(parents=True)
+    for split in ("train", "validation"):
+        datasets.Dataset.from_list(rows(2)).to_parquet(folder / split / "0000.parquet")
+
+    def known() -> tuple[str | None, str]:
+        bench.data.sources._commit.cache_clear()
+        return HUB.revision(task), HUB.fingerprint(task)
+
+    expected = COMMIT, f"someone/toy@None@{COMMIT}"
+    assert known() == expected
+    assert len(HUB.load(task, "train")) == 2
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert known() == expected
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert known() == expected
+    cache = Path(huggingface_hub.constants.HF_HUB_CACHE, "datasets--someone--toy")
+    (cache / "snapshots" / COMMIT).rename(cache / "snapshots" / "c")
+    (cache / "refs" / PARQUET_BRANCH).write_text("c")
+    assert known() == ("c", "someone/toy@None@c")
 
 
 @pytest.mark.parametrize(

@@ -1,55 +1,49 @@
-"""Mean validation score of each value that was tried, as a Markdown table.
+"""Mean validation score of each value that was tried, as Markdown tables.
 
 Reads a result folder whose methods have values to choose from, such as
-``pt:learning_rate=0.1|0.3``. The highest mean of a row is bold; ties go to the value named first.
+``pt:learning_rate=0.1|0.3``. The highest mean of a method is bold; ties go to the value named
+first.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from pathlib import Path
-from statistics import mean
 
-from bench.record import Record, read_records
+import pandas as pd
 
-
-def scores_by_value(records: list[Record]) -> dict[tuple[str, str], dict[str, list[float]]]:
-    """Validation scores by (method, shots) and by value."""
-    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        shots = "full" if record.run.shots is None else str(record.run.shots)
-        for each in record.tries:
-            value = ", ".join(f"{key} {number:g}" for key, number in sorted(each.settings.items()))
-            if each.score is not None:
-                found[record.run.method, shots][value].append(each.score)
-    return found
+from bench.record import read_records
 
 
-def main(folder: str) -> None:
-    """Print one table per method."""
-    records, warnings = read_records(Path(folder) / "records")
+def tables(folder: Path) -> list[str]:
+    """A table for all methods that vary the same settings; the last setting fills the columns."""
+    records, warnings = read_records(folder / "records")
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    found = scores_by_value(records)
-    for method in dict.fromkeys(method for method, _ in found):
-        means = {
-            shots: {value: mean(scores) for value, scores in values.items()}
-            for (own, shots), values in found.items()
-            if own == method
-        }
-        first = next(iter(means.values()))
-        means["mean"] = {value: mean(own[value] for own in means.values()) for value in first}
-        print(f"\n{method}\n")
-        print("| value | " + " | ".join(means) + " |\n|:--|" + "--:|" * len(means))
-        for value in first:
-            cells = []
-            for own in means.values():
-                best = max(own, key=own.__getitem__)
-                shown = f"{own[value]:.1f}"
-                cells.append(f"**{shown}**" if value == best else shown)
-            print(f"| {value} | " + " | ".join(cells) + " |")
+    told: dict[tuple[str, ...], list[dict[str, object]]] = {}
+    for record in records:
+        shots = "full" if record.run.shots is None else record.run.shots
+        for each in record.tries:
+            row = {"method": record.run.method, **each.settings, "shots": shots}
+            told.setdefault(tuple(each.settings), []).append(row | {"score": each.score})
+    return [_table(pd.DataFrame(rows), keys) for keys, rows in told.items()]
+
+
+def _table(frame: pd.DataFrame, keys: tuple[str, ...]) -> str:
+    rows = ["method", *keys[:-1]]
+    means = frame.pivot_table("score", [*rows, "shots"], keys[-1])
+    mean = pd.concat({"mean": means.groupby(rows).mean()}, names=["shots"])
+    means = pd.concat([means, mean.reorder_levels(means.index.names)]).sort_index()
+    best = {name: own.max(axis=None) for name, own in mean.groupby("method")}
+    shown = means.map("{:.1f}".format)
+    for place in means.index[means.index.get_level_values("shots") == "mean"]:
+        for value in means.columns[means.loc[place] == best[place[0]]][:1]:
+            shown.loc[place, value] = f"**{shown.loc[place, value]}**"
+    head = [*means.index.names, *(f"{value:g}" for value in means.columns)]
+    lines = [head, ["---"] * len(head)]
+    lines += [[*map(str, place), *row] for place, row in zip(shown.index, shown.to_numpy())]
+    return "\n".join(f"|{'|'.join(line)}|" for line in lines) + f"\n\nColumns: `{keys[-1]}`."
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print("\n\n".join(tables(Path(sys.argv[1]))))

@@ -1,0 +1,1 @@
+"""Writes the tables of a README in a results folder."""
