@@ -13,15 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator, PlainValidator
 
 from bench.errors import ConfigError, UnknownNameError
 from bench.files import read_yaml
@@ -51,8 +44,7 @@ def _count_or(word: str) -> PlainValidator:
     return PlainValidator(check)
 
 
-Shots = Annotated[int | Literal["full"], _count_or("full")]
-"""Size of a few-shot sample, or the full training data."""
+Shots = Annotated[int | Literal["full"], _count_or("full")]  # Sample size, or the full data.
 
 
 def _known(find: Callable[[str], object]) -> AfterValidator:
@@ -145,6 +137,7 @@ class RunConfig(_Strict):
     test_rows: Count | None = None  # Size of a fixed sample of test rows; None: all.
     training: TrainingSettings  # Training on target tasks.
     source_training: TrainingSettings  # Training on source tasks.
+    source_settings: dict[str, Any] = {}  # Changes to the settings of PT on source tasks.
     suites: tuple[SuiteName, ...] = ()  # Their tasks come before those in ``tasks``.
     tasks: tuple[TaskName, ...] = ()
     # Source tasks of the transfer methods, in this order.
@@ -177,6 +170,10 @@ class RunConfig(_Strict):
     def method_spec(self, method: str) -> MethodSpec:
         """Parse ``name`` or ``name:key=value,...``, with this configuration's method settings."""
         return parse_method(method, self._options(method).settings)
+
+    def source_spec(self) -> MethodSpec:
+        """PT as it trains the prompts of source tasks."""
+        return parse_method("pt", {**self._options("pt").settings, **self.source_settings})
 
     def target_training(self, method: str, few_shot: bool = False) -> TrainingSettings:
         """Training settings of a method on a target task, with full data or few shots."""
@@ -274,6 +271,7 @@ def _checked(values: dict[str, Any], faults: list[str]) -> RunConfig:
         faults.append(f"sources: a task is named twice (given: {sources})")
     for task in sorted(config.source_prompts.keys() - set(config.sources)):
         faults.append(f"source_prompts: {task} is none of the sources ({sources})")
+    faults += [f"source_settings: {fault}" for fault in _faults(config.source_spec)]
     for method in config.method_options:
         faults += _faults(config.target_training, method, True)
         faults += _faults(config.stage_training, method)
@@ -338,6 +336,8 @@ def _protocol(config: RunConfig) -> dict[str, Any]:
         }
         for part, given in options.items():
             options[part] = {key: checked[part][key] for key in given}
+    spec = config.source_spec().values()
+    values["source_settings"] = {key: spec[key] for key in config.source_settings}
     protocol = dict(_flat("", values))
     for suite, own in config.suite_options.items():
         changed = _protocol(config.for_suites(suite))

@@ -209,7 +209,7 @@ class _GridMaker:
         self._source = open_source(config.data)
         self._info = describe(config.model, offline)
         self._model = model_block(self._info)
-        self._pt = config.method_spec("pt")
+        self._pt = config.source_spec()
         self._add = cache(self._make_run)
         self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
         # Suites may change settings.

@@ -50,7 +50,7 @@ def test_paper_has_the_published_values_for_decoder_only_models() -> None:
     assert (config.preset, config.input_length) == ("paper for decoder-only models", 256)
     assert config.training.batch_size == config.source_training.batch_size == 16
     for name in config.methods:
-        assert config.target_training(name).batch_size == 16
+        assert config.target_training(name).batch_size == (4 if name == "spot" else 16)
         rates = asdict(config.method_spec(name).settings).items()
         assert {rate for key, rate in rates if key.endswith("learning_rate") and rate} == {1e-3}
     assert config.training.steps == plain.training.steps
@@ -325,7 +325,7 @@ def test_options_of_a_suite_count_for_its_tasks_alone(tmp_path: Path) -> None:
         assert getattr(settings, "scales", "off") == "off"
     assert found == {
         ("mnli", "pt", None): (7, None, 0.3),  # The source prompt.
-        **{("cb", "pt", 16): (5, None, 0.3), ("cb", "dtvg", 16): (3, None, "full")},
+        **{("cb", "pt", 16): (5, None, 1.0), ("cb", "dtvg", 16): (3, None, "full")},
         **{("rte", "pt", 16): (5, 2, 0.5), ("rte", "dtvg", 16): (4, 9, "all")},
         # In both suites: the later one wins.
         **{("mnli", "pt", 16): (5, 2, 0.5), ("mnli", "dtvg", 16): (6, 9, "all")},

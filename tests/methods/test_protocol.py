@@ -45,6 +45,7 @@ def test_table(row: Row, make: Callable[..., Ingredients]) -> None:
     module: Any
     if place == "sources":
         stage = name == "mpt"
+        spec = spec if stage else config.source_spec()
         training = config.stage_training(name) if stage else config.source_training
         counts = {prompt.task: 9 for prompt in parts.sources}
         start = spec.load().source_stage if stage else spec.load().build

@@ -41,7 +41,9 @@ def _table(frame: pd.DataFrame, keys: tuple[str, ...]) -> str:
             shown.loc[place, value] = f"**{shown.loc[place, value]}**"
     head = [*means.index.names, *(f"{value:g}" for value in means.columns)]
     lines = [head, ["---"] * len(head)]
-    lines += [[*map(str, place), *row] for place, row in zip(shown.index, shown.to_numpy())]
+    lines += [
+        [*map(str, place), *row] for place, row in zip(shown.index, shown.to_numpy(), strict=True)
+    ]
     return "\n".join(f"|{'|'.join(line)}|" for line in lines) + f"\n\nColumns: `{keys[-1]}`."
 
 
