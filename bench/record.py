@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -60,7 +59,7 @@ class DataBlock(Block):
 class VersionsBlock(Block):
     """Versions that are raised by hand when results change; part of the run id."""
 
-    results: int | str
+    results: int
     method: int | str
     task: int | str  # In a source stage: versions of all source tasks.
 
@@ -291,7 +290,7 @@ def write_record(record: Record, path: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read and check a record of this or an earlier schema."""
+    """Read and check a record."""
     try:
         return _parse(path.read_bytes(), path)
     except OSError as error:
@@ -317,18 +316,15 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
 
 def _parse(data: bytes, path: Path) -> Record:
     try:
-        values = json.loads(data, parse_constant=_refuse)
-        if isinstance(values, dict) and values.get("schema") == 1:
-            values = _from_schema_1(values)
-        record = Record.model_validate(values)
+        record = Record.model_validate(json.loads(data, parse_constant=_refuse))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, fault["loc"]))
         reason = f"{place}: {fault['msg']}".removeprefix(": Value error, ")
         if fault["loc"] == ("schema",):
-            reason = f"schema {fault['input']!r}, this program reads 1 and 2"
+            reason = f"schema {fault['input']!r}, this program reads 2"
         raise RecordError(f"record {path} is not valid: {reason}; run again") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"record {path} is damaged: {one_line(error)}; run again") from error
     unsealed = data.replace(f'"seal": "{record.seal}"'.encode(), _NO_SEAL, 1)
     if record.seal not in (UNSEALED, hashlib.sha256(unsealed).hexdigest()):
@@ -338,18 +334,3 @@ def _parse(data: bytes, path: Path) -> Record:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"it holds {constant}")
-
-
-def _from_schema_1(old: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert a record of schema 1 to schema 2; code digests become versions."""
-    run, training = dict(old["cell"]), old["training"]
-    method, code = run.pop("method"), run.pop("code")
-    harness, own = code["harness"][:12], code["method"][:12]
-    run |= {"method": method["name"], "label": method["label"], "settings": method["settings"]}
-    run |= {"validation_rows": None, "precision": run.get("precision", "float32")}
-    run |= {"versions": {"results": harness, "method": own, "task": harness}}
-    run |= {"needs": run.pop("requires")}
-    if training is not None:
-        training = {key: training[key] for key in training if key != "trainings_per_pass"}
-    values = {key: old[key] for key in Record.model_fields.keys() & old.keys() if old[key]}
-    return values | {"schema": 2, "id": old["digest"], "run": run, "training": training}

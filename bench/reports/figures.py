@@ -44,7 +44,7 @@ def _lines(part: Part, name: str, axes: tuple[str, str], points: pd.DataFrame) -
 
 def _few_shot(part: Part) -> Iterator[Figure]:
     """Test score by number of training examples."""
-    if len(part.shots) < 2:
+    if sum(map(math.isfinite, part.shots)) < 2:
         return
     points = part.shown.groupby(["row", "task", "shots"])["score"].agg(["mean", "std"])
     points = points.fillna(0.0).reset_index()
@@ -243,17 +243,20 @@ def _similarity(part: Part) -> Iterator[Figure]:
 
 
 def _groups(part: Part) -> Iterator[Figure]:
-    """Sources in the group by step and task; a figure per row."""
+    """Targets whose group holds a source, by step; a panel per source and a figure per row."""
     for place, row in enumerate(part.rows, 1):
         records = [record for own, record in part.runs if own == row]
         told = [line for record in records for line in _trace(part.folder, record)]
         frame = pd.DataFrame(told, columns=["task", "step", "source", "member"])
-        named = [source.task for record in records for source in record.sources]
-        sources = [*dict.fromkeys([*named, *sorted(frame["source"].unique())])]
+        order = ordered_tasks(frame["task"])
+        # Between its evaluations, a group stays as it is.
+        wide = frame.pivot_table("member", ["source", "task"], "step")
+        wide = wide.ffill(axis=1, limit_area="inside")
+        named = dict.fromkeys(source.task for record in records for source in record.sources)
         panels = {
-            display(task): own.pivot_table("member", "source", "step").reindex(sources)
-            for task in ordered_tasks(frame["task"])
-            for own in [frame[frame["task"] == task]]
+            display(source): wide.loc[source].reindex(order)
+            for source in [*named, *sorted({*frame["source"]} - {*named})]
+            if source in wide.index
         }
         if panels:
             name, bar = f"groups-{place}", "share of seeds"
@@ -284,7 +287,7 @@ FIGURES: Mapping[str, tuple[Callable[[Part], Iterator[Figure]], str]] = {
     "seeds": (_seeds, _ANY),
     "forest": (_forest, _PT),
     "transfer": (_transfer, "SPoT from one source: run `bench run --method spot:source=mnli`"),
-    "few-shot": (_few_shot, "two numbers of shots: run `bench run --shots 4,16,full`"),
+    "few-shot": (_few_shot, "two few-shot sizes: run `bench run --shots 4,16,full`"),
     "cost": (_cost, "a task that all methods finished: `bench run --overwrite failed`"),
     "learning-curves": (_learning_curves, _ANY),
     "similarity": (_similarity, _DTVG),

@@ -23,7 +23,6 @@ from bench.predictions import Predictions, judge, load_predictions
 from bench.record import Record, read_record, read_records, write_record
 from bench.store import ABANDONED, ResultStore
 
-OLD = Path(__file__).resolve().parents[2] / "results" / "smoke" / "records"
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -60,19 +59,6 @@ def test_records_are_read_as_they_were_written(record: Record, tmp_path: Path) -
     record.model_json_schema()
 
 
-def test_records_of_schema_1_load() -> None:
-    paths = sorted(OLD.glob("*.json"))[::40]
-    assert paths
-    for path in paths:
-        old, new = json.loads(path.read_bytes()), read_record(path)
-        cell = old.get("cell") or old["run"]
-        assert all(getattr(new.run, name) == cell[name] for name in ("task", "seed", "shots"))
-        assert new.scores.test == old["scores"]["test"]
-        assert load_predictions(OLD, new).metrics() == pytest.approx(new.scores.test)
-        # Written again, it is of today's schema.
-        assert Record.model_validate_json(new.to_bytes()).run == new.run
-
-
 def damaged(data: bytes, step: int) -> list[bytes]:
     """The bytes cut, and with one bit flipped, at a sample of positions."""
     draw = random.Random(0)
@@ -103,14 +89,12 @@ def test_damage_of_a_record_is_one_line(finished: ResultStore, tmp_path: Path) -
 
 def test_records_without_schema(record: Record, tmp_path: Path) -> None:
     changes: dict[str, dict[str, Any]] = {
-        "schema 3, this program reads 1 and 2": {"schema": 3},
+        "schema 1, this program reads 2": {"schema": 1},
         "a failed record has an error and no scores": {"status": "failed"},
         "a finished record has rows and training and no error": {"rows": None},
         "more: Extra inputs": {"more": 1},
         "id: String should match": {"id": "xyz"},
         "it holds NaN": {"diagnostics": {"x": float("nan")}},
-        "KeyError: 'cell'": {"schema": 1},
-        "TypeError": {"schema": 1, "cell": 3},
     }
     path, values = tmp_path / "x.json", json.loads(record.to_bytes()) | {"seal": "0" * 64}
     for message, change in changes.items():

@@ -56,11 +56,11 @@ def known_scores() -> dict[tuple[Any, ...], dict[int, float]]:
     known: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
     for path in sorted((ROOT / "results" / "smoke" / "records").glob("*.json")):
         record = json.loads(path.read_text())
-        cell, majority = record["cell"], record["majority"] or {"test": {}}
-        blocks = {cell["method"]["label"]: record["scores"], "majority class": majority}
+        run, majority = record["run"], record["majority"] or {"test": {}}
+        blocks = {run["label"]: record["scores"], "majority class": majority}
         for row, block in blocks.items():
             for metric, score in block["test"].items():
-                known[row, cell["task"], cell["shots"], metric][cell["seed"]] = score
+                known[row, run["task"], run["shots"], metric][run["seed"]] = score
     return known
 
 

@@ -182,22 +182,28 @@ def test_figures_for_a_paper(width: float, make_results: MakeResults) -> None:
 
 
 def test_groups(make_results: MakeResults) -> None:
-    def groups(*members: list[str]) -> dict[str, Any]:
-        return told([{"step": 5 * place, "group": own} for place, own in enumerate(members)])
+    def groups(every: int, *members: list[str]) -> dict[str, Any]:
+        return told([{"step": every * at, "group": own} for at, own in enumerate(members)])
 
     sources = [{"task": t, "prompt": "ab" * 32, "given": False} for t in ("qnli", "mnli", "sst2")]
     results = make_results(
-        {"seed": 2, ".sources": sources} | groups([], ["mnli"]),
-        {"seed": 1, ".sources": sources} | groups(["mnli"], ["mnli", "qnli"], []),
+        {"seed": 2, ".sources": sources} | groups(5, [], ["mnli"]),
+        {"seed": 1, ".sources": sources} | groups(5, ["mnli"], ["mnli", "qnli"], []),
+        {"seed": 1, "task": "cola", ".sources": sources} | groups(10, ["mnli"], ["sst2"]),
     )
     (figure,) = figures(results, "groups")
-    axes = panel(figure, "MRPC")
-    assert labels(axes.get_yticklabels()) == ["QNLI", "MNLI", "SST-2"]
-    # Seed 2 ended before the third evaluation.
-    shares = [[0.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]
-    (mesh,) = axes.collections
-    assert np.asarray(mesh.get_array()).reshape(3, 3).tolist() == shares
-    assert mesh.get_coordinates()[0, :, 0].tolist() == [0, 5, 10, 15]
+    assert [axes.get_title() for axes in figure.axes] == ["QNLI", "MNLI", "SST-2", ""]
+    assert labels(panel(figure, "QNLI").get_yticklabels()) == ["CoLA", "MRPC"]
+    # CoLA is evaluated half as often; seed 2 of MRPC ended before the third evaluation.
+    shares = {
+        "QNLI": [[0.0, 0.0, 0.0], [0.0, 0.5, 0.0]],
+        "MNLI": [[1.0, 1.0, 0.0], [0.5, 1.0, 0.0]],
+        "SST-2": [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]],
+    }
+    for source, expected in shares.items():
+        (mesh,) = panel(figure, source).collections
+        assert np.asarray(mesh.get_array()).reshape(2, 3).tolist() == expected
+        assert mesh.get_coordinates()[0, :, 0].tolist() == [0, 5, 10, 15]
 
 
 def test_groups_of_logged_steps(make_results: MakeResults, tmp_path: Path) -> None:
