@@ -183,13 +183,12 @@ def calibrated(
     for run in dict.fromkeys([*ends[0].values(), *ends[1].values()]):
         say(f"calibrating: {run.describe()}")
         run = replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
-        stage, names = stages.make(run), (run.method.name, run.method.label)
+        stage = stages.make(run)
         for steps in (1, STEPS):
             changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
             settings = run.training.model_copy(update=changes)
-            info = TrainingInfo("", run.task, *names, None, run.seed)
             loop = model, stage.module, stage.batches, settings, run.seed, lambda: nothing
-            done = train(*loop, info=info)
+            done = train(*loop, info=TrainingInfo("", run.describe()))
         protocol = run.protocol.model_copy(update={"training": settings.model_dump(mode="json")})
         if done.steps:
             timings[kind_of(protocol)].append((costs(protocol)[0], done.seconds))

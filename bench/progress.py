@@ -44,7 +44,7 @@ class Reporter(Callback):
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
         self._training = "training"
-        self.phase(self._training, step, total, info.describe())
+        self.phase(self._training, step, total, info.summary)
 
     def on_step(self, step: int, total: int) -> None:
         self.phase(self._training, step, total)

@@ -304,9 +304,7 @@ class Worker:
 
 def _info(run: Run) -> TrainingInfo:
     """Description of a run for callbacks."""
-    config = run.protocol.model_dump(mode="json")
-    names = run.prompt_name, run.task, run.method.name, run.method.label
-    return TrainingInfo(*names, run.shots, run.seed, config)
+    return TrainingInfo(run.prompt_name, run.describe(), run.protocol.model_dump(mode="json"))
 
 
 def _validation_score(stored: StoredPrompt | None) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.errors import BenchError, ConfigError, UnknownNameError, counted, one_line
+from bench.errors import BenchError, ConfigError, UnknownNameError, one_line
 from bench.files import atomic_write
 from bench.plugins import discover
 
@@ -43,17 +43,8 @@ class TrainingInfo:
     """Description of a training, passed to callbacks."""
 
     name: str  # Stem of file names: ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
-    task: str  # ``sources`` for a multi-task source stage.
-    method: str
-    label: str  # Method with its settings, as in tables.
-    shots: int | None  # Training examples in total; None: all.
-    seed: int
-    config: Mapping[str, Any] = field(default_factory=dict)  # ``run`` of the record.
-
-    def describe(self) -> str:
-        """One-line summary: task, method, shots, seed."""
-        shots = "full data" if self.shots is None else counted(self.shots, "shot")
-        return f"{self.task} {self.label} {shots} seed {self.seed}"
+    summary: str  # Task, method, shots and seed.
+    run: Mapping[str, Any] = field(default_factory=dict)  # ``run`` of the record.
 
 
 @dataclass(frozen=True)
@@ -169,7 +160,7 @@ class Tracker(Callback):
             self._tracker.start()
             self._open = info.name
             atexit.register(self._close)
-            self._tracker.store_init_configuration(_flat(info.config))
+            self._tracker.store_init_configuration(_flat(info.run))
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         means = {"mean": event.score, "valid_label_share": event.valid_label_share}

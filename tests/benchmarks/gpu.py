@@ -94,7 +94,7 @@ def time_steps(model: FrozenLM, name: str, scale: Scale, steps: int) -> float:
     changes = {"steps": steps, "evaluate_every": steps, "batch_size": scale.rows}
     settings = load_config("smoke").training.model_copy(update=changes)
     method = make_method(name, model.initial_prompt(scale.prompt, 42))
-    info = TrainingInfo("gpu", "mrpc", name, name, None, 42)
+    info = TrainingInfo("gpu", f"mrpc {name}")
     nothing = Validation({"none": 0.0}, 0.0, None)
     began = time.perf_counter()
     train(model, method, batches, settings, 42, lambda: nothing, info=info)

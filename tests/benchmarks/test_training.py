@@ -21,7 +21,7 @@ from tests.benchmarks.conftest import BATCH, PROMPT, peft_trainer, wrapped
 TASKS = ("mrpc", "boolq", "mnli")
 ROWS = 128  # Of each task.
 EPOCH = len(TASKS) * ROWS // BATCH  # Steps.
-INFO = TrainingInfo("benchmark", "mrpc", "pt", "pt", None, 42)
+INFO = TrainingInfo("benchmark", "mrpc pt full data seed 42")
 
 
 STEP = """

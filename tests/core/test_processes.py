@@ -47,7 +47,7 @@ class Starts(Callback):
 
 class Kills(Starts):
     def on_step(self, step, total):
-        if self.info.method == "spot" and step == 3:
+        if self.info.run["method"] == "spot" and step == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
 LOGGERS = {"starts": Starts, "kills": Kills}

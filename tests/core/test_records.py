@@ -24,7 +24,6 @@ from bench.record import Record, read_record, read_records, write_record
 from bench.store import ABANDONED, ResultStore
 
 
-
 def only(folder: Path, pattern: str) -> Path:
     (path,) = folder.glob(pattern)
     return path

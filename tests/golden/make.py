@@ -1,4 +1,4 @@
-"""Make smoke.json anew: scores and losses of fixed runs of the command line, one thread each.
+"""Make smoke.json anew: losses of fixed runs of the command line, one thread each.
 
 Run as ``python tests/golden/make.py [FOLDER]`` after a version was raised; FOLDER keeps the result
 folders. The numbers hold for one kind of processor and one PyTorch, which the file names.
@@ -29,10 +29,6 @@ METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
 STEPS = 5
 
 ALL = tuple(word for method in METHODS for word in ("--method", method))
-SCORES = {
-    "methods": (*["--task", "mrpc", "--task", "rte", "--shots", "16", "--seeds", "42"], *ALL),
-    "glue": ("--suite", "glue", "--method", "pt", "--shots", "16", "--seeds", "42,43"),
-}
 
 SHORT = (
     *("--set", f"training.steps={STEPS}", "--set", "training.warmup_steps=0"),
@@ -49,22 +45,18 @@ LOSSES = {
 }
 
 
-class Values(NamedTuple):
-    """What is kept of one record: the run, its scores, and the loss at every evaluation."""
+class Losses(NamedTuple):
+    """What is kept of one record: the run, and the loss at every evaluation."""
 
     run: dict[str, Any]
-    test: dict[str, float]
-    validation: dict[str, float]
     losses: list[float]
 
 
-def values(record: dict[str, Any]) -> Values:
-    """The values of a record's JSON."""
-    run, scores = record["run"], record["scores"]
-    names = {"task": run["task"], "method": run["label"]}
-    names |= {"shots": run["shots"], "seed": run["seed"]}
-    losses = [point["loss"] for point in record["training"]["curve"]]
-    return Values(names, scores["test"], scores["validation"], losses)
+def losses_of(record: dict[str, Any]) -> Losses:
+    """The losses of a record's JSON."""
+    run, names = record["run"], {"task": "task", "label": "method", "shots": "shots"}
+    shown = {name: run[key] for key, name in (names | {"seed": "seed"}).items()}
+    return Losses(shown, [point["loss"] for point in record["training"]["curve"]])
 
 
 def versions(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -78,13 +70,13 @@ def versions(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """What scores depend on besides the code."""
+    """What scores and losses depend on besides the code."""
     capability = torch.backends.cpu.get_cpu_capability()
     return {"cpu_capability": capability, "threads": 1, "torch": torch.__version__}
 
 
-def bench(words: Sequence[str], out: Path) -> list[Values]:
-    """Run the command line in a process of its own; what its records say, in a fixed order."""
+def bench(words: Sequence[str], out: Path) -> list[Losses]:
+    """Run the command line in a process of its own; its losses, in a fixed order."""
     print(f"bench run {shlex.join(words)}", flush=True)
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "bench.cli", "run", *words, "--quiet", "--out", str(out)]
@@ -92,25 +84,20 @@ def bench(words: Sequence[str], out: Path) -> list[Values]:
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     subprocess.run(command, env=variables, check=True, stdout=subprocess.DEVNULL)
     records = [json.loads(file.read_text()) for file in (out / "records").rglob("*.json")]
-    found = sorted((values(each) for each in records), key=lambda each: str(each.run))
+    found = sorted(map(losses_of, records), key=lambda each: str(each.run))
     print(f"  {len(found)} records, {time.monotonic() - started:.0f} s", flush=True)
     return found
 
 
 def main(folder: Path) -> None:
     """Run everything and write the file."""
-    commands, scores, losses = [], [], []
-    for name, options in SCORES.items():
-        commands.append(["run", "--preset", "smoke", *options])
-        for each in bench(commands[-1][1:], folder / f"scores-{name}"):
-            scores.append({**each.run, "test": each.test, "validation": each.validation})
+    commands, losses = [], []
     for name, options in LOSSES.items():
         commands.append(["run", "--preset", "smoke", *options, "--seeds", "42", *SHORT])
-        for each in bench(commands[-1][1:], folder / f"losses-{name}"):
+        for each in bench(commands[-1][1:], folder / name):
             losses.append({"run": name, **each.run, "losses": each.losses})
-    golden = {"environment": environment(), "versions": versions(scores + losses)}
-    golden |= {"commands": commands, "scores": scores, "losses": losses}
-    FILE.write_text(json.dumps(golden, indent=1) + "\n")
+    golden = {"environment": environment(), "versions": versions(losses)}
+    FILE.write_text(json.dumps(golden | {"commands": commands, "losses": losses}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

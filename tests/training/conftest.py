@@ -13,7 +13,7 @@ from bench.method import Batch, ParameterGroup, Trainable
 from bench.training.callbacks import TrainingInfo
 from bench.training.loop import TrainingResult, Validation, train
 
-INFO = TrainingInfo("wsc.fixed-pt-16-42-0123456789ab", "wsc.fixed", "pt", "pt", 16, 42)
+INFO = TrainingInfo("wsc.fixed-pt-16-42-0123456789ab", "wsc.fixed pt 16 shots seed 42")
 
 
 class StubModel:
