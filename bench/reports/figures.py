@@ -17,7 +17,7 @@ from bench.errors import RecordError, UnknownNameError
 from bench.files import atomic_write
 from bench.record import Record
 from bench.reports.canvas import REFERENCE, STYLE, Part, draw_map, image, make_figure, make_parts
-from bench.reports.frame import Column, Results, ordered_tasks
+from bench.reports.frame import Column, Results, ordered_tasks, p_text
 from bench.reports.layouts import display
 from bench.reports.show import history
 from bench.reports.statistics import critical_difference, seeded, two_level_interval
@@ -108,7 +108,7 @@ def _ranks(part: Part) -> Iterator[Figure]:
     gap = critical_difference(*means.shape)
     names = [f"{display(str(row))} ({rank:.2f})" for row, rank in mean.items()]
     facts: dict[str, Any] = {"tasks": len(means.columns), "gap": gap}
-    facts["p_value"] = friedmanchisquare(*means.to_numpy()).pvalue
+    facts["p_value"] = p_text(friedmanchisquare(*means.to_numpy()).pvalue)
     figure = make_figure(part, "ranks", [""], ("mean rank", ""), names, **facts)
     (panel,) = figure.axes
     for place, (row, rank) in enumerate(mean.items()):

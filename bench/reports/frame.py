@@ -115,6 +115,7 @@ def _lines(record: Record) -> Iterator[dict[str, Any]]:
         "data_kind": run.data.kind,
         "data": run.data.name,
         "results": run.versions.results,
+        "variant": f"{run.versions.method} {run.settings} {run.needs}",
         "origin": f"{run.data.fingerprint} {run.data.revision} {run.versions.task}",
         "started": record.timing.started,
         "commit": (record.provenance.git_commit or "unknown")[:12],
@@ -138,7 +139,8 @@ def split_by_setting(
     keys = [key for key in SETTING if not (by_shots and key == "shots")]
     loose = [key for key in keys if key not in OF_TRAINING]
     constant = frame[frame["constant"]].sort_values(["status", "seed"], ascending=[False, True])
-    constant = constant.drop_duplicates(["label", "task", "metric", *loose])
+    one = constant.groupby(["label", "variant", "task", *loose])["id"].transform("first")
+    constant = constant[constant["id"] == one]
     used: set[Any] = set()
     for values, part in frame[~frame["constant"]].groupby(keys):
         setting = dict(zip(keys, values, strict=True))
@@ -318,6 +320,8 @@ class Scores:
         mean = math.fsum(by_seed.values()) / len(by_seed)
         cell: Cell = {"difference": mean, "n_seeds": len(by_seed), "by_seed": by_seed}
         cell["number"] = number(mean, "+")
+        if len(common) < len(self.seeds) and not self.constant & {row, against}:
+            cell["note"] = f"(n={len(common)})"
         if against != MAJORITY:
             pairs = [(ours[seed][1], theirs[seed][1]) for seed in common]
             cell |= self._bootstrap.compare(pairs, place[-1], mean)
@@ -374,3 +378,8 @@ def number(value: float, sign: str = "") -> str:
 def interval_text(cell: Cell) -> str:
     """The interval of a cell in brackets; empty if it has none."""
     return f"[{number(cell['ci_low'])}, {number(cell['ci_high'])}]" if "ci_low" in cell else ""
+
+
+def p_text(p_value: float) -> str:
+    """Three digits after the point; very small values as a bound."""
+    return "<0.001" if p_value < 0.0005 else f"{p_value:.3f}"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bench.errors import BenchError, RecordError
 from bench.predictions import Predictions, load_predictions
-from bench.record import Record
+from bench.record import Record, RunBlock
 from bench.tasks.metrics import METRICS, UNPARSABLE, parse_number
 
 if TYPE_CHECKING:
@@ -52,18 +52,16 @@ class Bootstrap:
 
     def draws(self, id: str, metric: str) -> Array | None:
         """Scores of all resamples of a run; None without predictions."""
-        run = self.records[id].run
-        key = (run.task, run.versions.task, run.data, metric)
-        if key not in self._draws:
+        rows = _test_rows(self.records[id].run)
+        if (key := (rows, metric)) not in self._draws:
             loaded = {
                 id: found
                 for id, other in sorted(self.records.items())
-                if (other.run.task, other.run.versions.task, other.run.data) == key[:-1]
-                and (found := self._load(id, metric))
+                if _test_rows(other.run) == rows and (found := self._load(id, metric))
             }
             units = next((units for units, *_ in loaded.values()), ())
             parts = {own: found for own, found in loaded.items() if found[0] == units}
-            self._draws[key] = _resample(run.task, parts) if parts else {}
+            self._draws[key] = _resample(rows[0], parts) if parts else {}
         return self._draws[key].get(id)
 
     def compare(
@@ -103,6 +101,11 @@ class Bootstrap:
             self.warnings += [str(error)] * (str(error) not in self.warnings)
             return None
         return found
+
+
+def _test_rows(run: RunBlock) -> tuple[object, ...]:
+    """What determines the test rows of a run."""
+    return run.task, run.versions.task, run.data, run.data_seed, run.test_rows
 
 
 def _resample(purpose: str, parts: Mapping[str, Resampled]) -> dict[str, Array]:

@@ -26,6 +26,7 @@ from bench.reports.frame import (
     interval_text,
     make_sections,
     number,
+    p_text,
 )
 from bench.reports.layouts import DASH, Layout, display, get_layout
 from bench.tasks import SOURCE_ONLY, SUITES
@@ -65,7 +66,8 @@ def make_tables(
     if len(frame) and shape.groups:
         kept = frame["task"].isin([task for tasks in shape.groups.values() for task in tasks])
         kept &= frame["method"].isin(shape.methods) | (not shape.methods)
-        kept &= frame["constant"] | (frame["shots"] < math.inf) | (not shape.by_shots)
+        few = frame["shots"] < math.inf
+        kept &= few | (frame["constant"] & few.any()) | (not shape.by_shots)
         frame = frame[kept]
     sections = make_sections(results, frame, shape.by_shots, shape.labels)
     if not sections:
@@ -148,7 +150,7 @@ def _add_ranks(
     scores: Scores, columns: list[Column], lines: list[Line], tasks: Iterable[str], against: str
 ) -> int:
     """Add columns of mean rank and of outcomes against a row; returns the number of tasks."""
-    means = scores.means(dict.fromkeys(tasks), columns[-1].shots)
+    means = scores.means(dict.fromkeys(tasks), columns[-1].shots).map(partial(round, ndigits=1))
     ranks = means.rank(ascending=False).mean(axis=1)
     steps = means - means.loc[against] if against in means.index else means[:0]
     columns += [Column("rank", "", "rank"), Column("outcomes", "", "W/T/L")]
@@ -257,13 +259,15 @@ def _summary(
             first["ci_low"], first["ci_high"] = ends
         first |= {"number": number(first["difference"], "+"), "after": interval_text(first)}
         marks = Counter(cell.get("mark") for cell in found[row].values())
-        counts = [*wins_ties_losses(own), marks[BETTER], marks[WORSE]]
+        untested = not any("p_value" in cell for cell in found[row].values())
+        significant = [DASH] * 2 if untested else [marks[BETTER], marks[WORSE]]
+        counts = [*wins_ties_losses(own), *significant]
         sources = [source.task for id in ids[row] for source in scores.records[id].sources]
         cells = [
             {"number": str(len(own))},
             first,
             *({"number": str(count)} for count in counts),
-            *({"number": f"{p_value:.3f}", "p_value": p_value} for p_value in p_values),
+            *({"number": p_text(p_value), "p_value": p_value} for p_value in p_values),
             {"number": ", ".join(map(display, dict.fromkeys(sources))) or DASH},
         ]
         lines.append(Line(row, cells, "summary"))

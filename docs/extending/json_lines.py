@@ -9,7 +9,7 @@ from bench.training.callbacks import Callback, EvaluationEvent, TrainingInfo
 
 
 class JsonLines(Callback):
-    """Appends to ``OUT/logs/<name of the run>.jsonl``."""
+    """Appends to ``OUT/logs/<name of the prompt>.jsonl``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

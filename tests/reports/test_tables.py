@@ -225,6 +225,19 @@ def test_methods_without_training_have_no_gaps(make_results: MakeResults) -> Non
     assert "Runs: 2 in all, 0 failed, 0 missing." in text
 
 
+def test_a_failed_run_without_training_gives_way_to_a_finished_one(
+    make_results: MakeResults,
+) -> None:
+    frozen = {"row": "no_prompt", "parameters": 0, "shots": None}
+    results = make_results(
+        {}, frozen | {"score": 12.5}, frozen | {"prompt_length": 9, "status": "failed"}
+    )
+    assert field(fields(results), row="no_prompt", column="mrpc")["mean"] == 12.5
+    older = frozen | {"score": 99.0, "versions.method": 7}
+    rows = {one["row"] for one in fields(make_results(frozen | {"score": 12.5}, older))}
+    assert rows == {"no_prompt [version=1]", "no_prompt [version=7]", "majority class"}
+
+
 def rows_right(number: int) -> list[bool]:
     return [place < number for place in range(40)]
 
@@ -253,6 +266,57 @@ def test_intervals_marks_and_transfer_by_hand(make_results: MakeResults) -> None
     assert target["ci_low"] <= -5.0 <= target["ci_high"]
     with pytest.raises(RecordError, match=r"nothing to compare with 'mpt'.*dtvg"):
         render_tables(results, "markdown", "transfer", against="mpt")
+
+
+def test_settings_with_other_test_rows_are_tested_apart(make_results: MakeResults) -> None:
+    """Runs of another data seed or limit answer other rows; each setting has its marks."""
+    runs = [
+        {"task": "rte", "row": row, "data_seed": seed, "test_rows": limit, "right": right}
+        for seed, limit in ((1, None), (2, None), (1, 30))
+        for row, number in (("pt", 5), ("dtvg", 25))
+        for right in [rows_right(number)[:limit]]
+    ]
+    found = fields(make_results(*runs), "glue-superglue")
+    marks = [one["mark"] for one in found if one["row"] == "dtvg" and one["column"] == "rte"]
+    assert marks == ["†"] * 3
+
+
+def test_nothing_is_called_insignificant_that_was_not_tested(make_results: MakeResults) -> None:
+    runs = [{"task": task, "row": row} for task in ("rte", "cb") for row in ("pt", "dtvg")]
+    found = fields(make_results(*runs), "transfer")
+    numbers = {one["column"]: one["number"] for one in found if one["kind"] == "summary"}
+    assert (numbers["wins"], numbers["losses"]) == (DASH, DASH)
+
+
+def test_outcomes_and_ranks_follow_the_means_as_shown(make_results: MakeResults) -> None:
+    scores = {"rte": (50.04, 49.96), "cb": (50.04, 50.06), "wic": (50.0, 60.0)}
+    runs = [
+        {"task": task, "row": row, "score": score, "shots": None}
+        for task, pair in scores.items()
+        for row, score in zip(("pt", "dtvg"), pair, strict=True)
+    ]
+    found = fields(make_results(*runs), "summary")
+    one = {each["column"]: each.get("number") for each in found if each["row"] == "dtvg"}
+    assert one["W/T/L"] == "2/1/0"  # 50.0 and 50.0; 50.1 and 50.0; 60.0 and 50.0.
+    assert one["rank"] == "1.17"
+
+
+def test_seeds_that_lack_a_partner_are_told(make_results: MakeResults) -> None:
+    runs: list[dict[str, Any]] = [{"seed": seed} for seed in (1, 2, 3)]
+    results = make_results(*runs, {"seed": 1, "row": "mpt"}, {"seed": 2, "row": "mpt"})
+    found = fields(results, "transfer")
+    assert field(found, kind="target", row="mrpc", column="mpt")["note"] == "(n=2)"
+    assert (
+        "(n=…): fewer than 3 seeds finished." in render_tables(results, "markdown", "transfer")[0]
+    )
+
+
+def test_full_source_data_behind_few_shots_is_told(make_results: MakeResults) -> None:
+    sources = [{"task": task, "prompt": "ab" * 32, "given": False} for task in ("mnli", "mrpc")]
+    runs = [{"row": "spot", ".sources": sources, "shots": shots} for shots in (4, None)]
+    few, full = render_tables(make_results(*runs), "markdown")[0].split("**Table 2.**")
+    assert "prompts that were trained on the full data of MRPC." in few
+    assert "full data of MRPC" not in full
 
 
 def test_only_the_table_metric_of_a_task_is_tested(make_results: MakeResults) -> None:
