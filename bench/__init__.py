@@ -5,6 +5,7 @@ Importing it loads neither PyTorch nor pandas.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -76,9 +77,10 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     """
     from bench.reports.frame import load_results
 
-    frame = load_results(Path(folder)).frame
-    frame.attrs["folder"] = str(folder)  # For :func:`table`.
-    return frame
+    found = load_results(Path(folder))
+    _warn(found.warnings)
+    found.frame.attrs["folder"] = str(folder)  # For :func:`table`.
+    return found.frame
 
 
 def table(
@@ -91,10 +93,18 @@ def table(
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables
 
-    if "folder" not in results.attrs:
-        raise RecordError("the frame names no result folder: use one of bench.load_results")
+    if "folder" not in results.attrs or "id" not in results:
+        raise RecordError("the frame has no runs of a folder: use one of bench.load_results")
     found = load_results(Path(results.attrs["folder"]))
-    return render_tables(found.only(set(results["id"])), form, layout)[0]
+    text, faults = render_tables(found.only(set(results["id"])), form, layout)
+    _warn(faults)
+    return text
+
+
+def _warn(faults: Sequence[str]) -> None:
+    """Warn about records or predictions that are left out."""
+    for fault in faults:
+        warnings.warn(fault, stacklevel=3)
 
 
 def load_prompt(folder: str | Path, prompt: str) -> Tensor:

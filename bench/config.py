@@ -22,17 +22,14 @@ from bench.registry import MethodSpec, method_entry, parse_method, plain_fault, 
 from bench.tasks import SUITES, get_suite, get_task
 
 PRESETS = ("smoke", "laptop", "paper")
-GRID_KEYS = frozenset(
-    {"model", "bin_weights", "data", "device", "suites", "tasks", "methods", "shots", "seeds"}
-    | {"source_prompts"}
-)
+GRID_KEYS = ("model", "bin_weights", "data", "device", "suites", "tasks", "methods", "shots")
+GRID_KEYS += ("seeds", "source_prompts")
 """Keys that span the grid. All others are the protocol: how each run is trained and scored."""
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))
-"""Pairs of training keys; exactly one key of each pair is set."""
+EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # Exactly one of each is set.
 
 
 def _count_or(word: str) -> PlainValidator:
@@ -312,6 +309,8 @@ def _settings_faults(values: Mapping[str, Any]) -> Iterator[str]:
         settings = given.get("settings") if isinstance(given, Mapping) else None
         settings = settings if isinstance(settings, Mapping) else {}
         yield from _faults(parse_method, str(method), settings)
+    for name in (name for name in map(str, options) if ":" in name):
+        yield f"method_options.{name}: options hold for all variants: name {name.partition(':')[0]}"
 
 
 def _changes(config: RunConfig, usual: RunConfig) -> str:
@@ -321,7 +320,8 @@ def _changes(config: RunConfig, usual: RunConfig) -> str:
         # Values inherited in the preset are changes only if they no longer equal ``training``.
         if expected[f"source_training.{name}"] == expected[f"training.{name}"]:
             expected[f"source_training.{name}"] = actual[f"training.{name}"]
-    return ", ".join(f"{k}={v}" for k, v in actual.items() if (k, v) not in expected.items())
+    found = (f"{k}={v}" for k, v in actual.items() if (k, v) not in expected.items())
+    return ", ".join(sorted(found))
 
 
 def _protocol(config: RunConfig) -> dict[str, Any]:
@@ -380,8 +380,8 @@ def _described(error: ValidationError, place: tuple[str, ...] = ()) -> Iterator[
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[Any, Any]) -> dict[str, Any]:
-    """``changes`` over ``base``, nested mappings key by key."""
-    merged = {**base, **changes}
+    """``changes`` over ``base``, nested mappings key by key; changed keys come last."""
+    merged = {key: value for key, value in base.items() if key not in changes} | dict(changes)
     for key, new in changes.items():
         if isinstance(new, Mapping) and isinstance(base.get(key), Mapping):
             merged[key] = _merged(base[key], new)

@@ -72,7 +72,8 @@ class Run:
         """Digest of all that determines the prompt; names its prompt, checkpoint and lock files."""
         protocol = self.protocol
         left_out = {"label", "preset", "model", "data", "test_rows"}
-        left_out |= set() if protocol.train_rows else {"train_rows"}  # Keeps older ids.
+        if protocol.train_rows is None or protocol.shots:  # Few-shot samples do not depend on it.
+            left_out.add("train_rows")
         text = protocol.model_dump_json(exclude=left_out)
         return _digest(protocol.model.digest, protocol.data.fingerprint, text)
 
@@ -266,7 +267,7 @@ class _GridMaker:
         if needs.mixture:
             named = set(needs.named_sources or config.sources)
             mixture = "+".join(source for source in config.sources if source in named)
-            shared = self._add(self._pt, mixture, None, seed, self.config.stage_training("pt"))
+            shared = self._add(self._pt, mixture, None, seed, config.stage_training("pt"))
         stored = None if needs.stored is None else self._find(needs.stored)
         start = Start(sources if needs.sources else (), target, shared, stored)
         unknown = [task for task, p in self._given.items() if p.stored.initial_digest is None]

@@ -154,6 +154,7 @@ class Worker:
             except Exception as error:
                 if isinstance(error, BenchError) and not isinstance(error, RunError):
                     raise
+                CheckpointFile(self.store.checkpoint(run)).remove()  # A repetition starts anew.
                 if self._debug:
                     self.display.say("".join(traceback.format_exception(error)))
                 if to_score:

@@ -54,7 +54,10 @@ def list_(
         "models": _models,
         "prompts": lambda: _prompts(folder),
     }
-    rows = _settings() if kind == "methods" and settings else listings[kind]()
+    for option, given, fits in (("suite", suites, "tasks"), ("settings", settings, "methods")):
+        if given and kind != fits:
+            raise ConfigError(f"--{option} is for {fits}: leave it out, or list {fits}")
+    rows = _settings() if settings else listings[kind]()
     if as_json:
         print_json(rows)
         return

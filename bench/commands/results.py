@@ -116,6 +116,8 @@ def table(folder: Path, form: str | None, standalone: bool, **options: Any) -> N
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables
 
+    if standalone and form not in (None, "latex"):
+        raise ConfigError(f"--standalone is for LaTeX: leave it out, or {form}")
     results = load_results(folder)
     form = "latex-document" if standalone else form or base.terminal_form()
     text, warnings = render_tables(results, form, **options)
@@ -199,6 +201,8 @@ SHOW = [
 @bench.command(params=SHOW, epilog=base.RUN)
 def show(folder: Path, record: str, errors: bool, as_json: bool) -> None:
     """Print the record of a RUN in DIR: scores, curves, diagnostics and environment."""
+    if errors and as_json:
+        raise ConfigError("--errors prints text: leave it out, or --json")
     store = ResultStore(folder)
     found = store.record(record)
     if as_json:

@@ -151,11 +151,11 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
         values["shots"] = [int(w) if re.fullmatch(NUMBER, w) else w for w in options["shots"]]
     if options["seeds"]:
         values["seeds"] = [seed for word in options["seeds"] for seed in _seeds(word)]
-    given = options["preset"], file, values, options["items"]
-    config, limit = load_config(*given), options["limit"]
-    for key in ("train_rows", "validation_rows", "test_rows") if limit else ():
-        values[key] = min(limit, getattr(config, key) or limit)
-    return load_config(*given) if limit else config
+    given, limit = (options["preset"], file, values), options["limit"]
+    config = load_config(*given, options["items"])
+    keys = ("train_rows", "validation_rows", "test_rows")
+    limits = [f"{key}={min(limit, getattr(config, key) or limit)}" for key in keys if limit]
+    return load_config(*given, [*options["items"], *limits]) if limit else config
 
 
 def _print_config(config: RunConfig, as_json: bool) -> None:

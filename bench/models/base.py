@@ -54,8 +54,10 @@ class TokenEncoder:
     ) -> dict[str, list[list[int]]]:
         """Ids of sources and targets, each with the end token, cut at the given lengths."""
         read = self.tokenizer(sources, truncation=True, max_length=input_length)
-        written = self.tokenizer(targets, truncation=True, max_length=target_length)
-        return {"input_ids": read["input_ids"], "labels": written["input_ids"]}
+        written = self.tokenizer(targets, truncation=True, max_length=target_length)["input_ids"]
+        end = [self.end_id]  # Some tokenizers write none.
+        labels = [i if i[-1:] == end else i[: target_length - 1] + end for i in written]
+        return {"input_ids": read["input_ids"], "labels": labels}
 
 
 class FrozenLM(abc.ABC):

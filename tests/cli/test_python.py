@@ -1,6 +1,7 @@
 """The Python interface: the same results and tables as the command line's."""
 
 import runpy
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -40,6 +41,17 @@ def test_table_is_that_of_the_command_line(folder: Path, bench: Bench) -> None:
     assert "rte" not in api.table(frame[frame["task"] == "cb"]).lower()
     with pytest.raises(RecordError, match=r"bench\.load_results"):
         api.table(pd.DataFrame({"id": []}))
+
+
+def test_damaged_records_are_told(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    (path, *_) = (tmp_path / "out" / "records").glob("cb-*.json")
+    path.write_text(path.read_text()[:500])
+    with pytest.warns(UserWarning, match=path.name):
+        frame = api.load_results(tmp_path / "out")
+    assert set(frame["task"]) == {"rte"}
+    with pytest.raises(RecordError, match=r"bench\.load_results"):
+        api.table(frame[:0].drop(columns="id"))
 
 
 def test_import_is_light() -> None:

@@ -112,6 +112,19 @@ def test_table_options(finished: Path, bench: Bench) -> None:
     assert bench("table", finished, "--layout", "mrqa-others").error().startswith("no readable")
 
 
+CONTRADICTIONS = {
+    "table out --standalone --json": "--standalone is for LaTeX",
+    "show out mrpc --errors --json": "--errors prints text",
+    "list models --suite glue": "--suite is for tasks",
+    "list tasks --settings": "--settings is for methods",
+}
+
+
+@pytest.mark.parametrize(("words", "fault"), CONTRADICTIONS.items())
+def test_options_that_contradict_each_other(words: str, fault: str, bench: Bench) -> None:
+    assert bench(*words.split()).error().startswith(fault)
+
+
 def test_every_layout_and_figure_is_named_in_the_help(bench: Bench) -> None:
     for command, names in (("table", LAYOUTS), ("plot", FIGURES)):
         text = "".join(bench(command, "--help").out.split())  # Lines break at hyphens.

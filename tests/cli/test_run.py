@@ -99,6 +99,10 @@ def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:
     words = ["run", "--limit", "500", "--set", "test_rows=5", "--print-config"]
     values = yaml.safe_load(bench(*words).out)
     assert [values[f"{n}_rows"] for n in ("train", "validation", "test")] == [500, 100, 5]
+    values = yaml.safe_load(
+        bench("run", "--limit", "9", "--set", "test_rows=50", "--print-config").out
+    )
+    assert [values[f"{n}_rows"] for n in ("train", "validation", "test")] == [9, 9, 9]
 
 
 def test_the_printed_configuration_has_the_settings_of_every_method(bench: Bench) -> None:

@@ -83,7 +83,7 @@ def test_later_sources_win(file: Path) -> None:
     assert config.training.warmup_steps == load_config().training.warmup_steps
 
 
-SIZES = "training.batch_size=3, source_training.batch_size=16"
+SIZES = "source_training.batch_size=16, training.batch_size=3"
 OWN = "method_options.pt.settings.learning_rate"
 CLIP = "method_options.pt.training.gradient_clip"
 NLG = "suite_options.nlg"
@@ -188,6 +188,8 @@ STAGE = "method_options.mpt.source_training.batching"
         ("method_options.dtvf={}", "unknown method 'dtvf': did you mean dtvg?"),
         ("method_options.mpt.settings.rnk=2", "unknown setting of mpt 'rnk': did you mean rank?"),
         ("method_options.pt.training.stps=2", "unknown key 'method_options.pt.training.stps': did"),
+        ("method_options.pt:eps=1={}", "--set method_options.pt:eps=1={}: the value"),
+        ("method_options={'pt:eps=1': {}}", "method_options.pt:eps=1: options hold for all"),
         ("method_options.pt=5", "method_options.pt: expected 'key: value' entries (given: 5)"),
         ("methods=[dtvg:grouping=foo]", "method 'dtvg:grouping=foo': grouping: expected 'full'"),
         ("methods=[fixed]", "method 'fixed': prompt: name a stored prompt"),
@@ -304,6 +306,31 @@ def test_faults_of_methods_are_one_line_each(text: str, faults: list[str]) -> No
     assert "\n" not in str(caught.value)
     for found, start in zip(caught.value.faults, faults, strict=True):
         assert found.startswith(start.replace("{}", text))
+
+
+@pytest.mark.parametrize("preset", ["smoke", "paper"])
+def test_the_last_suite_of_a_file_wins(preset: str, file: Path) -> None:
+    """Also over a preset that has options for the first one."""
+    steps = "{training: {steps: %d, epochs: null, evaluate_every: 10}}"
+    options = [
+        f"  {suite}: {{method_options: {{pt: {steps % n}}}}}\n"
+        for suite, n in (("nlg", 70), ("paper", 50))
+    ]
+    for lines, expected in ((options, 50), (options[::-1], 70)):
+        file.write_text("suite_options:\n" + "".join(lines))
+        config = load_config(preset, file, {"tasks": ["e2e"]})
+        assert config.for_task("e2e").target_training("pt").steps == expected
+        file.write_text(dump_config(config))
+        assert load_config(file=file).for_task("e2e").target_training("pt").steps == expected
+
+
+def test_the_label_does_not_depend_on_the_order_of_keys() -> None:
+    settings = ["eps: 0.1", "weight_decay: 0.2"]
+    labels = {
+        load_config(items=[f"method_options.mpt.settings={{{', '.join(order)}}}"]).preset
+        for order in (settings, settings[::-1])
+    }
+    assert len(labels) == 1
 
 
 def test_options_of_a_suite_count_for_its_tasks_alone(tmp_path: Path) -> None:

@@ -123,6 +123,23 @@ def test_a_failed_run_stops_no_other(error: Exception, copy: ResultStore, monkey
     assert not list(copy.prompts.glob("cb-spot-*"))  # The former prompt is not its result.
 
 
+def test_a_repeated_run_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed may have trained wrongly until then."""
+    validate, calls = stages.Stage.validate, [RuntimeError("after a checkpoint"), None]
+
+    def fails(stage: stages.Stage) -> Any:
+        if error := calls.pop():
+            raise error
+        return validate(stage)
+
+    store, config = ResultStore(tmp_path), configure(methods=["pt"])
+    with monkeypatch.context() as patch:
+        patch.setattr(stages.Stage, "validate", fails)
+        do(config, store)
+    assert by_label(store)["pt"].error is not None
+    assert_clean(store)
+
+
 def test_always_repeats_the_reported_runs(finished: ResultStore, copy: ResultStore) -> None:
     def seals(folder: Path) -> dict[str, str]:
         return {path.name: read_record(path).seal for path in folder.glob("*.json")}

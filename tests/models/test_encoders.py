@@ -52,6 +52,20 @@ def llama2() -> Any:
     return trained(split, decoders.Metaspace(prepend_scheme="first"), begin=True)
 
 
+def test_answers_of_an_encoder_decoder_end() -> None:
+    """Also where the tokenizer writes no end token, as those of Gemma."""
+    tokenizer = llama2()
+    end = tokenizer.eos_token_id
+    encoder = TokenEncoder(tokenizer)
+    for length in (3, 30):
+        for ids in encoder.encode(SOURCES, TARGETS[:3], 30, length)["labels"]:
+            assert ids[-1] == end
+            assert ids.count(end) == 1
+            assert len(ids) <= length
+    kept = TokenEncoder(AutoTokenizer.from_pretrained(BUNDLED["tiny"].path))
+    assert kept.encode(["x"], ["yes"], 9, 9)["labels"][0].count(kept.end_id) == 1
+
+
 TOKENIZERS: dict[str, Callable[[], Any]] = {
     "tiny": lambda: AutoTokenizer.from_pretrained(BUNDLED["tiny"].path),
     "gpt2": byte_level,
