@@ -22,8 +22,8 @@ from bench.registry import MethodSpec, method_entry, parse_method, plain_fault, 
 from bench.tasks import SUITES, get_suite, get_task
 
 PRESETS = ("smoke", "laptop", "paper")
-GRID_KEYS = ("model", "bin_weights", "data", "device", "suites", "tasks", "methods", "shots")
-GRID_KEYS += ("seeds", "source_prompts")
+GRID_KEYS: tuple[str, ...] = ("model", "bin_weights", "data", "device", "suites", "tasks")
+GRID_KEYS += ("methods", "shots", "seeds", "source_prompts")
 """Keys that span the grid. All others are the protocol: how each run is trained and scored."""
 
 Count = Annotated[int, Field(ge=1)]

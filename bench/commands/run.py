@@ -153,9 +153,11 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
         values["seeds"] = [seed for word in options["seeds"] for seed in _seeds(word)]
     given, limit = (options["preset"], file, values), options["limit"]
     config = load_config(*given, options["items"])
-    keys = ("train_rows", "validation_rows", "test_rows")
-    limits = [f"{key}={min(limit, getattr(config, key) or limit)}" for key in keys if limit]
-    return load_config(*given, [*options["items"], *limits]) if limit else config
+    if not limit:
+        return config
+    rows = ("train_rows", "validation_rows", "test_rows")
+    limits = [f"{key}={min(limit, getattr(config, key) or limit)}" for key in rows]
+    return load_config(*given, [*options["items"], *limits])
 
 
 def _print_config(config: RunConfig, as_json: bool) -> None:

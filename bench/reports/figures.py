@@ -108,7 +108,7 @@ def _ranks(part: Part) -> Iterator[Figure]:
     gap = critical_difference(*means.shape)
     names = [f"{display(str(row))} ({rank:.2f})" for row, rank in mean.items()]
     facts: dict[str, Any] = {"tasks": len(means.columns), "gap": gap}
-    facts["p_value"] = p_text(friedmanchisquare(*means.to_numpy()).pvalue)
+    facts["p_value"] = p_text(float(friedmanchisquare(*means.to_numpy()).pvalue))
     figure = make_figure(part, "ranks", [""], ("mean rank", ""), names, **facts)
     (panel,) = figure.axes
     for place, (row, rank) in enumerate(mean.items()):

@@ -52,7 +52,8 @@ class Bootstrap:
 
     def draws(self, id: str, metric: str) -> Array | None:
         """Scores of all resamples of a run; None without predictions."""
-        rows = _test_rows(self.records[id].run)
+        run = self.records[id].run
+        rows = _test_rows(run)
         if (key := (rows, metric)) not in self._draws:
             loaded = {
                 id: found
@@ -61,7 +62,7 @@ class Bootstrap:
             }
             units = next((units for units, *_ in loaded.values()), ())
             parts = {own: found for own, found in loaded.items() if found[0] == units}
-            self._draws[key] = _resample(rows[0], parts) if parts else {}
+            self._draws[key] = _resample(run.task, parts) if parts else {}
         return self._draws[key].get(id)
 
     def compare(

@@ -67,7 +67,7 @@ def make_tables(
         kept = frame["task"].isin([task for tasks in shape.groups.values() for task in tasks])
         kept &= frame["method"].isin(shape.methods) | (not shape.methods)
         few = frame["shots"] < math.inf
-        kept &= few | (frame["constant"] & few.any()) | (not shape.by_shots)
+        kept &= few | (frame["constant"] & bool(few.any())) | (not shape.by_shots)
         frame = frame[kept]
     sections = make_sections(results, frame, shape.by_shots, shape.labels)
     if not sections:
