@@ -111,7 +111,7 @@ def test_failed_tries(failed: int, copy: ResultStore, monkeypatch: Any) -> None:
     labels = ["pt:learning_rate=0.2", "pt:learning_rate=0.1"][:failed]
 
     def fail(*arguments: Any, **named: Any) -> Any:
-        if named["info"].label in labels:
+        if named["info"].run["label"] in labels:
             raise error
         return train(*arguments, **named)
 

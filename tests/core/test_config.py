@@ -188,7 +188,6 @@ STAGE = "method_options.mpt.source_training.batching"
         ("method_options.dtvf={}", "unknown method 'dtvf': did you mean dtvg?"),
         ("method_options.mpt.settings.rnk=2", "unknown setting of mpt 'rnk': did you mean rank?"),
         ("method_options.pt.training.stps=2", "unknown key 'method_options.pt.training.stps': did"),
-        ("method_options.pt:eps=1={}", "--set method_options.pt:eps=1={}: the value"),
         ("method_options={'pt:eps=1': {}}", "method_options.pt:eps=1: options hold for all"),
         ("method_options.pt=5", "method_options.pt: expected 'key: value' entries (given: 5)"),
         ("methods=[dtvg:grouping=foo]", "method 'dtvg:grouping=foo': grouping: expected 'full'"),

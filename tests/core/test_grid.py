@@ -125,7 +125,7 @@ def ids(config: RunConfig, store: ResultStore) -> dict[tuple[str, str], tuple[st
 CB = {("cb", method) for method in METHODS}
 ON_TARGET = ("spot", "dtvg")
 EVERYWHERE = ("data_seed=1", "prompt_length=5", "input_length=64", "validation_rows=13")
-EVERYWHERE += ("precision=bf16", "train_rows=13", "seeds=[43]", "model=tiny-llama")
+EVERYWHERE += ("precision=bf16", "seeds=[43]", "model=tiny-llama")
 ALL = CB | {(task, "pt") for task in SOURCES} | {("sources", "mpt")}
 
 
@@ -136,6 +136,7 @@ ALL = CB | {(task, "pt") for task in SOURCES} | {("sources", "mpt")}
         (["training.beams=2"], ALL),
         (["source_training.steps=7"], ALL - {("cb", "pt")}),
         *(([item], ALL) for item in EVERYWHERE),
+        (["train_rows=13"], ALL - {("cb", "pt")}),
         (["shots=[5]"], CB),
         (["sources=[qnli,sst2]"], ALL - {("cb", "pt"), ("sst2", "pt"), ("qnli", "pt")}),
         (["method_options.pt.settings.learning_rate=0.2"], {("cb", m) for m in ("pt", *ON_TARGET)}),

@@ -74,7 +74,7 @@ def failing(task: str, method: str, error: Exception) -> Callable[..., Any]:
     train = worker.train
 
     def fail(*arguments: Any, **named: Any) -> Any:
-        if (named["info"].task, named["info"].method) == (task, method):
+        if (named["info"].run["task"], named["info"].run["method"]) == (task, method):
             raise error
         return train(*arguments, **named)
 
