@@ -143,7 +143,7 @@ def plot(
     """Draw all or the named figures of a result folder, and print the file names.
 
     NAME is differences, ranks, seeds, forest, transfer, few-shot, cost, learning-curves,
-    similarity or groups.
+    losses, similarity or groups.
     """
     from bench.reports.figures import draw
     from bench.reports.frame import load_results

@@ -141,9 +141,9 @@ def draw_map(
     turned = len(columns) > 8 and not steps
     figure = make_figure(
         *(part, name, [*panels]),
-        ("training steps" if steps else "", ""),
+        ("steps" if steps else "", ""),
         [*map(display, rows)],
-        across=5 if steps else 2,
+        across=6 if steps else 2,
         right=0.8,
         below=0.9 if turned else 0.45,
         **facts,

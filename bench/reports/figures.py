@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,8 @@ def _few_shot(part: Part) -> Iterator[Figure]:
     yield figure
 
 
-def _learning_curves(part: Part) -> Iterator[Figure]:
-    """Validation score and training loss by training step."""
+def _curves(name: str, value: str, axis: str, part: Part) -> Iterator[Figure]:
+    """Validation score or training loss by training step."""
     told = [
         (row, r.run.task, point.step, point.loss, point.validation.get(metric))
         for row, r in part.runs
@@ -68,12 +69,11 @@ def _learning_curves(part: Part) -> Iterator[Figure]:
     ]
     frame = pd.DataFrame(told, columns=["row", "task", "at", "loss", "score"])
     by_step, last = frame.groupby(["row", "task", "at"]), frame.groupby("task")["at"].max()
-    for what, axis in (("score", "validation score (%)"), ("loss", "training loss")):
-        points = by_step[what].agg(["mean", "min", "max"]).dropna().reset_index()
-        figure = _lines(part, f"learning-curves-{what}", ("training steps", axis), points)
-        for panel, task in zip(figure.axes, part.tasks, strict=True):
-            panel.set(xlim=(0, None), xticks=[0, last.get(task, 1)])
-        yield figure
+    points = by_step[value].agg(["mean", "min", "max"]).dropna().reset_index()
+    figure = _lines(part, name, ("training steps", axis), points)
+    for panel, task in zip(figure.axes, part.tasks, strict=True):
+        panel.set(xlim=(0, None), xticks=[0, last.get(task, 1)])
+    yield figure
 
 
 def _seeds(part: Part) -> Iterator[Figure]:
@@ -289,7 +289,8 @@ FIGURES: Mapping[str, tuple[Callable[[Part], Iterator[Figure]], str]] = {
     "transfer": (_transfer, "SPoT from one source: run `bench run --method spot:source=mnli`"),
     "few-shot": (_few_shot, "two few-shot sizes: run `bench run --shots 4,16,full`"),
     "cost": (_cost, "a task that all methods finished: `bench run --overwrite failed`"),
-    "learning-curves": (_learning_curves, _ANY),
+    "learning-curves": (partial(_curves, "learning-curves", "score", "validation score (%)"), _ANY),
+    "losses": (partial(_curves, "losses", "loss", "training loss"), _ANY),
     "similarity": (_similarity, _DTVG),
     "groups": (_groups, _DTVG),
 }

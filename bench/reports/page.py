@@ -17,7 +17,7 @@ from bench.errors import RecordError
 from bench.files import atomic_write
 from bench.reports import render
 from bench.reports.canvas import FOOT, image
-from bench.reports.figures import make_figures
+from bench.reports.figures import FIGURES, make_figures
 from bench.reports.forms import FORMS, Table
 from bench.reports.frame import Results, make_sections, ordered_tasks
 from bench.reports.layouts import LAYOUTS, display
@@ -30,13 +30,17 @@ Say: TypeAlias = Callable[[str], None]
 COLOURS = {"#000000": "currentColor", "#dddddd": "var(--line)", "#ffffff": "var(--ground)"}
 """Colours of figures that follow those of the page."""
 
+APART = "losses"
+"""Figure that the page leaves out, as it would take a sixth of its time."""
+
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.csv", "json": "json"}
 
 
 def save_page(results: Results, path: Path, say: Say = lambda text: None) -> None:
     """Write tables, figures, warnings and records as one self-contained HTML file."""
     tables = _tables(results, say)
-    atomic_write(path, _page(results, tables, *make_figures(results, say=say)))
+    names = [name for name in FIGURES if name != APART]
+    atomic_write(path, _page(results, tables, *make_figures(results, names, say=say)))
 
 
 def save_everything(results: Results, folder: Path, say: Say = lambda text: None) -> list[Path]:
@@ -71,6 +75,7 @@ def _page(
     figures: Sequence[Figure],
     absent: list[str],
 ) -> bytes:
+    shown = [own for own in figures if not str(own.get_label()).startswith(APART)]
     return render(
         "page.html.jinja",
         name=results.folder.resolve().name,
@@ -79,7 +84,7 @@ def _page(
         show=show_record,
         display=display,
         tables=tables,
-        pictures=[(own.get_label(), _svg(own), *map(Text.get_text, own.texts)) for own in figures],
+        pictures=[(own.get_label(), _svg(own), *map(Text.get_text, own.texts)) for own in shown],
         warnings=_warnings(results, absent),
     ).encode()
 

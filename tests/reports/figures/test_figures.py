@@ -68,9 +68,8 @@ def test_learning_curves(make_results: MakeResults) -> None:
         {"seed": 1, "label": "pt:x=1"} | curve((10, 1.0, 90.0)),
         {"seed": 1, "task": "cola"},
     )
-    score, loss = figures(results, "learning-curves")
-    names = [score.get_label(), loss.get_label()]
-    assert names == ["learning-curves-score-1", "learning-curves-loss-1"]
+    (score,), (loss,) = figures(results, "learning-curves"), figures(results, "losses")
+    assert [score.get_label(), loss.get_label()] == ["learning-curves-1", "losses-1"]
     assert [axes.get_title() for axes in score.axes] == ["CoLA", "MRPC"]
     first, second = panel(score, "MRPC").lines
     assert list(first.get_xdata()) == [10, 20]
@@ -270,9 +269,9 @@ def test_no_records(name: str, hint: str, make_results: MakeResults, tmp_path: P
 
 def test_all_figures_that_the_records_allow(make_results: MakeResults, tmp_path: Path) -> None:
     paths, warnings = draw(make_results({}), None, tmp_path, ["png"])
-    names = {"learning-curves-score-1", "learning-curves-loss-1", "cost-1", "seeds-1"}
+    names = {"learning-curves-1", "losses-1", "cost-1", "seeds-1"}
     assert {path.stem for path in paths} == names
-    assert len(warnings) == len(FIGURES) - 3
+    assert len(warnings) == len(FIGURES) - 4
     with pytest.raises(UnknownNameError, match="did you mean learning-curves"):
         make_figures(make_results({}), ["learning-curve"])
 
@@ -294,7 +293,7 @@ def test_records_that_contradict_each_other_are_left_out(make_results: MakeResul
 
 def test_a_method_looks_alike_whatever_else_is_there(make_results: MakeResults) -> None:
     def colours(*rows: str) -> dict[str, Any]:
-        figure, _ = figures(make_results(*({"row": row} for row in rows)), "learning-curves")
+        (figure,) = figures(make_results(*({"row": row} for row in rows)), "learning-curves")
         (legend,) = figure.legends
         lines = legend.get_lines()
         return {
