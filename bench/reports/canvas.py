@@ -61,8 +61,9 @@ class Part:
 
 def make_parts(results: Results, by_shots: bool = False, paper: float = 0.0) -> list[Part]:
     """One part per setting with finished runs; with ``by_shots``, a setting spans all shots."""
-    sections = enumerate(make_sections(results, results.frame, by_shots), 1)
-    return [Part(at, results.folder, own, paper) for at, own in sections if len(own.finished)]
+    sections = make_sections(results, results.frame, by_shots) if by_shots else results.sections
+    found = [(at, own) for at, own in enumerate(sections, 1) if len(own.finished)]
+    return [Part(at, results.folder, own, paper) for at, own in found]
 
 
 def make_figure(

@@ -64,6 +64,11 @@ class Results:
         """Resampled scores of the runs, shared by all tables."""
         return Bootstrap(records_folder(self.folder), self.records)
 
+    @cached_property
+    def sections(self) -> list[Scores]:
+        """Scores of each setting, with all runs."""
+        return make_sections(self, self.frame)
+
     def only(self, ids: Collection[str]) -> Results:
         """Results of the runs with these ids."""
         records = [record for record in self.records if record.id in ids]

@@ -19,7 +19,7 @@ from bench.reports import render
 from bench.reports.canvas import FOOT, image
 from bench.reports.figures import FIGURES, make_figures
 from bench.reports.forms import FORMS, Table
-from bench.reports.frame import Results, make_sections, ordered_tasks
+from bench.reports.frame import Results, ordered_tasks
 from bench.reports.layouts import LAYOUTS, display
 from bench.reports.show import show_record
 from bench.reports.tables import make_tables
@@ -30,8 +30,9 @@ Say: TypeAlias = Callable[[str], None]
 COLOURS = {"#000000": "currentColor", "#dddddd": "var(--line)", "#ffffff": "var(--ground)"}
 """Colours of figures that follow those of the page."""
 
-APART = "losses"
-"""Figure that the page leaves out, as it would take a sixth of its time."""
+MOST_PANELS = 12
+"""Number of tasks up to which the page has learning curves; drawing them takes a third of the time.
+"""
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.csv", "json": "json"}
 
@@ -39,8 +40,7 @@ SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.cs
 def save_page(results: Results, path: Path, say: Say = lambda text: None) -> None:
     """Write tables, figures, warnings and records as one self-contained HTML file."""
     tables = _tables(results, say)
-    names = [name for name in FIGURES if name != APART]
-    atomic_write(path, _page(results, tables, *make_figures(results, names, say=say)))
+    atomic_write(path, _page(results, tables, *make_figures(results, _names(results), say=say)))
 
 
 def save_everything(results: Results, folder: Path, say: Say = lambda text: None) -> list[Path]:
@@ -59,6 +59,12 @@ def save_everything(results: Results, folder: Path, say: Say = lambda text: None
     return [folder / name for name in files]
 
 
+def _names(results: Results) -> list[str]:
+    """Names of the figures on the page."""
+    many = results.frame["task"].nunique() > MOST_PANELS
+    return [name for name in FIGURES if not many or name not in ("learning-curves", "losses")]
+
+
 def _tables(results: Results, say: Say) -> dict[str, list[Table]]:
     """All tables that the records allow, by layout; all tasks come first."""
     tables = {"all-tasks": make_tables(results)[0]}
@@ -75,7 +81,8 @@ def _page(
     figures: Sequence[Figure],
     absent: list[str],
 ) -> bytes:
-    shown = [own for own in figures if not str(own.get_label()).startswith(APART)]
+    names = tuple(_names(results))
+    shown = [own for own in figures if str(own.get_label()).startswith(names)]
     return render(
         "page.html.jinja",
         name=results.folder.resolve().name,
@@ -83,6 +90,7 @@ def _page(
         tasks=ordered_tasks(results.frame["task"]),
         show=show_record,
         display=display,
+        most_panels=MOST_PANELS,
         tables=tables,
         pictures=[(own.get_label(), _svg(own), *map(Text.get_text, own.texts)) for own in shown],
         warnings=_warnings(results, absent),
@@ -111,7 +119,7 @@ def _warnings(results: Results, absent: list[str]) -> dict[str, Counter[str]]:
         records=results.records,
         unused=results.warnings + results.bootstrap.warnings,
         absent=absent,
-        tables=make_sections(results, results.frame),
+        tables=results.sections,
     )
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for title, _, line in (line.partition(" | ") for line in text.splitlines()):

@@ -69,7 +69,10 @@ def make_tables(
         few = frame["shots"] < math.inf
         kept &= few | (frame["constant"] & bool(few.any())) | (not shape.by_shots)
         frame = frame[kept]
-    sections = make_sections(results, frame, shape.by_shots, shape.labels)
+    # Layouts without groups of tasks show all runs.
+    sections = results.sections
+    if shape.groups:
+        sections = make_sections(results, frame, shape.by_shots, shape.labels)
     if not sections:
         shown = f"for layout {layout} " if layout else ""
         raise RecordError(
