@@ -11,6 +11,7 @@ import pytest
 from bench.predictions import judge, write_predictions
 from bench.record import read_record
 from bench.reports.frame import Results, load_results
+from bench.reports.tables import render_tables
 
 GOLDEN = Path(__file__).parent / "golden"
 BASE = read_record(GOLDEN / "records" / "mrpc-pt-16-42-116a5c186f16.json")
@@ -22,6 +23,21 @@ SHORT = {
     "results": "run.versions.results",
 }
 MakeResults = Callable[..., Results]
+
+
+def fields(results: Results, layout: str | None = None, **options: Any) -> list[dict[str, Any]]:
+    text, warnings = render_tables(results, "json", layout, **options)
+    assert warnings == []
+    return [
+        {"table": number, **field}
+        for number, table in enumerate(json.loads(text)["tables"], 1)
+        for field in table["fields"]
+    ]
+
+
+def field(found: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
+    (one,) = (f for f in found if all(f[name] == value for name, value in wanted.items()))
+    return one
 
 
 @pytest.fixture
