@@ -165,7 +165,9 @@ class ProcessPool(Pool):
 
     def _start(self, index: int) -> None:
         """Start one process; signals are blocked until it can handle them."""
-        context = multiprocessing.get_context("spawn")
+        # Forked from a server that has imported PyTorch, which takes seconds, and nothing else.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         self._channels[index], channel = context.Pipe()
         share = _share(index, self.room, self._device)
         process = context.Process(target=_serve, args=(channel, share, self._spec))

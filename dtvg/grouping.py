@@ -9,12 +9,11 @@ Target similarity and knowledge consistency of a group ``G`` of sources:
     TS(G) = mean over s in G of sim(T_t, T_s);  0 if G is empty
     KC(G) = mean over ordered pairs i != j in G of sim(T_i, T_j);  0 if G has less than two
 
-The objective is ``TS(G) + lambda KC(G)``. Both solvers leave out sources opposed to the target,
-with ``sim(T_t, T_s) < 0``:
+The objective is ``TS(G) + lambda KC(G)``:
 
-* ``greedy``, as published: sources are sorted by decreasing target similarity; of all prefixes, the
-  one with the highest consistency, the shortest on a tie.
-* ``exact``: the subset with the highest objective.
+* ``greedy``, as published: sources with ``sim(T_t, T_s) >= 0`` are sorted by decreasing similarity;
+  of all prefixes, the one with the highest consistency, the shortest on a tie.
+* ``exact``: of all subsets of the sources, the one with the highest objective.
 
 TS is a mean as in the authors' figure; ``target_similarity="sum"`` uses the sum. All computation is
 on the vectors' device without synchronisation; groups and subsets are masks.
@@ -36,7 +35,7 @@ from bench.errors import ConfigError, PromptError
 Grouping = Literal["full", "similarity", "consistency", "all", "target-only", "fixed-first-step"]
 """Steps that choose the group.
 
-``full``: similarity, then consistency. ``similarity``: every source with target similarity >= 0.
+``full``: as the solver does. ``similarity``: every source with target similarity >= 0.
 ``consistency``: the most consistent subset of all sources; none if no consistency is above 0
 [published code]. ``all``, ``target-only``: every source, none. ``fixed-first-step``: ``full`` in
 the first step, whose group is kept.
@@ -124,12 +123,12 @@ def group_means(means: Tensor, settings: GroupSettings) -> Group:
         raise PromptError(f"grouping={grouping} chooses among source prompts, but there are none")
     if grouping in simple:
         return Group(simple[grouping](kept), similarities, order, pairwise)
-    if grouping == "consistency":
-        subsets, exact = _all_subsets(order), False
+    if exact or grouping == "consistency":
+        subsets = _all_subsets(order)
     else:
-        subsets = (_all_subsets(order) if exact else _prefixes(order)) & kept[order]
+        subsets = _prefixes(order) & kept[order]
     values = knowledge_consistency(subsets, pairwise[order][:, order])
-    if exact:
+    if exact and grouping != "consistency":
         target_similarity = subsets.to(values.dtype) @ similarities[order]
         if settings.target_similarity == "mean":
             target_similarity = target_similarity / subsets.sum(dim=-1).clamp(min=1)

@@ -50,7 +50,7 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     """
 
     Settings: ClassVar[type[Any]] = DTVGSettings
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     initial: Tensor
     source_vectors: Tensor
     first_group: Tensor

@@ -14,7 +14,7 @@ from small_grids import FAILED, METHODS, SOURCES, configure, flip
 
 from bench import grid as grids
 from bench import provenance
-from bench.config import RunConfig
+from bench.config import RunConfig, dump_config
 from bench.errors import InitialPromptMismatchError, PromptError
 from bench.grid import Grid, Run, make_grid
 from bench.record import read_record
@@ -179,13 +179,14 @@ def test_raised_versions(what: str, changed: Any, empty: ResultStore, monkeypatc
 
 
 PRINT_IDS = """
-import sys; sys.path.insert(0, sys.argv[1])
+import sys
 from pathlib import Path
-import small_grids, bench
+import bench
+from bench.config import load_config
 from bench.grid import make_grid
 from bench.store import ResultStore
-assert Path(bench.__file__).is_relative_to(sys.argv[2]), bench.__file__
-print(*make_grid(small_grids.configure(), ResultStore(Path("none"))).runs)
+assert Path(bench.__file__).is_relative_to(sys.argv[1]), bench.__file__
+print(*make_grid(load_config(file=Path(sys.argv[2])), ResultStore(Path("none"))).runs)
 """
 
 
@@ -197,7 +198,9 @@ def test_ids_do_not_follow_process_or_comments(empty: ResultStore, tmp_path: Pat
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace('"""', '"""Changed. ', 1) + "\n# One more line.\n", "utf-8")
     environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": str(source)}
-    words = [sys.executable, "-c", PRINT_IDS, str(Path(__file__).parent), str(source)]
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(configure()))
+    words = [sys.executable, "-c", PRINT_IDS, str(source), str(file)]
     printed = subprocess.check_output(words, cwd=tmp_path, env=environment, text=True)
     assert printed.split() == list(make_grid(configure(), empty).runs)
 

@@ -1,14 +1,13 @@
-"""Make smoke.json anew: losses of fixed runs of the command line, one thread each.
+"""Make smoke.json anew: losses of fixed runs of the command line, in one thread.
 
 Run as ``python tests/golden/make.py [FOLDER]`` after a version was raised; FOLDER keeps the result
 folders. The numbers hold for one kind of processor and one PyTorch, which the file names.
 """
 
 import argparse
+import contextlib
 import json
-import os
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,11 +17,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bench.cli import main as bench_command
 from bench.provenance import RESULTS_VERSION
 from bench.registry import method_entry
 from bench.tasks import get_task
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("smoke.json")
 
 METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
@@ -77,16 +76,17 @@ def environment() -> dict[str, Any]:
 
 
 def bench(words: Sequence[str], out: Path) -> list[Losses]:
-    """Run the command line in a process of its own; its losses, in a fixed order."""
-    print(f"bench run {shlex.join(words)}", flush=True)
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "bench.cli", "run", *words, "--quiet", "--out", str(out)]
-    started = time.monotonic()
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    subprocess.run(command, env=variables, check=True, stdout=subprocess.DEVNULL)
+    """Run the command line in this process; its losses, in a fixed order."""
+    print(f"bench run {shlex.join(words)}", file=sys.stderr)
+    started, before = time.monotonic(), sys.argv
+    sys.argv = ["bench", "run", *words, "--quiet", "--out", str(out)]
+    torch.set_num_threads(1)
+    with contextlib.suppress(SystemExit):
+        bench_command()
+    sys.argv = before
     records = [json.loads(file.read_text()) for file in (out / "records").rglob("*.json")]
     found = sorted(map(losses_of, records), key=lambda each: str(each.run))
-    print(f"  {len(found)} records, {time.monotonic() - started:.0f} s", flush=True)
+    print(f"  {len(found)} records, {time.monotonic() - started:.0f} s", file=sys.stderr)
     return found
 
 
