@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -13,34 +14,24 @@ from bench.store import ResultStore
 from tests.cli.conftest import ONE, Bench
 
 LINES = "1 run finished, 0 found finished, 0 failed; records in out/records"
-
-WORDS = "run --task cb --method pt --method dtvg --seeds 1,2 --shots 16 --dry-run"
-CHANGED = "--task cb --method dtvg:scales=off --shots 3,full --seeds 1,2 --set prompt_length=3"
+WORDS = "run --task cb --method pt,dtvg --seeds 1,2 --shots 16 --dry-run"
 
 
 def test_a_run_ends_with_its_table_and_continues(bench: Bench) -> None:
-    first = bench(*ONE)
-    assert first.code == 0, first.err
-    assert LINES in first.err
-    (record,) = Path("out/records").glob("*.json")
-    accuracy = json.loads(record.read_text())["scores"]["test"]["accuracy"]
-    row = next(line for line in first.out.splitlines() if line.startswith("| PT "))
-    assert f"{accuracy:.1f}" in row
-    assert bench("table", "out").out == first.out
-    again = bench(*ONE)
-    assert "0 runs finished, 1 found finished, 0 failed" in again.err
-    assert again.out == first.out
-
-
-def test_quiet_and_verbose(bench: Bench) -> None:
     quiet = bench(*ONE, "--quiet")
     assert (quiet.code, quiet.err) == (0, "")
+    (record,) = Path("out/records").glob("*.json")
+    accuracy = json.loads(record.read_text())["scores"]["test"]["accuracy"]
+    row = next(line for line in quiet.out.splitlines() if line.startswith("| PT "))
+    assert f"{accuracy:.1f}" in row
     verbose = bench(*ONE, "--verbose", "--overwrite", "always")
     assert LINES in verbose.err
-    assert verbose.out == quiet.out
     steps = [line for line in verbose.err.splitlines() if ": step " in line]
     assert [line.partition(": step ")[2][:3] for line in steps] == ["1/2", "2/2"]
     assert "\x1b" not in quiet.out + verbose.err
+    again = bench(*ONE)
+    assert "0 runs finished, 1 found finished, 0 failed" in again.err
+    assert quiet.out == verbose.out == again.out == bench("table", "out").out
 
 
 def test_failed_runs_are_exit_code_1(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,14 +58,11 @@ def test_a_dry_run_writes_nothing(bench: Bench) -> None:
     assert "  to run     cb dtvg 16 shots seed 2 (needs 7 prompts)" in lines
     assert lines[-4:] == ["to run: 4", "finished: 0", "failed: 0", "prompts to train: 12"]
     values = json.loads(bench(*words, "--json").out)
-    assert (values["to_run"], values["finished"], values["prompts_to_train"]) == (4, 0, 12)
     options = {"suites": [], "tasks": ["cb"], "methods": ["pt", "dtvg"], "seeds": [1, 2]}
     grid = make_grid(load_config(options=options), ResultStore(Path("out")))
     assert {line["id"] for line in values["runs"]} == grid.ids
     assert {line["state"] for line in values["runs"]} == {"to run"}
     assert {line["id"] for line in values["prompts"]} == grid.runs.keys() - grid.reported.keys()
-    sources = [line for line in values["runs"] if len(line["needs"]) == 7]
-    assert len(sources) == 2
     assert not any(Path().iterdir())
 
 
@@ -86,7 +74,8 @@ def test_a_dry_run_of_a_finished_folder(finished: Path, bench: Bench) -> None:
 
 
 def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:
-    words = [*CHANGED.split(), "--precision", "bf16", "--device", "cpu"]
+    text = "--task cb --method dtvg:scales=off --shots 3,full --set prompt_length=3"
+    words = [*text.split(), "--precision", "bf16", "--device", "cpu"]
     first = bench("run", *words, "--print-config").out
     values = yaml.safe_load(first)
     assert values["shots"] == [3, "full"]
@@ -95,14 +84,13 @@ def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:
     assert bench("run", "--config", "printed.yaml", "--print-config").out == first
     runs = [bench("run", *w, "--dry-run").out for w in (words, ["--config", "printed.yaml"])]
     assert runs[0] == runs[1]
-    # A limit raises no other.
-    words = ["run", "--limit", "500", "--set", "test_rows=5", "--print-config"]
-    values = yaml.safe_load(bench(*words).out)
-    assert [values[f"{n}_rows"] for n in ("train", "validation", "test")] == [500, 100, 5]
-    values = yaml.safe_load(
-        bench("run", "--limit", "9", "--set", "test_rows=50", "--print-config").out
-    )
-    assert [values[f"{n}_rows"] for n in ("train", "validation", "test")] == [9, 9, 9]
+
+
+def test_a_limit_raises_no_other(bench: Bench) -> None:
+    for limit, rows, expected in ((500, 5, [500, 100, 5]), (9, 50, [9, 9, 9])):
+        words = ("run", "--limit", limit, "--set", f"test_rows={rows}", "--print-config", "--json")
+        values = json.loads(bench(*words).out)
+        assert [values[f"{n}_rows"] for n in ("train", "validation", "test")] == expected
 
 
 def test_the_printed_configuration_has_the_settings_of_every_method(bench: Bench) -> None:
@@ -122,8 +110,7 @@ LISTS = (
     ("--suite nlg --task cb", "tasks", ["cb"]),
     ("--suite glue,nlg --suite mrqa", "suites", ["glue", "nlg", "mrqa"]),
     ("--shots 4,full --shots 16", "shots", [4, "full", 16]),
-    ("--seeds 42-44,50 --seeds 7", "seeds", [42, 43, 44, 50, 7]),
-    ("--seeds 3-3", "seeds", [3]),
+    ("--seeds 42-44,50 --seeds 7-7", "seeds", [42, 43, 44, 50, 7]),
     (
         "--method pt,mpt:rank=2,factor_std=0.1,spot --method dtvg:solver=exact",
         "methods",
@@ -133,9 +120,7 @@ LISTS = (
 
 
 @pytest.mark.parametrize(("words", "key", "values"), LISTS)
-def test_lists_take_commas_and_repetition(
-    words: str, key: str, values: list[object], bench: Bench
-) -> None:
+def test_lists_take_commas_and_repetition(words: str, key: str, values: Any, bench: Bench) -> None:
     answer = bench("run", *words.split(), "--print-config", "--json")
     assert json.loads(answer.out)[key] == values
 
@@ -171,6 +156,5 @@ def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
 
 
 def test_a_plan(out: Path, bench: Bench) -> None:
-    values = json.loads(bench("plan", *ONE[1:], "--json").out)
-    assert isinstance(values, dict)
+    assert json.loads(bench("plan", *ONE[1:], "--json").out)["runs_done"] == 1
     assert "0 to run" in bench("plan", *ONE[1:]).out

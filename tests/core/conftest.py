@@ -2,20 +2,16 @@
 
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from small_grids import configure, do
-
-from bench.cli import main
 from bench.config import RunConfig, dump_config
 from bench.store import ResultStore
+from tests.cli.conftest import call
+from tests.core.small_grids import configure, do
 
 
 @pytest.fixture(scope="session")
@@ -41,17 +37,14 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.fixture
-def bench(monkeypatch: Any, capfd: Any, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+def bench(capfd: Any, tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Runs ``bench run`` in this process; gives its exit code and what it printed to stderr."""
 
     def run(config: RunConfig, out: Path, *words: str) -> tuple[int, str]:
         file = tmp_path / "config.yaml"
         file.write_text(dump_config(config))
-        command = ["bench", "run", "--config", str(file), "--out", str(out), *words]
-        monkeypatch.setattr(sys, "argv", command)
         capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), capfd.readouterr().err
+        code = call(("run", "--config", file, "--out", out, *words))
+        return code, capfd.readouterr().err
 
     return run

@@ -1,8 +1,10 @@
 """Grids of short runs on the bundled tiny model, and what of their results can be compared."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import worker
 from bench.config import RunConfig, load_config
 from bench.grid import Grid, make_grid
 from bench.record import Record, read_records
@@ -40,6 +42,18 @@ def do(config: RunConfig, store: ResultStore, overwrite: Any = "never", **option
     grid = make_grid(config, store, overwrite)
     run_grid(grid, store, **({"verbosity": "quiet"} | options))
     return grid
+
+
+def failing(error: Exception, *summaries: str) -> Callable[..., Any]:
+    """A ``train`` that fails for the runs of these summaries."""
+    train = worker.train
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        if named["info"].summary in summaries:
+            raise error
+        return train(*arguments, **named)
+
+    return fail
 
 
 def by_label(store: ResultStore) -> dict[str, Record]:

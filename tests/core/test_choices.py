@@ -1,23 +1,20 @@
 """Values to choose from on validation, and prompts trained on a mixture of source tasks."""
 
-import shutil
 from collections import Counter
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
-from small_grids import SOURCES, by_label, comparable, configure, do
 
 from baselines.pt import MixtureStage, PTSettings
 from bench import worker
 from bench.errors import RunError, UnknownNameError
 from bench.grid import make_grid
 from bench.method import Ingredients
-from bench.record import read_record
 from bench.registry import parse_method
 from bench.store import ResultStore
+from tests.core.small_grids import SOURCES, by_label, comparable, configure, do, failing
 
 CHOICES = ("dtvg:learning_rate=0.3|0.03", "attempt:hidden=4|8,learning_rate=0.03|0.3")
 
@@ -62,25 +59,16 @@ def test_tries_share_a_source_stage(variant: str, stages: int, finished: ResultS
     assert found[0].prompt_id in make_grid(configure(), finished).runs
 
 
-@pytest.fixture(scope="module")
-def chosen(finished: ResultStore, tmp_path_factory: Any) -> ResultStore:
-    """A finished grid in which methods choose among values; look, but do not change it."""
-    folder = tmp_path_factory.mktemp("chosen") / "out"
-    store = ResultStore(shutil.copytree(finished.folder, folder))
-    do(configure(methods=CHOICES), store)
-    return store
-
-
-def test_the_best_on_validation_is_reported(chosen: ResultStore, tmp_path: Path) -> None:
-    store = ResultStore(shutil.copytree(chosen.folder, tmp_path / "out"))
-    grid = make_grid(configure(methods=CHOICES), store)
+def test_the_best_on_validation_is_reported(copy: ResultStore, monkeypatch: Any) -> None:
+    do(configure(methods=CHOICES), copy)
+    grid = make_grid(configure(methods=CHOICES), copy)
     assert grid.todo == ()
-    with pytest.MonkeyPatch.context() as patch:  # The tries only have to be scored.
-        patch.setattr(worker, "train", Mock(side_effect=AssertionError("nothing to be trained")))
-        for run in grid.reported.values():
-            do(configure(methods=[spec.label for spec in run.method.tries]), store)
+    # The tries only have to be scored.
+    monkeypatch.setattr(worker, "train", Mock(side_effect=AssertionError("nothing to be trained")))
     for run in grid.reported.values():
-        record, plain = store.find(run), [by_label(store)[t.label] for t in run.method.tries]
+        labels = [spec.label for spec in run.method.tries]
+        do(configure(methods=labels), copy)
+        record, plain = copy.find(run), [by_label(copy)[label] for label in labels]
         scores = [other.training.best_score for other in plain]
         best = plain[scores.index(max(scores))]
         assert [block.score for block in record.tries] == scores
@@ -94,28 +82,24 @@ def test_the_best_on_validation_is_reported(chosen: ResultStore, tmp_path: Path)
         same = comparable(record) | {"run": None, "id": None, "tries": None, "predictions": None}
         assert same == comparable(best) | dict.fromkeys(("run", "id", "tries", "predictions"))
         assert record.predictions.digest == best.predictions.digest
+        # The tries are repeated with the run, but not what they start from.
+        again = make_grid(configure(methods=[run.method.label]), copy, "always")
+        (repeated,) = again.reported.values()
+        assert set(again.todo) == {repeated, *repeated.start.tries}
 
 
-def test_the_first_of_equal_tries_is_chosen(finished: ResultStore, tmp_path: Path) -> None:
-    store = ResultStore(shutil.copytree(finished.folder, tmp_path / "out"))
+def test_the_first_of_equal_tries_is_chosen(copy: ResultStore) -> None:
     text = "pt:learning_rate=1e-12|1e-13|1e-14"
-    do(configure(methods=[text]), store)
-    record = by_label(store)[text]
+    do(configure(methods=[text]), copy)
+    record = by_label(copy)[text]
     assert len({block.score for block in record.tries}) == 1
     assert [block.chosen for block in record.tries] == [True, False, False]
 
 
 @pytest.mark.parametrize("failed", [1, 2])
 def test_failed_tries(failed: int, copy: ResultStore, monkeypatch: Any) -> None:
-    train, error = worker.train, RunError("diverged")
-    labels = ["pt:learning_rate=0.2", "pt:learning_rate=0.1"][:failed]
-
-    def fail(*arguments: Any, **named: Any) -> Any:
-        if named["info"].run["label"] in labels:
-            raise error
-        return train(*arguments, **named)
-
-    monkeypatch.setattr(worker, "train", fail)
+    tries = [f"cb pt:learning_rate={rate} 4 shots seed 42" for rate in (0.2, 0.1)]
+    monkeypatch.setattr(worker, "train", failing(RunError("diverged"), *tries[:failed]))
     do(configure(methods=["pt:learning_rate=0.2|0.1"]), copy)
     record = by_label(copy)["pt:learning_rate=0.2|0.1"]
     if failed == 1:
@@ -125,18 +109,6 @@ def test_failed_tries(failed: int, copy: ResultStore, monkeypatch: Any) -> None:
     else:
         assert record.error.message.endswith("failed (diverged)")
         assert record.error.message.startswith("not run: cb-pt-4-42-")
-
-
-def test_overwrite_repeats_the_tries(chosen: ResultStore, tmp_path: Path) -> None:
-    store = ResultStore(shutil.copytree(chosen.folder, tmp_path / "out"))
-    config = configure(methods=CHOICES[:1])
-    before = {path.name: read_record(path).seal for path in store.prompts.glob("*.json")}
-    grid = do(config, store, "always")
-    (run,) = grid.reported.values()
-    assert set(grid.todo) == {run, *run.start.tries}
-    after = {path.name: read_record(path).seal for path in store.prompts.glob("*.json")}
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed == {f"{each.prompt_name}.json" for each in run.start.tries}
 
 
 MIXTURES = ("spot:source=all", "spot:source=qnli+sst2,learning_rate=1e-9", "spot:source=sst2+qnli")

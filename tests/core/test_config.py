@@ -86,6 +86,7 @@ def test_later_sources_win(file: Path) -> None:
 SIZES = "source_training.batch_size=16, training.batch_size=3"
 OWN = "method_options.pt.settings.learning_rate"
 CLIP = "method_options.pt.training.gradient_clip"
+MPT = "method_options.mpt.settings"
 NLG = "suite_options.nlg"
 
 
@@ -96,7 +97,6 @@ NLG = "suite_options.nlg"
         (["tasks=[cb]", "model=tiny", "seeds=[1]", "device=cpu", "prompt_length=20"], ""),
         (["training.beams=4"], "training.beams=4"),
         (["source_training.steps=4", "data_seed=1"], "data_seed=1, source_training.steps=4"),
-        (["training.batching=bucketed"], "training.batching=bucketed"),
         # What follows ``training`` is named once, unless it follows no longer.
         (["training.batch_size=3"], "training.batch_size=3"),
         (["training.batch_size=3", "source_training.batch_size=3"], "training.batch_size=3"),
@@ -113,6 +113,7 @@ NLG = "suite_options.nlg"
         (["training.warmup_steps=0"], "training.warmup_steps=0"),
         ([f"{OWN}=1e-3"], f"{OWN}=0.001"),
         ([f"{CLIP}=1e-3"], f"{CLIP}=0.001"),
+        ([f"{MPT}={{weight_decay: 0.2, eps: 0.1}}"], f"{MPT}.eps=0.1, {MPT}.weight_decay=0.2"),
     ],
 )
 def test_the_label_names_changes_of_the_protocol(items: list[str], changes: str) -> None:
@@ -321,15 +322,6 @@ def test_the_last_suite_of_a_file_wins(preset: str, file: Path) -> None:
         assert config.for_task("e2e").target_training("pt").steps == expected
         file.write_text(dump_config(config))
         assert load_config(file=file).for_task("e2e").target_training("pt").steps == expected
-
-
-def test_the_label_does_not_depend_on_the_order_of_keys() -> None:
-    settings = ["eps: 0.1", "weight_decay: 0.2"]
-    labels = {
-        load_config(items=[f"method_options.mpt.settings={{{', '.join(order)}}}"]).preset
-        for order in (settings, settings[::-1])
-    }
-    assert len(labels) == 1
 
 
 def test_options_of_a_suite_count_for_its_tasks_alone(tmp_path: Path) -> None:

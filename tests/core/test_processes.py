@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_grids import assert_clean, configure, do, results
 
 from bench import executors, worker
 from bench.config import RunConfig, dump_config
@@ -29,6 +28,7 @@ from bench.reports.frame import load_results
 from bench.reports.tables import render_tables
 from bench.runner import Resources, run_grid
 from bench.store import ResultStore
+from tests.core.small_grids import assert_clean, configure, do, results
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGGER = """
@@ -69,6 +69,16 @@ def starts(store: ResultStore) -> list[tuple[str, int]]:
     file = store.logs / "starts"
     lines = file.read_text().splitlines() if file.exists() else []
     return [(name, int(step)) for name, step in map(str.split, lines)]
+
+
+def assert_as_undisturbed(config: RunConfig, store: ResultStore) -> None:
+    """Records, answers, prompts and the table are those of a run of this process alone."""
+    whole = ResultStore(store.folder.with_name("whole"))
+    do(config, whole)
+    assert results(store.folder) == results(whole.folder)
+    tables = [render_tables(load_results(own.folder), "markdown") for own in (store, whole)]
+    assert tables[0] == tables[1]
+    assert_clean(store)
 
 
 def test_workers_that_die(finished: ResultStore, tmp_path: Path, capfd: Any) -> None:
@@ -139,14 +149,13 @@ def wait_for(so: Callable[[], object], seconds: float = 120) -> None:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_a_killed_driver_leaves_no_worker_but_a_grid(start: Start, tmp_path: Path) -> None:
     config = configure("training.steps=40", methods=["pt"], seeds=[42, 43], tasks=["cb"])
-    store, whole = ResultStore(tmp_path / "out"), ResultStore(tmp_path / "whole")
+    store = ResultStore(tmp_path / "out")
     driver = start(config, store, "--workers", "2")
     wait_for(lambda: [*store.checkpoints.glob("[!.]*.safetensors")])
     workers = workers_of(driver.pid)
     assert len(workers) == 2
     driver.kill()
     driver.wait()
-    do(config, whole)
     wait_for(lambda: not any(map(alive, workers)), 30)
     before, kept = len(starts(store)), store.checkpoints.glob("[!.]*.safetensors")
     interrupted = {path.stem for path in kept}
@@ -155,8 +164,7 @@ def test_a_killed_driver_leaves_no_worker_but_a_grid(start: Start, tmp_path: Pat
     wait_for(lambda: len(starts(store)) > before)
     do(config, store, loggers=["starts"])
     assert driver.wait(120) == 0, (tmp_path / "said").read_text()
-    assert results(store.folder) == results(whole.folder)
-    assert_clean(store)
+    assert_as_undisturbed(config, store)
     again = dict(starts(store)[before:])
     assert len(again) == len(starts(store)) - before
     assert {name for name, step in again.items() if step > 0} == interrupted != set()
@@ -248,16 +256,6 @@ def test_shares_of_gpus(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 LONG = ("training.steps=40", "training.evaluate_every=5", "source_training.steps=40")
-
-
-def assert_as_undisturbed(config: RunConfig, store: ResultStore) -> None:
-    """Records, answers, prompts and the table are those of a run of this process alone."""
-    whole = ResultStore(store.folder.with_name("whole"))
-    do(config, whole)
-    assert results(store.folder) == results(whole.folder)
-    tables = [render_tables(load_results(own.folder), "markdown") for own in (store, whole)]
-    assert tables[0] == tables[1]
-    assert_clean(store)
 
 
 def test_a_grid_that_is_killed_again_and_again(start: Start, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
-from small_grids import FAILED
 
 from bench.commands.results import status
 from bench.errors import BenchError, OutputError, PromptError, RecordError
@@ -22,6 +21,7 @@ from bench.files import atomic_write, file_digest
 from bench.predictions import Predictions, judge, load_predictions
 from bench.record import Record, read_record, read_records, write_record
 from bench.store import ABANDONED, ResultStore
+from tests.core.small_grids import FAILED, flip
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -35,9 +35,7 @@ def record(finished: ResultStore) -> Record:
 
 
 @pytest.mark.parametrize("line", [b"{}", b"no JSON", b"[1]", b'{"references": 1}'])
-def test_answers_that_are_none_are_refused_in_one_line(
-    record: Record, tmp_path: Path, line: bytes
-) -> None:
+def test_answers_that_are_none_are_refused(record: Record, tmp_path: Path, line: bytes) -> None:
     """The digest of the record holds, as whoever made both files may have wished."""
     assert record.predictions is not None
     block = record.predictions.model_copy(update={"digest": hashlib.sha256(line).hexdigest()})
@@ -74,16 +72,35 @@ def refused(read: Callable[[], object], error: type[BenchError], name: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_damage_of_a_record_is_one_line(finished: ResultStore, tmp_path: Path) -> None:
-    whole = only(finished.records, "cb-pt-*.json").read_bytes()
-    path = tmp_path / "cb-pt-4-42-0123456789ab.json"
-    for data in damaged(whole, 211):
+FILES = {"records/cb-pt-*.json": 211, "records/cb-pt-*.jsonl.gz": 31}
+FILES |= {"prompts/cb-pt-*.json": 1501, "prompts/cb-pt-*.safetensors": 1501}
+
+
+@pytest.mark.parametrize(("pattern", "step"), FILES.items())
+def test_damage_is_one_line(pattern: str, step: int, copy: ResultStore, record: Record) -> None:
+    path = only(copy.folder, pattern)
+    whole, key = path.read_bytes(), path.name.partition(".")[0][-12:]
+    read: Callable[[], object] = partial(read_record, path)
+    if path.suffix == ".gz":
+        read = partial(load_predictions, copy.records, record)
+    elif path.parent == copy.prompts:
+        read = partial(copy.load_prompt, key)
+    error = PromptError if path.parent == copy.prompts else RecordError
+    for data in damaged(whole, step):
         path.write_bytes(data)
-        refused(lambda: read_record(path), RecordError, path.name)
-    records, warnings = read_records(tmp_path)
-    assert records == []
-    assert warnings[0].endswith("(file kept, ignored)")
-    assert read_records(tmp_path / "none") == ([], [])
+        refused(read, error, key)
+    path.unlink()
+    refused(read, error, key)
+    path.write_bytes(whole)
+    read()
+
+
+def test_a_damaged_record_is_left_out(copy: ResultStore) -> None:
+    flip(only(copy.records, "cb-pt-*.json"))
+    records, (warning,) = read_records(copy.records)
+    assert len(records) == 4
+    assert warning.endswith("(file kept, ignored)")
+    assert read_records(copy.folder / "none") == ([], [])
 
 
 def test_records_without_schema(record: Record, tmp_path: Path) -> None:
@@ -126,18 +143,12 @@ def test_judge_says_what_is_right() -> None:
         judge(["accuracy"], [], [], [], [])
 
 
-def test_damage_of_answers_is_one_line(copy: ResultStore, record: Record) -> None:
+def test_answers_are_those_of_the_record(copy: ResultStore, record: Record) -> None:
     path = only(copy.records, "cb-pt-*.jsonl.gz")
-    whole = path.read_bytes()
-    lines = gzip.decompress(whole)
-    changed = [gzip.compress(lines[:-1]), gzip.compress(lines + lines), lines]
-    # Time and system in the header of gzip decide nothing.
-    flipped = [data for at, data in enumerate(damaged(whole, 1)) if at not in range(4, 10)]
-    for data in [*flipped[::31], *changed]:
+    lines = gzip.decompress(path.read_bytes())
+    for data in (gzip.compress(lines[:-1]), gzip.compress(lines + lines), lines):
         path.write_bytes(data)
         refused(lambda: load_predictions(copy.records, record), RecordError, path.name)
-    path.unlink()
-    refused(lambda: load_predictions(copy.records, record), RecordError, path.name)
     without = record.model_copy(update={"predictions": None})
     refused(lambda: load_predictions(copy.records, without), RecordError, record.file_name)
 
@@ -216,20 +227,6 @@ def test_runs_of_one_prompt_are_missed_one_by_one(copy: ResultStore) -> None:
     out = CliRunner().invoke(status, [str(copy.folder)]).output
     assert "finished: 5\n" in out
     assert "missing: 10\n" in out
-
-
-def test_damage_of_a_prompt_is_one_line(copy: ResultStore, record: Record) -> None:
-    prompt = record.training.prompt  # type: ignore[union-attr]
-    for pattern in ("cb-pt-*.safetensors", "cb-pt-*.json"):
-        path = only(copy.prompts, pattern)
-        whole = path.read_bytes()
-        for data in damaged(whole, 1501):
-            path.write_bytes(data)
-            refused(lambda: copy.load_prompt(prompt), PromptError, path.stem)
-        path.unlink()
-        refused(lambda: copy.load_prompt(prompt), PromptError, prompt[:12])
-        path.write_bytes(whole)
-    assert copy.load_prompt(prompt).record.id == prompt
 
 
 def test_old_temporary_files_are_removed(tmp_path: Path) -> None:

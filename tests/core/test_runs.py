@@ -1,16 +1,15 @@
 """Runs in this process: failures, stops, damage, full disks; and what is continued afterwards."""
 
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from small_grids import assert_clean, by_label, configure, do, flip, results
 
 from bench import stages, worker
 from bench.errors import InitialPromptMismatchError, ModelError, OutputError
@@ -20,7 +19,8 @@ from bench.record import read_record
 from bench.runner import run_grid
 from bench.store import ResultStore
 from bench.training import evaluation
-from bench.training.loop import DivergedError
+from bench.training.loop import DivergedError, Validation
+from tests.core.small_grids import assert_clean, by_label, configure, do, failing, flip, results
 
 Bench = Callable[..., tuple[int, str]]
 
@@ -70,30 +70,18 @@ def test_damaged_prompts_are_replaced(finished: ResultStore, copy: ResultStore, 
     assert results(copy.folder) == results(finished.folder)
 
 
-def failing(task: str, method: str, error: Exception) -> Callable[..., Any]:
-    train = worker.train
-
-    def fail(*arguments: Any, **named: Any) -> Any:
-        if (named["info"].run["task"], named["info"].run["method"]) == (task, method):
-            raise error
-        return train(*arguments, **named)
-
-    return fail
-
-
 def test_needs_of_failed_prompts(copy: ResultStore, monkeypatch: Any) -> None:
-    store, config = copy, configure(methods=["pt", "mpt", "dtvg"])
-    whole = results(copy.folder)
+    config, whole = configure(methods=["pt", "mpt", "dtvg"]), results(copy.folder)
     for name in ("qnli-pt", "sources-mpt", "cb-mpt", "cb-dtvg", "cb-spot", "cb-attempt"):
         for path in (*copy.prompts.glob(f"{name}-*"), *copy.records.glob(f"{name}-*")):
             path.unlink()
+    grid = make_grid(config, copy)
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "train", failing("qnli", "pt", DivergedError("loss\nnan")))
-        grid = make_grid(config, store)
-        counts = run_grid(grid, store, verbosity="quiet")
-    assert counts == {"failed": 2}
+        fault = DivergedError("loss\nnan")
+        patch.setattr(worker, "train", failing(fault, "qnli pt full data seed 42"))
+        assert run_grid(grid, copy, verbosity="quiet") == {"failed": 2}
     name = next(run.prompt_name for run in grid.runs.values() if run.task == "qnli")
-    found = by_label(store)
+    found = by_label(copy)
     assert found.pop("pt").status == "finished"
     for label, record in found.items():
         assert (record.status, record.training, record.scores) == ("failed", None, None)
@@ -104,15 +92,15 @@ def test_needs_of_failed_prompts(copy: ResultStore, monkeypatch: Any) -> None:
             reason = f"not run: {stage} failed ({reason})"
         assert record.error.message == reason
     # A failure stays until it is to be repeated.
-    assert run_grid(make_grid(config, store), store, verbosity="quiet") == {}
-    again = run_grid(make_grid(config, store, "failed"), store, verbosity="quiet")
+    assert run_grid(make_grid(config, copy), copy, verbosity="quiet") == {}
+    again = run_grid(make_grid(config, copy, "failed"), copy, verbosity="quiet")
     assert again == {"finished": 2}
-    assert results(store.folder).items() <= whole.items()
+    assert results(copy.folder).items() <= whole.items()
 
 
 @pytest.mark.parametrize("error", [ValueError("a\nb"), RuntimeError()])
 def test_a_failed_run_stops_no_other(error: Exception, copy: ResultStore, monkeypatch: Any) -> None:
-    monkeypatch.setattr(worker, "train", failing("cb", "spot", error))
+    monkeypatch.setattr(worker, "train", failing(error, "cb spot 4 shots seed 42"))
     grid = make_grid(configure(methods=["spot", "dtvg"]), copy, "always")
     counts = run_grid(grid, copy, verbosity="quiet")
     assert counts == {"finished": 1, "failed": 1}
@@ -125,50 +113,37 @@ def test_a_failed_run_stops_no_other(error: Exception, copy: ResultStore, monkey
 
 def test_a_repeated_run_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed may have trained wrongly until then."""
-    validate, calls = stages.Stage.validate, [RuntimeError("after a checkpoint"), None]
-
-    def fails(stage: stages.Stage) -> Any:
-        if error := calls.pop():
-            raise error
-        return validate(stage)
-
-    store, config = ResultStore(tmp_path), configure(methods=["pt"])
-    with monkeypatch.context() as patch:
-        patch.setattr(stages.Stage, "validate", fails)
-        do(config, store)
-    assert by_label(store)["pt"].error is not None
+    store, first = ResultStore(tmp_path), Validation({"accuracy": 50.0}, 50.0, None)
+    validate = Mock(side_effect=[first, RuntimeError("after a checkpoint")])
+    monkeypatch.setattr(stages.Stage, "validate", validate)
+    do(configure(methods=["pt"]), store)
+    assert by_label(store)["pt"].error.message == "after a checkpoint"
     assert_clean(store)
 
 
 def test_always_repeats_the_reported_runs(finished: ResultStore, copy: ResultStore) -> None:
-    def seals(folder: Path) -> dict[str, str]:
-        return {path.name: read_record(path).seal for path in folder.glob("*.json")}
+    def seals() -> dict[str, str]:
+        return {path.name: read_record(path).seal for path in copy.folder.rglob("*.json")}
 
-    before = seals(copy.records) | seals(copy.prompts)
+    before = seals()
     do(configure(methods=["pt", "mpt"]), copy, "always")
-    after = seals(copy.records) | seals(copy.prompts)
+    after = seals()
     assert before.keys() == after.keys()
     changed = {"-".join(name.split("-")[:2]) for name in before if before[name] != after[name]}
     assert changed == {"cb-pt", "cb-mpt"}  # Not the prompts they start from.
     assert results(copy.folder) == results(finished.folder)
 
 
-def test_a_given_prompt_of_another_seed_fails_before_any_training(
-    finished: ResultStore, tmp_path: Path, no_training: None
-) -> None:
-    prompt = next(finished.prompts.glob("sst2-pt-*.json")).stem[-12:]
-    store = ResultStore(tmp_path / "out", shutil.copytree(finished.prompts, tmp_path / "prompts"))
-    config = configure(methods=["pt", "dtvg"], seeds=[43], source_prompts={"sst2": prompt})
-    with pytest.raises(
-        InitialPromptMismatchError, match=r"sst2 was trained from initial prompt .* seed$"
-    ):
-        do(config, store)
-
-
-def test_inputs_without_room_fail_before_any_training(tmp_path: Path, no_training: None) -> None:
-    config = configure("prompt_length=1010", model="tiny-llama", methods=["pt"])
+@pytest.mark.usefixtures("no_training")
+def test_what_does_not_fit_fails_before_any_training(copy: ResultStore) -> None:
+    prompt = next(copy.prompts.glob("sst2-pt-*.json")).stem[-12:]
+    given = configure(methods=["pt", "dtvg"], seeds=[43], source_prompts={"sst2": prompt})
+    fault = r"sst2 was trained from initial prompt .* seed$"
+    with pytest.raises(InitialPromptMismatchError, match=fault):
+        do(given, copy)
+    long = configure("prompt_length=1010", model="tiny-llama", methods=["pt"])
     with pytest.raises(ModelError, match="lower prompt_length or input_length"):
-        do(config, ResultStore(tmp_path / "out"))
+        do(long, copy)
 
 
 def test_a_smaller_batch_is_kept(tmp_path: Path, finished: ResultStore, monkeypatch: Any) -> None:
@@ -226,36 +201,20 @@ def test_a_stopped_grid_is_continued(
     assert_clean(store)
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A small file system in memory; called again, it takes another size."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted: list[str] = []
-
-    def mount(size: str) -> Path:
-        remount = "remount," * bool(mounted)
-        command = ["mount", "-t", "tmpfs", "-o", f"{remount}size={size}", "tmpfs", str(folder)]
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("needs Linux and the right to mount a file system")
-        mounted.append(size)
-        return folder
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_disk_fills_up(disk: Callable[[str], Path], finished: ResultStore) -> None:
-    config = configure(methods=["pt", "spot"])
-    store = ResultStore(disk("44k") / "out")
+def test_a_disk_fills_up(finished: ResultStore, tmp_path: Path, request: Any) -> None:
+    """A small file system in memory; later it is larger."""
+    config, store = configure(methods=["pt", "spot"]), ResultStore(tmp_path / "out")
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(tmp_path), "-o"]
+    if subprocess.run([*mount, "size=44k"], capture_output=True).returncode:
+        pytest.skip("needs Linux and the right to mount a file system")
+    request.addfinalizer(partial(subprocess.run, ["umount", "--lazy", tmp_path], check=True))
     with pytest.raises(OutputError, match=r"cannot (write|lock) .*: No space left") as caught:
         do(config, store)
     assert str(store.folder) in str(caught.value)
     assert not list(store.folder.rglob("*.tmp"))
     done = results(store.folder)
     assert done  # It was in the middle of the grid.
-    disk("10m")
+    subprocess.run([*mount, "remount,size=10m"], check=True)
     do(config, store)
     whole = results(store.folder).items()
     assert done.items() <= whole <= results(finished.folder).items()
