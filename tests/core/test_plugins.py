@@ -124,6 +124,7 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
+        (None, "expected 'key: value' entries"),
         ({"templat": ""}, "unknown key 'templat': did you mean template?"),
         ({"template": "{text.__class__}"}, "template: {text.__class__} is no column alone"),
         *(({"template": f"{{{x}}}"}, "is no column alone") for x in ("t[0]", "t!r", "t:>9999", "")),
@@ -142,7 +143,8 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
 def test_faults_of_a_task_in_yaml(changes: Any, fault: str, tmp_path: Path) -> None:
     use_files([plugin(tmp_path, yaml.safe_dump({"own": YAML}), "good.yaml")])
     assert get_task("own").labels == ("0", "1")
-    bad = plugin(tmp_path, yaml.safe_dump({"own": YAML | changes}), "bad.yml")
+    values = changes and YAML | changes
+    bad = plugin(tmp_path, yaml.safe_dump({"own": values}), "bad.yml")
     with pytest.raises(PluginError) as caught:
         use_files([bad])
     assert str(caught.value).startswith(f"plugin file {bad}: cannot be used (task own: ")
@@ -150,9 +152,7 @@ def test_faults_of_a_task_in_yaml(changes: Any, fault: str, tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_yaml_that_declares_no_task_that_can_be_used(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match=r"\(task t: expected 'key: value' entries\); "):
-        use_files([plugin(tmp_path, "t: 5", "number.yaml")])
+def test_a_name_that_is_taken(tmp_path: Path) -> None:
     use_files([plugin(tmp_path, yaml.safe_dump({"sources": YAML}), "name.yaml")])
     with pytest.raises(PluginError, match=r"'sources' of file name\.yaml: .*; rename it"):
         get_task("sources")
