@@ -11,20 +11,18 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "notebook.ipynb"
 SETTINGS = {"training.steps": 2, "training.warmup_steps": 0, "training.evaluate_every": 2}
 
 
-def cells() -> list[tuple[list[str], str]]:
-    """Tags and source of each code cell; there are no outputs."""
-    code = [c for c in json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if "outputs" in c]
-    assert [cell["outputs"] for cell in code] == [[]] * len(code)
-    return [(cell["metadata"].get("tags", []), "".join(cell["source"])) for cell in code]
-
-
 def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [c for c in json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if "outputs" in c]
+    assert [cell["outputs"] for cell in cells] == [[]] * len(cells)
+    code = [(cell["metadata"].get("tags", []), "".join(cell["source"])) for cell in cells]
+    (tags, install), *others = code
+    assert tags == ["install"]
+    assert "%pip install" in install
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     names: dict[str, Any] = {}
-    for tags, source in cells():
-        if tags != ["install"]:
-            exec(source, names)
+    for tags, source in others:
+        exec(source, names)
         if tags == ["parameters"]:
             small = {"METHODS": ["pt"], "SHOTS": 4, "SEEDS": [1], "SETTINGS": SETTINGS}
             assert small.keys() < names.keys()
@@ -33,10 +31,3 @@ def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["prompt"].shape == (20, 128)
     heights = [bar.get_height() for bar in names["axes"].patches]
     assert heights == names["shown"]["score"].tolist()
-
-
-def test_notebook_installs_first() -> None:
-    (tags, source), *others = cells()
-    assert tags == ["install"]
-    assert "%pip install" in source
-    assert not any("%pip" in source for _, source in others)

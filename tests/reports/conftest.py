@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,47 +40,54 @@ def field(found: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     return one
 
 
+def by_task(
+    rows: Sequence[str], values: Mapping[str, Sequence[float]], name: str = "score"
+) -> list[dict[str, Any]]:
+    """Runs of each task, one per row, with their scores or other values."""
+    return [
+        {"task": task, "row": row, name: value}
+        for task, own in values.items()
+        for row, value in zip(rows, own, strict=True)
+    ]
+
+
 @pytest.fixture
 def make_results(tmp_path: Path) -> MakeResults:
     """Store variations of one record and load them.
 
     ``{"seed": 1, "score": 60.0, "model.name": "small"}`` changes parts of the run, and names in
     ``SHORT``; ``{".rows.notes": []}`` any part of a record; ``row`` method and label. ``right``
-    stores predictions: whether each of the test rows is answered right.
+    stores predictions: so many of the test rows, which are 40 unless told, are answered right.
     """
 
-    def make(*variations: dict[str, Any], load: bool = True) -> Results:
+    def make(*variations: dict[str, Any]) -> Results:
         folder = tmp_path / "records"
         folder.mkdir(exist_ok=True)
         for number, variation in enumerate(variations):
-            values = json.loads(BASE.to_bytes())
-            right: Sequence[bool] = variation.get("right", ())
-            if row := variation.get("row"):
+            values, file = json.loads(BASE.to_bytes()), folder / f"{number:05d}.json"
+            if "right" in variation:
+                right, rows = variation["right"], variation.get("rows", 40)
+                variation = {"rows": rows, "score": 100 * right / rows} | variation
+                answers = ["1"] * right + ["0"] * (rows - right)
+                answered = judge(["accuracy"], range(rows), answers, [["1"]] * rows, [None] * rows)
+                values["predictions"] = write_predictions(answered, file).model_dump()
+            if "row" in variation:
+                row = variation["row"]
                 variation = variation | {"method": row.split(":")[0], "label": row}
-            if right:
-                score = 100 * sum(right) / len(right)
-                variation = {"rows": len(right), "score": score} | variation
-            for name, value in variation.items():
+            if "status" in variation:
+                error = {"type": "Error", "message": "memory"}
+                values |= dict.fromkeys(("rows", "scores", "majority", "training"))
+                values |= {"status": variation["status"], "error": error}
+            for name in (own for own in variation if own not in ("right", "row", "status")):
                 text = name[1:] if name[0] == "." else SHORT.get(name, f"run.{name}")
                 *path, last = text.split(".")
                 place: Any = values
-                if name == "status":
-                    values |= dict.fromkeys(("rows", "scores", "majority", "training"))
-                    values |= {"status": value, "error": {"type": "Error", "message": "memory"}}
-                elif name not in ("right", "row"):
-                    for step in path:
-                        place = place and place[step]
-                    if place is not None:
-                        place[last] = value
+                for step in path:
+                    place = place and place[step]
+                if place is not None:
+                    place[last] = variation[name]
             values["seal"] = "0" * 64
             values["id"] = hashlib.sha256(json.dumps([number, values["run"]]).encode()).hexdigest()
-            file = folder / f"{number:05d}.json"
-            if right:
-                answers = [str(int(each)) for each in right]
-                texts = [["1"]] * len(right)
-                own: list[None] = [None] * len(right)
-                answered = judge(["accuracy"], range(len(right)), answers, texts, own)
-                values["predictions"] = write_predictions(answered, file).model_dump()
             file.write_text(json.dumps(values))
         results = load_results(tmp_path)
         assert results.warnings == []

@@ -1,54 +1,46 @@
 """Which records share a table, and which a row."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import RecordError
-from bench.reports.frame import Results, load_results, make_sections
-
-MakeResults = Callable[..., Results]
+from bench.reports.frame import Results, load_results
+from tests.reports.conftest import MakeResults
 
 
 def rows(results: Results) -> list[list[str]]:
-    sections = make_sections(results, results.frame)
-    return [sorted(section.frame["row"].unique()) for section in sections]
+    return [sorted(section.frame["row"].unique()) for section in results.sections]
 
 
 OTHERS: dict[str, Any] = {"preset": "paper", "model.name": "small", "model.digest": "f" * 64}
 OTHERS |= {"data.kind": "hub", "data.name": "elsewhere", "data.fingerprint": "other rows"}
 OTHERS |= {"data.revision": "v2", "data_seed": 7, "shots": 32, "prompt_length": 100}
 OTHERS |= {"input_length": 128, "validation_rows": 10, "precision": "bf16", "results": 3}
-OTHERS |= {"train_rows": 10, "test_rows": 10}
-OTHERS |= {"versions.task": "2"}
+OTHERS |= {"train_rows": 10, "test_rows": 10, "versions.task": "2"}
 
 
 @pytest.mark.parametrize(("name", "value"), [*OTHERS.items(), ("shots", None)])
 def test_settings_never_mix(make_results: MakeResults, name: str, value: Any) -> None:
     assert len(rows(make_results({}, {"seed": 43, name: value}))) == 2
-    assert len(rows(make_results({}, {"seed": 43}))) == 1
+
+
+def test_seeds_and_failed_runs_share_a_table(make_results: MakeResults) -> None:
+    (section,) = make_results({}, {"seed": 43}, {"seed": 44, "status": "failed"}).sections
+    assert len(section.records) == 3
 
 
 def test_full_data_stands_last(make_results: MakeResults) -> None:
-    results = make_results({"shots": None}, {"shots": 100}, {"shots": 16})
-    sections = make_sections(results, results.frame)
+    sections = make_results({"shots": None}, {"shots": 100}, {"shots": 16}).sections
     assert [section.setting["shots"] for section in sections] == [16, 100, math.inf]
 
 
-def test_a_failed_run_joins_the_table_of_its_data(make_results: MakeResults) -> None:
-    results = make_results({}, {"seed": 43, "status": "failed"})
-    (section,) = make_sections(results, results.frame)
-    assert len(section.records) == 2
-
-
 def test_rows_by_settings_and_version(make_results: MakeResults) -> None:
-    dtvg = {"row": "dtvg"}
     results = make_results(
-        dtvg | {"settings": {"grouping": "all", "rate": 0.3}},
-        dtvg | {"settings": {"grouping": "similarity", "rate": 0.3}},
+        {"row": "dtvg", "settings": {"grouping": "all", "rate": 0.3}},
+        {"row": "dtvg", "settings": {"grouping": "similarity", "rate": 0.3}},
         {"versions.method": "2"},
         {"versions.method": "10"},
     )
@@ -60,18 +52,6 @@ def test_options_of_the_loop_may_follow_the_task(make_results: MakeResults) -> N
     short, long = {"training": {"steps": 20}}, {"training": {"steps": 99}}
     assert rows(make_results(short, long | {"task": "rte"})) == [["pt"]]
     assert rows(make_results(short, long)) == [["pt [training.steps=20]", "pt [training.steps=99]"]]
-
-
-def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeResults) -> None:
-    frozen = {"row": "no_prompt", "parameters": 0, "shots": None}
-    other = frozen | {"seed": 1, "prompt_length": 1}
-    results = make_results({}, {"seed": 43}, {"shots": 32}, other)
-    for section, seeds in zip(make_sections(results, results.frame), ([42, 43], [42]), strict=True):
-        own = section.frame[(section.frame["row"] == "no_prompt") & section.frame["shown"]]
-        assert sorted(own["seed"]) == seeds
-        assert own["shots"].unique() == section.frame["shots"].unique()
-    elsewhere = make_results({}, {"seed": 43}, {"shots": 32}, frozen | {"model.name": "other"})
-    assert sorted(rows(elsewhere)) == [["no_prompt"], ["pt"], ["pt"]]
 
 
 def test_loading(make_results: MakeResults, tmp_path: Path) -> None:

@@ -1,36 +1,31 @@
 """One run as text."""
 
-from pathlib import Path
-
 from bench.predictions import judge
-from bench.record import TryBlock, read_record
+from bench.record import TryBlock
 from bench.reports.show import show_errors, show_record
-
-GOLDEN = Path(__file__).parent / "golden"
+from tests.reports.conftest import BASE, MakeResults
 
 
 def test_a_finished_record() -> None:
-    record = read_record(GOLDEN / "records" / "mrpc-dtvg-16-42-ab2de0c6077d.json")
-    text = show_record(record)
-    assert record.id in text
-    assert "mrpc dtvg 16 shots seed 42: finished" in text
+    text = show_record(BASE)
+    assert BASE.id in text
+    assert "mrpc pt 16 shots seed 42: finished" in text
     assert "bundled model or data: not a benchmark result" in text
     (line,) = (line for line in text.splitlines() if line.startswith("accuracy *"))
-    assert line.split()[2] == f"{record.scores.test['accuracy']:.1f}"
+    assert line.split()[2] == f"{BASE.scores.test['accuracy']:.1f}"
     assert all(line == line.rstrip() for line in text.splitlines())
 
 
-def test_a_failed_record_shows_its_error() -> None:
-    record = read_record(GOLDEN / "records" / "mrpc-dtvg-16-44-281f9db047a1.json")
-    assert f"{record.error.type}: {record.error.message}" in show_record(record)
+def test_a_failed_record_shows_its_error(make_results: MakeResults) -> None:
+    (record,) = make_results({"status": "failed"}).records
+    assert "Error: memory" in show_record(record)
 
 
 def test_curves_and_changes_of_the_group() -> None:
-    record = read_record(GOLDEN / "records" / "mrpc-pt-16-42-116a5c186f16.json")
     groups = {0: ["mnli"], 5: ["mnli"], 9: []}
     history = [{"step": step, "group": group} for step, group in groups.items()]
     told = {"best": {"step": 5, "cosine": 0.123456}, "changes": {"group": 1}, "history": history}
-    text = show_record(record.model_copy(update={"diagnostics": told}))
+    text = show_record(BASE.model_copy(update={"diagnostics": told}))
     assert "1.5 to 1.25 (from 1.25 to 1.5)" in text
     assert "from step 0: mnli" in text
     assert "from step 5" not in text
@@ -39,13 +34,12 @@ def test_curves_and_changes_of_the_group() -> None:
 
 
 def test_tries() -> None:
-    record = read_record(GOLDEN / "records" / "mrpc-pt-16-42-116a5c186f16.json")
     scores = {0.1: None, 0.3: 61.25, 0.5: 40.0}
     tries = [
         TryBlock(settings={"learning_rate": rate}, score=own, prompt="ab" * 32, chosen=own == 61.25)
         for rate, own in scores.items()
     ]
-    lines = show_record(record.model_copy(update={"tries": tries})).splitlines()
+    lines = show_record(BASE.model_copy(update={"tries": tries})).splitlines()
     found = [line.split(maxsplit=1) for line in lines if "try " in line]
     assert found == [
         ["try", '{"learning_rate": 0.1}: failed'],

@@ -3,7 +3,6 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from bench.errors import RecordError
 from bench.reports.frame import Results, load_results
 from bench.reports.page import save_everything, save_page
 from bench.reports.tables import render_tables
+from tests.reports.conftest import MakeResults
 
-MakeResults = Callable[..., Results]
 HOSTILE = """</script><script>a = 1</script><img src=x onerror="a = 1">'&$x$"""
 
 
@@ -55,10 +54,6 @@ def check(page: Page, results: Results) -> None:
     assert len(page.all("script")) == 1
 
 
-def values(page: Page) -> list[float]:
-    return [float(own["data-value"] or "") for own in page.all("td") if "data-value" in own]
-
-
 def test_scores_are_those_of_the_tables(make_results: MakeResults, tmp_path: Path) -> None:
     told = {"history": [{"step": 0, "cosines": {"prompts": {"mnli": -0.25}}}]}
     results = make_results(
@@ -77,11 +72,11 @@ def test_scores_are_those_of_the_tables(make_results: MakeResults, tmp_path: Pat
         keys = ("mean", "difference", "value")
         shown += [next(f[key] for key in keys if key in f) for f in fields if f.keys() & {*keys}]
     known = [value for value in shown if value is not None]
-    assert values(page)[: len(known)] == known
+    values = [float(own["data-value"] or "") for own in page.all("td") if "data-value" in own]
+    assert values[: len(known)] == known
     assert 20.02 in [round(value, 9) for value in known]
-    first, second = results.records[0], results.records[2]
     linked = {link["href"] for link in page.all("a")}
-    assert {f"#{first.id}", f"#{second.id}"} <= linked
+    assert {f"#{results.records[at].id}" for at in (0, 2)} <= linked
     assert page.all("svg")
     assert "-0.25" in page.texts  # Coordinates are rounded, texts are not.
     said = " ".join(page.texts)
