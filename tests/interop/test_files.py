@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from bench.errors import ConfigError, PromptError
+from bench.errors import ConfigError, PromptError, UnknownNameError
 from bench.interop import import_prompt, read_given
 from bench.method import tensor_digest
 from bench.models.loading import ModelInfo, describe, load
@@ -99,6 +99,8 @@ def test_record_of_an_import(save: Save, store: ResultStore) -> None:
 def test_faults_of_an_import_are_one_line(save: Save, store: ResultStore) -> None:
     path = save({"a": torch.randn(LENGTH, WIDTH)})
     short = save({"a": torch.randn(LENGTH + 1, WIDTH)}, "short.safetensors")
+    with pytest.raises(UnknownNameError, match="unknown task 'rt'"):
+        import_prompt(store, path, "rt", "tiny")
     with pytest.raises(ConfigError, match="--initial and --seed"):
         import_prompt(store, path, TASK, "tiny", initial=path, seed=1)
     with pytest.raises(PromptError, match="has 7 tokens, the prompt 6"):
