@@ -1,16 +1,22 @@
-"""Toy tasks and folders, and an encoder of words."""
+"""Toy tasks and folders, a stand-in for the hub, and an encoder of words."""
 
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub
 import pytest
 
 from bench.data import DataSource, open_source
 from bench.errors import DataError
 from bench.tasks.base import HubSource, Task, TextPair
+
+Folder = Callable[..., DataSource]
 
 
 class WordEncoder:
@@ -55,15 +61,10 @@ TOY = Task(
 )
 
 
-@pytest.fixture(scope="session")
-def toy() -> Callable[..., Task]:
-    """Variants of the toy task; keywords that the task lacks are its hub source's."""
-
-    def make(rule: Any = "halve-validation", **changes: Any) -> Task:
-        hub = {key: changes.pop(key) for key in list(changes) if hasattr(TOY.hub, key)}
-        return replace(TOY, split_rule=rule, hub=replace(TOY.hub, **hub), **changes)
-
-    return make
+def toy(rule: str = "halve-validation", **changes: Any) -> Task:
+    """A variant of the toy task; keywords that the task lacks are its hub source's."""
+    hub = {key: changes.pop(key) for key in list(changes) if hasattr(TOY.hub, key)}
+    return replace(TOY, split_rule=rule, hub=replace(TOY.hub, **hub), **changes)
 
 
 def toy_rows(n: int, **changes: Any) -> list[dict[str, Any]]:
@@ -71,7 +72,7 @@ def toy_rows(n: int, **changes: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Callable[..., DataSource]:
+def folder(tmp_path: Path) -> Folder:
     """A local folder with splits of the toy task, each given by its size or its rows."""
 
     def write(**splits: int | list[dict[str, Any]]) -> DataSource:
@@ -83,3 +84,20 @@ def folder(tmp_path: Path) -> Callable[..., DataSource]:
         return open_source(str(tmp_path / "data"))
 
     return write
+
+
+@contextmanager
+def hub_on_loopback(shared: Path, root: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stand-in for the hub that serves the repositories in a folder; its cache is new."""
+    tool = shared / "tools" / "fakehub.py"
+    if not tool.is_file():
+        pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
+    command = [sys.executable, str(tool), str(root), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().strip()
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        constants = ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE", "HF_HUB_OFFLINE", "HF_HUB_CACHE")
+        for name, value in zip(constants, (address, template, False, root / "hub"), strict=True):
+            patch.setattr(huggingface_hub.constants, name, value)
+        yield
+        server.kill()

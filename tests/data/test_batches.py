@@ -41,8 +41,7 @@ class Encoded:
 
 
 def batches(lengths: list[int], size: int, seed: int = 7, batching: Any = "random") -> TaskBatches:
-    encoded: Any = Encoded(lengths)
-    return TaskBatches(encoded, size, seed, CPU, batching)
+    return TaskBatches(Encoded(lengths), size, seed, CPU, batching)
 
 
 @given(examples=EXAMPLES, pad_id=st.integers(0, 50))

@@ -1,25 +1,23 @@
 """Encoded examples: columns, joined rows, bad rows, and no files."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 
-from bench.data import DataSource, Examples, load_splits, open_source
+from bench.data import Examples, load_splits, open_source
 from bench.data.encoding import encode, leading_rows
 from bench.errors import DataError
 from bench.tasks import get_task
-from bench.tasks.base import Task, TextPair
+from bench.tasks.base import TextPair
 from bench.tasks.metrics import score_task
-
-Toy = Callable[..., Task]
-Folder = Callable[..., DataSource]
+from tests.data.conftest import Folder, toy
 
 
-def test_texts_ids_and_official_rows(toy: Toy, folder: Folder, encoder: Any) -> None:
+def test_texts_ids_and_official_rows(folder: Folder, encoder: Any) -> None:
     rows = load_splits(folder(train=6, validation=10), toy()).test
     examples = encode(rows, toy(), encoder, training=False)
     assert len(examples) == 5
@@ -40,7 +38,7 @@ def answers_texts(row: Mapping[str, Any], training: bool) -> list[TextPair]:
     return [TextPair("question", answer, answers, group=f"g{row['label']}") for answer in shown]
 
 
-def test_one_training_example_per_answer(toy: Toy, folder: Folder, encoder: Any) -> None:
+def test_one_training_example_per_answer(folder: Folder, encoder: Any) -> None:
     task = toy(texts=answers_texts)
     rows = [{"sentence": "a b", "label": 0}, {"sentence": "c", "label": 1}]
     split = folder(train=rows).load(task, "train")
@@ -55,7 +53,7 @@ def plain_texts(row: Mapping[str, Any], training: bool) -> list[TextPair]:
     return [TextPair(row["sentence"], str(row["label"]))]
 
 
-def test_equal_sources_are_joined_in_evaluation(toy: Toy, folder: Folder, encoder: Any) -> None:
+def test_equal_sources_are_joined_in_evaluation(folder: Folder, encoder: Any) -> None:
     """Also if they lie further apart than the rows that are encoded together."""
     task = toy(texts=plain_texts, group_by_source=True)
     rows = [{"sentence": f"s {i % 700}", "label": i} for i in range(1500)]
@@ -70,7 +68,7 @@ def test_equal_sources_are_joined_in_evaluation(toy: Toy, folder: Folder, encode
     assert joined.references[100] == ["100", "800"]
 
 
-def test_leading_rows_keep_all_references_of_their_inputs(toy: Toy, folder: Folder) -> None:
+def test_leading_rows_keep_all_references_of_their_inputs(folder: Folder) -> None:
     rows = [{"sentence": text, "label": at} for at, text in enumerate("abacbda")]
     task, joining = toy(texts=plain_texts), toy(texts=plain_texts, group_by_source=True)
     split = folder(train=rows).load(task, "train")
@@ -80,7 +78,7 @@ def test_leading_rows_keep_all_references_of_their_inputs(toy: Toy, folder: Fold
         assert leading_rows(split, joining, number)["label"][:] == list(joined)
 
 
-def test_cut_inputs_are_counted_exactly(toy: Toy, folder: Folder, encoder: Any) -> None:
+def test_cut_inputs_are_counted_exactly(folder: Folder, encoder: Any) -> None:
     """An input that just fits is not cut: one word of the task, three of the row, one end mark."""
     texts = ["a b", "a b c", "a b c d", "a b c d e f"]
     split = folder(train=[{"sentence": text, "label": 0} for text in texts]).load(toy(), "train")
@@ -89,7 +87,7 @@ def test_cut_inputs_are_counted_exactly(toy: Toy, folder: Folder, encoder: Any) 
     assert examples.truncated == [False, False, True, True]
 
 
-def test_bad_label(toy: Toy, folder: Folder, encoder: Any) -> None:
+def test_bad_label(folder: Folder, encoder: Any) -> None:
     bad = [{"sentence": f"row {i}", "label": 9 if i == 14 else 0} for i in range(30)]
     source = folder(train=3, validation=bad)
     rows = load_splits(source, toy())
@@ -119,8 +117,6 @@ def test_rows_are_encoded_once_and_nothing_is_written(
 def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """Caps, notes and labels, on the bundled samples of cola; nothing is printed."""
     examples = Examples(open_source("bundled"), encoder, 42, input_length=9, validation_rows=20)
-    assert examples.task("cola").input_length == 9
-    assert examples.evaluation("cola", "validation") is examples.evaluation("cola", "validation")
     assert len(examples.evaluation("cola", "validation")) == 20
     test = examples.evaluation("cola", "test")
     assert test.truncated == [len(source.split()) > 8 for source in test.sources]
@@ -128,15 +124,12 @@ def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> 
         f"validated on 20 of {len(examples.rows('cola').validation)} rows",
         f"{sum(test.truncated)} test inputs cut at 9 tokens",
     ]
-    train = examples.rows("cola").train
-    assert examples.labels("cola") == [str(label) for label in train["label"]]
+    labels = examples.rows("cola").train["label"]
+    assert examples.labels("cola") == [str(label) for label in labels]
     assert examples.labels("squad") == []
     few = examples.training("cola", 16, 42)
     assert few.rows == len(few.encoded) == 16
     assert few.few_shot == few.encoded.rows
-    full = examples.training("cola", None, 42)
-    assert (full.rows, full.few_shot) == (len(train), None)
-    assert get_task("cola").input_length == 256
     assert capfd.readouterr() == ("", "")
 
 

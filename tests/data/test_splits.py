@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import DataSource, load_splits, open_source, sample_shots
+from bench.data import load_splits, open_source, sample_shots
 from bench.errors import DataError
 from bench.tasks import get_task
-from bench.tasks.base import Task
+from tests.data.conftest import Folder, toy
 
-Toy = Callable[..., Task]
-Folder = Callable[..., DataSource]
 RECORDS = Path(__file__).parents[2] / "results" / "smoke" / "records"
 TWO, TEST, ALL = ("train", "validation"), ("train", "test"), ("train", "validation", "test")
 MNLI = ("train", "validation_mismatched", "validation_matched")
 
 
-def cut(n: int, seed: int = 42) -> list[int]:
+def cut(n: int) -> list[int]:
     """The shuffle of the published runs."""
-    order: list[int] = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-    return order
+    return torch.randperm(n, generator=torch.Generator().manual_seed(42)).tolist()
 
 
 def test_the_shuffle_is_that_of_the_published_runs() -> None:
@@ -51,7 +47,7 @@ def test_the_shuffle_is_that_of_the_published_runs() -> None:
     ],
 )
 def test_splits(
-    toy: Toy, folder: Folder, rule: str, splits: Any, sizes: Any, expected: Any, note: str
+    folder: Folder, rule: str, splits: Any, sizes: Any, expected: Any, note: str
 ) -> None:
     rows = load_splits(folder(**dict(zip(splits, sizes, strict=True))), toy(rule, splits=splits))
     for part, numbers in zip((rows.train, rows.validation, rows.test), expected, strict=True):
@@ -61,7 +57,7 @@ def test_splits(
     assert note in "".join(rows.notes)
 
 
-def test_validation_replaces_a_missing_test_split(toy: Toy, folder: Folder) -> None:
+def test_validation_replaces_a_missing_test_split(folder: Folder) -> None:
     source = folder(train=1100, validation=9)
     halved = load_splits(source, toy("official", splits=ALL))
     assert halved.validation["official_row"][:] == cut(9)[:4]
@@ -74,13 +70,13 @@ def test_validation_replaces_a_missing_test_split(toy: Toy, folder: Folder) -> N
 
 
 @pytest.mark.parametrize("rule", ["halve-validation", "hold-out-train"])
-def test_too_small_to_cut(toy: Toy, folder: Folder, rule: str) -> None:
+def test_too_small_to_cut(folder: Folder, rule: str) -> None:
     fault = r"validation.parquet has one row: halving|train.parquet has 9 rows: holding out a tenth"
     with pytest.raises(DataError, match=fault):
         load_splits(folder(train=9, validation=1), toy(rule))
 
 
-def test_notes_on_rows(toy: Toy, folder: Folder) -> None:
+def test_notes_on_rows(folder: Folder) -> None:
     """Defects of texts are counted, and row counts compared with those of the hub."""
     defect_of = lambda row: "the label is 2" if row["label"] == 2 else None  # noqa: E731
     task = toy(defect_of=defect_of, rows={"train": 7, "validation": 4})
@@ -115,7 +111,7 @@ def rows_with(labels: list[int]) -> datasets.Dataset:
 @given(
     st.lists(st.integers(0, 2), min_size=1, max_size=60), st.integers(1, 60), st.integers(0, 2**31)
 )
-def test_few_shot_samples_are_balanced(toy: Toy, labels: list[int], shots: int, seed: int) -> None:
+def test_few_shot_samples_are_balanced(labels: list[int], shots: int, seed: int) -> None:
     shots = min(shots, len(labels))
     chosen = sample_shots(toy(), rows_with(labels), shots, seed)
     assert len(chosen) == len(set(chosen)) == shots
@@ -125,7 +121,7 @@ def test_few_shot_samples_are_balanced(toy: Toy, labels: list[int], shots: int, 
             assert all(taken[richer] <= taken[poorer] + 1 for richer in available)
 
 
-def test_few_shot_depends_on_seed_task_and_shots(toy: Toy) -> None:
+def test_few_shot_depends_on_seed_task_and_shots() -> None:
     assert 2000 in sample_shots(toy(), rows_with([0, 1] * 1000 + [2]), 3, 1)
     rows = rows_with([0, 1, 2] * 50)
     first = sample_shots(toy(), rows, 16, 42)
@@ -147,7 +143,7 @@ def test_few_shot_rows_of_the_smoke_records(name: str) -> None:
         assert train.select(sample_shots(task, train, 16, seed))["official_row"][:] == recorded
 
 
-def test_impossible_samples(toy: Toy) -> None:
+def test_impossible_samples() -> None:
     for shots, message in (
         (4, "toy has 3 training rows, fewer than the 4 shots"),
         (3, "row 1: label 7 is none of 0, 1, 2"),

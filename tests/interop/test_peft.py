@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -16,17 +13,44 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
+from bench.config import load_config
 from bench.data import Examples, open_source
 from bench.errors import OutputError, PromptError, RecordError
+from bench.grid import make_grid
 from bench.interop import export_peft, import_prompt, model_card
 from bench.models.base import FrozenLM
 from bench.models.loading import load
 from bench.record import DataBlock, Record
+from bench.runner import run_grid
 from bench.store import ResultStore
+from tests.data.conftest import hub_on_loopback
 
 TASK, LENGTH, WIDTH = "rte", 6, 128
 
-Run = Callable[..., dict[str, Record]]
+
+def run(store: ResultStore, *methods: str, model: str = "tiny") -> dict[str, Record]:
+    """Records of short runs, by label."""
+    limits = ("steps=4", "evaluate_every=4", "warmup_steps=1", "batch_size=4")
+    items = [f"{stage}.{limit}" for stage in ("training", "source_training") for limit in limits]
+    items += [f"prompt_length={LENGTH}", "input_length=64", "validation_rows=20"]
+    options = {"model": model, "suites": [], "tasks": [TASK], "shots": [8], "seeds": [42]}
+    options |= {"methods": list(methods), "sources": ["sst2", "qnli"]}
+    grid = make_grid(load_config(options=options, items=items), store)
+    run_grid(grid, store, verbosity="quiet")
+    return {each.method.label: store.find(each) for each in grid.reported.values()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
+    """One run of several methods on rte with 8 shots."""
+    store = ResultStore(tmp_path_factory.mktemp("finished"))
+    assert all(run(store, "pt", "dtvg", "attempt", "no_prompt").values())
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "out")
 
 
 def logits_of_peft(adapted: Any, frozen: FrozenLM, batch: Any) -> torch.Tensor:
@@ -34,30 +58,27 @@ def logits_of_peft(adapted: Any, frozen: FrozenLM, batch: Any) -> torch.Tensor:
     adapted.eval()
     with torch.no_grad():
         if frozen.architecture == "encoder-decoder":
-            return adapted(batch.input_ids, batch.mask, labels=batch.labels).logits  # type: ignore[no-any-return]
+            return adapted(batch.input_ids, batch.mask, labels=batch.labels).logits
         read = torch.cat([batch.input_ids, batch.labels[:, :-1]], dim=1)
         scores = adapted(read, torch.ones_like(read)).logits
-        return scores[:, -batch.labels.shape[1] :]  # type: ignore[no-any-return]
+        return scores[:, -batch.labels.shape[1] :]
 
 
-def test_row(frozen: FrozenLM) -> Any:
-    """One row: PEFT counts positions over the padding of decoder-only models."""
+def one_row(frozen: FrozenLM) -> Any:
+    """PEFT counts positions over the padding of decoder-only models."""
     examples = Examples(open_source("bundled"), frozen.encoder, 42, 64)
     return examples.evaluation(TASK, "test").batch([0])
 
 
-test_row.__test__ = False  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize(("model", "method"), [("tiny", "dtvg"), ("tiny-llama", "pt")])
 def test_exported_prompt_gives_equal_logits_in_peft_and_equal_scores_when_imported(
-    model: str, method: str, finished: ResultStore, run: Run, store: ResultStore, tmp_path: Path
+    model: str, method: str, finished: ResultStore, store: ResultStore, tmp_path: Path
 ) -> None:
     origin = finished if model == "tiny" else store
     record = run(origin, method, model=model)[method]
     folder = tmp_path / "adapter"
     frozen = load(model)
-    batch = test_row(frozen)
+    batch = one_row(frozen)
     matrix = origin.load_prompt(record.training.prompt).matrix
     with frozen.inference():
         ours = frozen.run(matrix.unsqueeze(0), batch).logits
@@ -67,22 +88,19 @@ def test_exported_prompt_gives_equal_logits_in_peft_and_equal_scores_when_import
     theirs = logits_of_peft(adapted, frozen, batch)
     torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
     assert (bare - ours).abs().max() > 1e-2  # The prompt matters.
-    config = peft.PeftConfig.from_pretrained(folder)
-    assert isinstance(config, peft.PromptTuningConfig)
-    assert config.num_transformer_submodules == 1
+    assert peft.PeftConfig.from_pretrained(folder).num_transformer_submodules == 1
     back = import_prompt(store, folder, TASK, model, seed=42)
     assert torch.equal(store.load_prompt(back.id).matrix, matrix)
     assert back.training.initial_digest == record.training.initial_digest
     texts = (back.id[:12], str(folder))  # From the store, and from the folder.
     scored = run(store, *(f"fixed:prompt={text}" for text in texts), model=model)
-    assert len(scored) == 2
-    assert all(own.scores and own.scores.test == record.scores.test for own in scored.values())
+    assert [own.scores.test for own in scored.values()] == [record.scores.test] * 2
 
 
 @pytest.mark.parametrize("submodules", [1, None])
 def test_prompt_of_peft(submodules: int | None, store: ResultStore, tmp_path: Path) -> None:
     frozen = load("tiny")
-    batch = test_row(frozen)
+    batch = one_row(frozen)
     # PEFT's default allocates the prompt twice.
     options = {"num_virtual_tokens": LENGTH, "num_transformer_submodules": submodules}
     config = peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", **options)
@@ -142,6 +160,11 @@ def test_card_of_a_bundled_model(finished: ResultStore, tmp_path: Path) -> None:
     assert "model = load('tiny').model" in card
 
 
+def card_of(record: Record, **changes: Any) -> str:
+    run = record.run.model_copy(update=changes)
+    return model_card(record.model_copy(update={"run": run}), LENGTH, "me/prompt")
+
+
 @pytest.mark.parametrize(
     ("name", "base", "place"),
     [
@@ -152,13 +175,11 @@ def test_card_of_a_bundled_model(finished: ResultStore, tmp_path: Path) -> None:
 def test_base_model_in_card(name: str, base: str | None, place: str, finished: ResultStore) -> None:
     record = finished.record("rte-pt")
     model = record.run.model.model_copy(update={"name": name, "bundled": False})
-    block = record.run.model_copy(update={"model": model})
-    card = model_card(record.model_copy(update={"run": block}), LENGTH)
+    card = card_of(record, model=model)
     assert yaml.safe_load(card.split("---\n")[1]).get("base_model") == base
     assert f"AutoModelForSeq2SeqLM.from_pretrained({place})\n" in card
     model = model.model_copy(update={"name": "smollm2", "note": "GGUF file s.gguf, Q8_0"})
-    block = block.model_copy(update={"model": model, "shots": None, "train_rows": 9})
-    card = model_card(record.model_copy(update={"run": block}), LENGTH)
+    card = card_of(record, model=model, shots=None, train_rows=9)
     assert "model = load('smollm2').model" in card
     assert f"on {record.rows.train} training examples" in card
 
@@ -167,8 +188,9 @@ def test_datasets_of_the_hub_in_card(finished: ResultStore) -> None:
     record, commit = finished.record("rte-pt"), "0" * 40
     fingerprint = f"nyu-mll/glue@rte@{commit}"
     data = DataBlock(kind="hub", name="hub", fingerprint=fingerprint, revision=commit)
-    block = record.run.model_copy(update={"data": data})
-    card = ModelCard(model_card(record.model_copy(update={"run": block}), LENGTH, "me/prompt")).data
+    text = card_of(record, data=data)
+    assert 'model = PeftModel.from_pretrained(model, "me/prompt")' in text
+    card = ModelCard(text).data
     (result,) = card.eval_results
     assert (card.datasets, result.dataset_type) == (["nyu-mll/glue"], "nyu-mll/glue")
     assert (result.dataset_config, result.dataset_revision) == ("rte", commit)
@@ -178,9 +200,7 @@ def test_push_and_import_from_a_hub(
     finished: ResultStore, store: ResultStore, shared: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     """Uploads go into the folder that a stand-in for the hub serves."""
-    tool, commit = shared / "tools" / "fakehub.py", "c" * 40
-    if not tool.is_file():
-        pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
+    commit = "c" * 40
 
     def upload(repo_id: str, folder_path: Path, allow_patterns: list[str], token: bool) -> None:
         assert {path.name for path in folder_path.iterdir()} == {*allow_patterns}
@@ -191,17 +211,10 @@ def test_push_and_import_from_a_hub(
     monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
     record = export_peft(finished, "rte-dtvg", tmp_path / "adapter", "prompt")
     made.assert_called_once_with("prompt", exist_ok=True, token=True)
-    command = [sys.executable, str(tool), str(tmp_path), "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        address = server.stdout.readline().strip()
-        template = address + "/{repo_id}/resolve/{revision}/{filename}"
-        constants = ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE", "HF_HUB_OFFLINE", "HF_HUB_CACHE")
-        for key, value in zip(constants, (address, template, False, tmp_path / "c"), strict=True):
-            monkeypatch.setattr(huggingface_hub.constants, key, value)
+    with hub_on_loopback(shared, tmp_path, monkeypatch):
         found = import_prompt(store, "hf://me/prompt@main", TASK, "tiny")
         with pytest.raises(PromptError, match=r"^hub repository me/none: Repo.*'hf auth login'$"):
             import_prompt(store, "hf://me/none", TASK, "tiny")
-        server.kill()
     assert (found.run.data.kind, found.run.data.name) == ("hub", f"hf://me/prompt@{commit}")
     matrix = finished.load_prompt(record.training.prompt).matrix
     assert torch.equal(store.load_prompt(found.id).matrix, matrix)
