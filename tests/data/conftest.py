@@ -99,5 +99,7 @@ def hub_on_loopback(shared: Path, root: Path, patch: pytest.MonkeyPatch) -> Iter
         constants = ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE", "HF_HUB_OFFLINE", "HF_HUB_CACHE")
         for name, value in zip(constants, (address, template, False, root / "hub"), strict=True):
             patch.setattr(huggingface_hub.constants, name, value)
+        patch.setattr(datasets.config, "HF_HUB_OFFLINE", False)  # As under tox.
+        patch.delenv("HF_HUB_OFFLINE", raising=False)
         yield
         server.kill()
