@@ -103,6 +103,7 @@ class FrozenLM(abc.ABC):
             parameter.data = parameter.data.to(dtype)
 
     def parameter_count(self) -> int:
+        """Number of frozen parameters."""
         return sum(p.numel() for p in self.model.parameters())
 
     def initial_prompt(self, length: int, seed: int) -> Tensor:
@@ -130,6 +131,7 @@ class FrozenLM(abc.ABC):
             )
 
     def embed(self, ids: Tensor) -> Tensor:
+        """Embed token ids ``(B, L)`` as ``(B, L, d)``."""
         embedded: Tensor = self.embedding(ids)
         return embedded if self.scale == 1 else embedded * self.scale
 

@@ -35,9 +35,7 @@ def pieces(template: str) -> list[tuple[str, str | None]]:
     return [(text, column) for text, column, *_ in parsed]
 
 
-Names = Annotated[
-    list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-]
+Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 
 
 class Declaration(BaseModel):
