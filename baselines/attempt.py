@@ -91,14 +91,15 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P_t``, ``W_down``, ``W_up`` and the norm: ``r*d + 2*hidden*d + 2*d`` scalars."""
         # The published code names another rate for the attention, but never applies it.
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [self.settings.group("target prompt and attention", trained)]
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [self.settings.group("target prompt and attention", parameters)]
 
     def attention(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weights ``(B, S+1)`` of the prompts for inputs ``(B, L, d)``, the target's last."""
         pooled = max_pool(inputs, mask).to(self.down.weight.dtype)  # (B, d)
         query = self.norm(self.up(F.silu(self.down(pooled))))  # (B, d)
-        return torch.softmax(query @ max_pool(self.prompts()).T / self.temperature, dim=-1)
+        keys = max_pool(self.prompts())  # (S+1, d)
+        return torch.softmax(query @ keys.T / self.temperature, dim=-1)
 
     def prompts(self) -> Tensor:
         """Source prompts and target prompt, ``(S+1, r, d)``."""
@@ -118,11 +119,11 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
         """Mean attention per prompt over the inputs evaluated since the last call."""
         if not self.attention_rows:
             return {}
-        *sources, target = (self.attention_sum / self.attention_rows).tolist()
+        *means, target = (self.attention_sum / self.attention_rows).tolist()
         self.attention_sum.zero_()
         self.attention_rows = 0
-        by_name = dict(zip(self.source_names, sources, strict=True))
-        return {"attention": {"sources": by_name, "target": target}}
+        sources = dict(zip(self.source_names, means, strict=True))
+        return {"attention": {"sources": sources, "target": target}}
 
 
 def max_pool(vectors: Tensor, mask: Tensor | None = None) -> Tensor:

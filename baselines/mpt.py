@@ -67,10 +67,14 @@ def compose(shared: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
 class _Decomposition(nn.Module):
     """Trainable ``P*``, ``u`` and ``v`` of one task or of several tasks."""
 
-    def __init__(self, settings: MPTSettings, *start: Tensor) -> None:
+    def __init__(
+        self, settings: MPTSettings, shared: Tensor, columns: Tensor, rows: Tensor
+    ) -> None:
         super().__init__()
         self.settings = settings
-        self.shared, self.columns, self.rows = (nn.Parameter(t.detach().clone()) for t in start)
+        self.shared = nn.Parameter(shared.detach().clone())
+        self.columns = nn.Parameter(columns.detach().clone())
+        self.rows = nn.Parameter(rows.detach().clone())
 
     def diagnostics(self) -> dict[str, Any]:
         """Initialisation of the source stage."""
@@ -93,11 +97,11 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
     @classmethod
     def build(cls, settings: MPTSettings, ingredients: Ingredients) -> MPT:
         """Method that starts from ``P*`` and the means over sources of ``u_k`` and ``v_k``."""
-        stored = ingredients.shared
-        if stored is None:
+        state = ingredients.shared
+        if state is None:
             raise PromptError("MPT starts from the result of its source stage: missing")
-        columns, rows = stored["columns"].mean(dim=0), stored["rows"].mean(dim=0)
-        return cls(settings, stored["shared"], columns, rows)
+        columns, rows = state["columns"].mean(dim=0), state["rows"].mean(dim=0)
+        return cls(settings, state["shared"], columns, rows)
 
     @classmethod
     def source_stage(
@@ -107,16 +111,16 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
         teachers, names = ingredients.sources, [teacher.task for teacher in ingredients.sources]
         require_same_shape(ingredients.initial, teachers)
         if not teachers or names != list(examples):
-            given = f"teachers for {names}, examples of {list(examples)}"
-            raise PromptError(f"MPT's source stage needs both for each source task: {given}")
+            both = f"teachers for {names}, examples of {list(examples)}"
+            raise PromptError(f"MPT's source stage needs both for each source task: {both}")
         matrices = torch.stack([teacher.matrix for teacher in teachers])
         return MPTSourceStage(ingredients.initial, matrices, examples, settings)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P*``, and ``u`` with ``v``: ``r*d + rho*(r + d)`` scalars."""
-        own, factors = self.settings, [self.columns, self.rows]
-        shared = own.group("shared prompt", [self.shared])
-        return [shared, own.group("task factors", factors, own.factor_learning_rate)]
+        settings, factors = self.settings, [self.columns, self.rows]
+        shared = settings.group("shared prompt", [self.shared])
+        return [shared, settings.group("task factors", factors, settings.factor_learning_rate)]
 
     def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         return compose(self.shared, self.columns, self.rows).unsqueeze(0)
@@ -147,8 +151,8 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P*`` and all factors at one rate [published code of a descendant of MPT]."""
-        own, trained = self.settings, list(self.parameters())
-        return [own.group("source stage", trained, own.source_stage_learning_rate)]
+        rate = self.settings.source_stage_learning_rate
+        return [self.settings.group("source stage", list(self.parameters()), rate)]
 
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
         """Source task of each row of the next batch [published code].
@@ -157,8 +161,8 @@ class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
         proportion to their examples, counted up to ``sampling_cap``. The batch is split evenly;
         the remainder goes to the task drawn first.
         """
-        most = min(len(self.task_weights), batch_size)
-        number = int(torch.randint(min(2, most), most + 1, (), generator=generator))
+        limit = min(len(self.task_weights), batch_size)
+        number = int(torch.randint(min(2, limit), limit + 1, (), generator=generator))
         drawn = torch.multinomial(self.task_weights, number, replacement=True, generator=generator)
         tasks: list[int] = drawn.tolist()
         share, remainder = divmod(batch_size, number)
@@ -193,19 +197,20 @@ def distillation_loss(
     KL(teacher || student) per target token, times the squared temperature (Hinton et al. 2015), and
     mean squared difference of last hidden states.
     """
-    heat, answered = settings.distillation_temperature, labels != IGNORED_LABEL
-    ours, theirs = (F.log_softmax(out.logits.float() / heat, dim=-1) for out in (student, teacher))
-    divergence = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)  # (B, T)
-    loss = heat**2 * _masked_mean(divergence, answered)
+    temperature, target_mask = settings.distillation_temperature, labels != IGNORED_LABEL
+    student_log = F.log_softmax(student.logits.float() / temperature, dim=-1)
+    teacher_log = F.log_softmax(teacher.logits.float() / temperature, dim=-1)
+    divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True)
+    loss = temperature**2 * _masked_mean(divergence.sum(dim=-1), target_mask)
     loss = loss + _distance(student.hidden, teacher.hidden, student.hidden_mask.bool())
     if settings.distilled_hidden == "both":
-        loss = loss + _distance(student.answer_hidden, teacher.answer_hidden, answered)
+        loss = loss + _distance(student.answer_hidden, teacher.answer_hidden, target_mask)
     return loss
 
 
-def _distance(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
+def _distance(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference of hidden states ``(B, L, d)`` where ``mask`` is true."""
-    return _masked_mean((ours.float() - theirs.float()).square().mean(dim=-1), mask)
+    return _masked_mean((student.float() - teacher.float()).square().mean(dim=-1), mask)
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

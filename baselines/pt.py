@@ -65,7 +65,6 @@ class PromptTuning(PromptMethod[Any]):
         return [self.settings.group("prompt", [self.prompt])]
 
     def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """The prompt as ``(1, r, d)``."""
         return self.prompt.unsqueeze(0)
 
 
@@ -77,11 +76,9 @@ class MixtureStage(PromptTuning, SourceStage[Any]):
     def sample_tasks(self, batch_size: int, generator: torch.Generator) -> list[int]:
         """Source task of each row, drawn in proportion to its examples."""
         drawn = torch.multinomial(self.task_weights, batch_size, True, generator=generator)
-        tasks: list[int] = drawn.tolist()
-        return tasks
+        return [int(task) for task in drawn]
 
     def task_prompt(self, index: int) -> Tensor:
-        """The prompt ``(r, d)``, detached."""
         return self.prompt.detach()
 
     def shared_state(self) -> dict[str, Tensor]:

@@ -53,31 +53,31 @@ class SPoT(PromptTuning):
     def needs(cls, settings: SPoTSettings) -> Needs:
         if settings.source is None:
             return Needs(sources=True, target=True)
-        named = () if settings.source == "all" else tuple(settings.source.split("+"))
-        mixture = len(named) != 1
-        return Needs(sources=not mixture, named_sources=named, mixture=mixture)
+        names = () if settings.source == "all" else tuple(settings.source.split("+"))
+        mixture = len(names) != 1
+        return Needs(sources=not mixture, named_sources=names, mixture=mixture)
 
     @classmethod
     def build(cls, settings: SPoTSettings, ingredients: Ingredients) -> SPoT:
         require_same_shape(ingredients.initial, ingredients.sources)
         sources = {prompt.task: prompt.matrix for prompt in ingredients.sources}
-        target, named, shared = ingredients.target, settings.source, ingredients.shared
+        source, target = settings.source, ingredients.target
         if cls.needs(settings).mixture:
-            if shared is None:
-                raise PromptError(f"SPoT starts from the prompt of {named}: missing")
-            return cls(shared["prompt"], {"source": named}, settings)
-        if named is not None:
-            if named not in sources:
-                raise UnknownNameError("source task", named, sources)
-            return cls(sources[named], {"source": named}, settings)
+            if ingredients.shared is None:
+                raise PromptError(f"SPoT starts from the prompt of {source}: missing")
+            return cls(ingredients.shared["prompt"], {"source": source}, settings)
+        if source is not None:
+            if source not in sources:
+                raise UnknownNameError("source task", source, sources)
+            return cls(sources[source], {"source": source}, settings)
         if target is None or not sources:
             raise PromptError("SPoT compares source prompts with the target's own: one is missing")
         require_same_shape(ingredients.initial, [target])
-        values = similarity(target.matrix, torch.stack(list(sources.values())))
-        similarities = dict(zip(sources, values.tolist(), strict=True))
+        cosines = similarity(target.matrix, torch.stack(list(sources.values())))
+        similarities = dict(zip(sources, cosines.tolist(), strict=True))
         best = max(similarities, key=similarities.__getitem__)
         return cls(sources[best], {"source": best, "similarities": similarities}, settings)
 
     def diagnostics(self) -> dict[str, Any]:
-        """Source chosen and, in the retrieval form, the similarity of each source."""
+        """Source task and, if it was chosen by similarity, the similarity of each source."""
         return self.choice

@@ -67,18 +67,18 @@ class Group:
     @property
     def members(self) -> list[int]:
         """Sources in the group by decreasing target similarity."""
-        chosen = self.mask.tolist()
-        return [source for source in self.order.tolist() if chosen[source]]
+        is_member = self.mask.tolist()
+        return [source for source in self.order.tolist() if is_member[source]]
 
     @property
     def consistencies(self) -> Tensor:
         """Knowledge consistency of the first 1, 2, ... sources with target similarity >= 0.
 
-        The first value, 0 by definition, is present even if no source is kept [published code].
+        The first value, 0 by definition, is present even without such a source [published code].
         """
         ranked = self.pairwise[self.order][:, self.order]
-        kept = int((self.similarities >= 0).sum())
-        return knowledge_consistency(_prefixes(self.order), ranked)[: max(1, kept)]
+        candidates = int((self.similarities >= 0).sum())
+        return knowledge_consistency(_prefixes(self.order), ranked)[: max(1, candidates)]
 
 
 def pairwise_similarity(vectors: Tensor, similarity: Similarity = "dot") -> Tensor:
@@ -116,26 +116,26 @@ def group_means(means: Tensor, settings: GroupSettings) -> Group:
     grouping, exact = settings.grouping, settings.solver == "exact"
     gram = _gram(means, settings.similarity)
     similarities, pairwise = gram[0, 1:], gram[1:, 1:]
-    kept = similarities >= 0
+    candidates = similarities >= 0
     order = similarities.argsort(descending=True, stable=True)
-    simple = {"target-only": torch.zeros_like, "all": torch.ones_like, "similarity": torch.clone}
+    masks = {"target-only": torch.zeros_like, "all": torch.ones_like, "similarity": torch.clone}
     if not len(order) and grouping != "target-only":
         raise PromptError(f"grouping={grouping} chooses among source prompts, but there are none")
-    if grouping in simple:
-        return Group(simple[grouping](kept), similarities, order, pairwise)
+    if grouping in masks:
+        return Group(masks[grouping](candidates), similarities, order, pairwise)
     if exact or grouping == "consistency":
         subsets = _all_subsets(order)
     else:
-        subsets = _prefixes(order) & kept[order]
-    values = knowledge_consistency(subsets, pairwise[order][:, order])
+        subsets = _prefixes(order) & candidates[order]
+    objective = knowledge_consistency(subsets, pairwise[order][:, order])
     if exact and grouping != "consistency":
-        target_similarity = subsets.to(values.dtype) @ similarities[order]
+        target_similarity = subsets.to(objective.dtype) @ similarities[order]
         if settings.target_similarity == "mean":
             target_similarity = target_similarity / subsets.sum(dim=-1).clamp(min=1)
-        values = target_similarity + settings.consistency_weight * values
+        objective = target_similarity + settings.consistency_weight * objective
     # The first of equal values wins: the shortest prefix, or the subset of higher ranks.
-    best = subsets[values.argmax(dim=0, keepdim=True)].squeeze(0)
-    mask = torch.zeros_like(kept).scatter(0, order, best)
+    best = subsets[objective.argmax(dim=0, keepdim=True)].squeeze(0)
+    mask = torch.zeros_like(candidates).scatter(0, order, best)
     return Group(mask, similarities, order, pairwise)
 
 

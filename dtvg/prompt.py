@@ -97,22 +97,22 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
         if target is None:
             raise PromptError("DTVG starts from the prompt that PT trained on the target: missing")
         require_same_initial(initial, [target, *prompts])
-        sources = [prompt.matrix for prompt in prompts]
-        stacked = torch.stack(sources) if sources else initial.new_empty(0, *initial.shape)
+        matrices = [prompt.matrix for prompt in prompts]
+        sources = torch.stack(matrices) if matrices else initial.new_empty(0, *initial.shape)
         names = [prompt.task for prompt in prompts]
-        return cls(initial, target.matrix, stacked, names, **vars(settings))
+        return cls(initial, target.matrix, sources, names, **vars(settings))
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P_t``, ``alpha_t`` and the ``alpha_s``: ``r*d + r + S*r`` scalars."""
-        own = self.settings
+        settings, rate = self.settings, self.settings.learning_rate
         groups = (
-            ("target", self.target, own.learning_rate),
-            ("target scale", self.target_scale, own.target_scale_learning_rate),
-            ("source scales", self.source_scales, own.source_scale_learning_rate),
+            ("target", self.target, rate),
+            ("target scale", self.target_scale, settings.target_scale_learning_rate or rate),
+            ("source scales", self.source_scales, settings.source_scale_learning_rate),
         )
         return [
-            ParameterGroup(name, [tensor], rate or own.learning_rate, own.weight_decay, own.eps)
-            for name, tensor, rate in groups
+            ParameterGroup(name, [tensor], peak, settings.weight_decay, settings.eps)
+            for name, tensor, peak in groups
             if tensor.requires_grad
         ]
 
@@ -175,8 +175,8 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     def trace(self) -> list[dict[str, Any]]:
         """For each source and the target: membership, mean scale and similarity."""
         group, scales = self.group(), self.source_scales.mean(dim=1)
-        values = (tensor.tolist() for tensor in (group.mask, scales, group.similarities))
-        rows = [*zip(self.source_names, *values, strict=True)]
+        columns = (tensor.tolist() for tensor in (group.mask, scales, group.similarities))
+        rows = list(zip(self.source_names, *columns, strict=True))
         rows.append(("target", True, self.target_scale.mean().item(), None))
         names = ("source", "member", "scale", "similarity")
         return [dict(zip(names, row, strict=True)) for row in rows]

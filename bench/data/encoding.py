@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 MEGABATCH = 50  # Maximum number of batches sorted by length together, as in transformers.
 
-Example = dict[str, list[int]]
-"""``input_ids`` and ``labels``, without padding."""
+Example = dict[str, list[int]]  # ``input_ids`` and ``labels``, without padding.
 
 
 class TextEncoder(Protocol):
@@ -84,22 +83,18 @@ class TrainingRows:
 
 @dataclass
 class Examples:
-    """Rows, labels and encoded examples of tasks, each loaded once per process.
-
-    Limits are as in :class:`bench.config.RunConfig`.
-    """
+    """Rows, labels and encoded examples of tasks, each loaded once per process."""
 
     source: DataSource
     encoder: TextEncoder
     data_seed: int
-    input_length: int | None = None
+    input_length: int | None = None  # Limits, as in bench.config.RunConfig.
     validation_rows: int | None = None
     train_rows: int | None = None
     test_rows: int | None = None
 
     def __post_init__(self) -> None:
-        load, seed = partial(load_splits, self.source), self.data_seed
-        self.rows: Callable[[str], TaskRows] = cache(lambda name: load(self.task(name), seed))
+        self.rows: Callable[[str], TaskRows] = cache(self._rows)
         self.labels: Callable[[str], list[str]] = cache(self._labels)
         self.evaluation: Callable[[str, str], EncodedExamples] = cache(self._evaluation)
         self._full: Callable[[str], EncodedExamples] = cache(partial(self._encode, "train"))
@@ -125,8 +120,8 @@ class Examples:
             used, full = len(self.used(name, split)), len(getattr(self.rows(name), split))
             if used < full:
                 notes.append(f"{done} on {used} of {full} rows")
-        if cut := sum(self.evaluation(name, "test").truncated):
-            notes.append(f"{cut} test inputs cut at {self.task(name).input_length} tokens")
+        if truncated := sum(self.evaluation(name, "test").truncated):
+            notes.append(f"{truncated} test inputs cut at {self.task(name).input_length} tokens")
         return notes
 
     def used(self, name: str, split: str) -> datasets.Dataset:
@@ -141,20 +136,25 @@ class Examples:
             return rows.select(range(limit))
         return leading_rows(rows, self.task(name), limit)
 
+    def _rows(self, name: str) -> TaskRows:
+        return load_splits(self.source, self.task(name), self.data_seed)
+
     def _encode(self, split: str, name: str) -> EncodedExamples:
         return encode(self.used(name, split), self.task(name), self.encoder, split == "train")
 
     def _evaluation(self, name: str, split: str) -> EncodedExamples:
-        task, parts, examples = self.task(name), self.rows(name), self._encode(split, name)
-        rows = getattr(parts, split)
+        task, splits, examples = self.task(name), self.rows(name), self._encode(split, name)
+        origin = getattr(splits, split).info.description
         if any(examples.groups):  # Mark groups that have more examples in the official split.
-            here, whole = Counter(examples.groups), Counter[str | None]()
-            for part in (parts.train, parts.validation, parts.test):
-                if part.info.description == rows.info.description:
-                    for pairs in read_split(part, lambda row: task.to_text(row, False)):
-                        whole.update(pair.group for pair in pairs)
-            groups = examples.groups
-            examples.groups = [g + PART if g and here[g] < whole[g] else g for g in groups]
+            counts, official_counts = Counter(examples.groups), Counter[str | None]()
+            for rows in (splits.train, splits.validation, splits.test):
+                if rows.info.description == origin:
+                    for pairs in read_split(rows, lambda row: task.to_text(row, False)):
+                        official_counts.update(pair.group for pair in pairs)
+            examples.groups = [
+                group + PART if group and counts[group] < official_counts[group] else group
+                for group in examples.groups
+            ]
         return examples
 
     def _labels(self, name: str) -> list[str]:
@@ -169,10 +169,10 @@ def leading_rows(rows: datasets.Dataset, task: Task, number: int) -> datasets.Da
     """First ``number`` rows; for tasks that join rows, also later rows with equal sources."""
     if not task.group_by_source:
         return rows.select(range(number))
-    texts = read_split(rows, lambda row: task.to_text(row, False))
-    sources = [{pair.source for pair in pairs} for pairs in texts]
-    wanted = set[str]().union(*sources[:number])
-    return rows.select([at for at, found in enumerate(sources) if found & wanted])
+    examples = read_split(rows, lambda row: task.to_text(row, False))
+    sources = [{pair.source for pair in pairs} for pairs in examples]
+    leading = set[str]().union(*sources[:number])
+    return rows.select([index for index, texts in enumerate(sources) if texts & leading])
 
 
 def encode(
@@ -180,8 +180,7 @@ def encode(
 ) -> EncodedExamples:
     """Encode rows of a source; in training, a row may become several examples (one per answer).
 
-    In evaluation, rows with equal sources become one example with all references, if
-    :attr:`Task.group_by_source` is set.
+    Evaluation joins rows with equal sources and their references if ``task.group_by_source``.
     """
     import datasets
     import pyarrow as pa
@@ -191,18 +190,19 @@ def encode(
 
     pairs: Iterator[tuple[int, TextPair]] = chain.from_iterable(read_split(rows, pairs_of))
     if task.group_by_source and not training:
-        first: dict[str, tuple[int, TextPair]] = {}
-        for at, pair in pairs:
-            at, known = first.get(pair.source, (at, pair))
-            references = tuple(dict.fromkeys([*known.references, *pair.references]))
-            first[pair.source] = at, replace(known, references=references)
-        pairs = iter(first.values())
-    ids, number, text = pa.list_(pa.int32()), pa.int32(), pa.string()
-    columns = dict.fromkeys(("input_ids", "labels"), ids) | dict.fromkeys(("length", "row"), number)
-    columns |= dict.fromkeys(("source", "target", "group"), text)
-    schema = pa.schema(columns | {"references": pa.list_(text), "truncated": pa.bool_()})
+        joined: dict[str, tuple[int, TextPair]] = {}
+        for row, pair in pairs:
+            first_row, first = joined.get(pair.source, (row, pair))
+            references = tuple(dict.fromkeys([*first.references, *pair.references]))
+            joined[pair.source] = first_row, replace(first, references=references)
+        pairs = iter(joined.values())
+    ids, integer, text = pa.list_(pa.int32()), pa.int32(), pa.string()
+    columns = [("input_ids", ids), ("labels", ids), ("length", integer), ("row", integer)]
+    columns += [("source", text), ("target", text), ("group", text)]
+    columns += [("references", pa.list_(text)), ("truncated", pa.bool_())]
+    schema = pa.schema(columns)
     tables = [schema.empty_table()]
-    while batch := [*islice(pairs, 1000)]:
+    while batch := list(islice(pairs, 1000)):
         tables.append(pa.table(_encode_pairs(batch, task, encoder), schema))
     # An explicit fingerprint saves datasets from hashing all rows.
     table = datasets.Dataset(pa.concat_tables(tables), fingerprint="encoded")
@@ -224,11 +224,15 @@ def _encode_pairs(
         for i, tokens in zip(full, longer, strict=True):
             truncated[i] = len(tokens) > lengths[i]
     return {
-        **{"input_ids": ids["input_ids"], "labels": ids["labels"], "length": lengths},
-        **{"source": sources, "target": targets, "truncated": truncated},
-        "references": [list(pair.references) for _, pair in pairs],
+        "input_ids": ids["input_ids"],
+        "labels": ids["labels"],
+        "length": lengths,
+        "row": [row for row, _ in pairs],
+        "source": sources,
+        "target": targets,
         "group": [pair.group for _, pair in pairs],
-        "row": [number for number, _ in pairs],
+        "references": [list(pair.references) for _, pair in pairs],
+        "truncated": truncated,
     }
 
 
@@ -296,8 +300,8 @@ class TaskBatches:
         for rows in torch.split(order[: full * size], megabatch) if full else ():
             # A stable sort keeps rows of equal length in their random order.
             batches += torch.split(rows[lengths[rows].argsort(stable=True)], size)
-        places = torch.randperm(full, generator=generator("buckets", self.seed, epoch))
-        return [batches[place] for place in places] + [order[full * size :]]
+        shuffled = torch.randperm(full, generator=generator("buckets", self.seed, epoch))
+        return [batches[index] for index in shuffled] + [order[full * size :]]
 
 
 @dataclass
@@ -312,21 +316,19 @@ class MixtureBatches:
 
     @property
     def examples(self) -> int:
-        """Number of training examples of all source tasks."""
         return sum(map(len, self.sources))
 
     def seen(self, steps: int) -> int:
-        """Examples in the first ``steps`` batches."""
         return steps * self.batch_size
 
     def batch(self, step: int) -> Batch:
-        """The batch of optimiser step ``step`` (from 1)."""
         import torch
 
         tasks = self.stage.sample_tasks(self.batch_size, generator("source tasks", self.seed, step))
-        draw, examples = generator("mixture rows", self.seed, step), []
-        for source in (self.sources[task] for task in tasks):
-            examples += source.examples([int(torch.randint(len(source), (), generator=draw))])
+        draw = generator("mixture rows", self.seed, step)
+        sources = [self.sources[task] for task in tasks]
+        rows = [int(torch.randint(len(source), (), generator=draw)) for source in sources]
+        examples = [s.examples([row])[0] for s, row in zip(sources, rows, strict=True)]
         return collate(examples, self.sources[0].pad_id, tasks).to(self.device)
 
 

@@ -1,7 +1,4 @@
-"""Data sources with official splits: the hub, a local folder, or the bundled samples.
-
-Code that comes with a dataset is never run.
-"""
+"""Official splits from the hub, a folder or the bundled samples; no code of a dataset is run."""
 
 from __future__ import annotations
 
@@ -25,8 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OFFICIAL_ROW = "official_row"
-"""Column with the number of each row in its official split."""
+OFFICIAL_ROW = "official_row"  # Column with the number of each row in its official split.
 
 
 @dataclass
@@ -39,8 +35,8 @@ class DataSource:
 
     def of(self, task: Task) -> DataSource:
         """This source, or the local folder of a task that declares its files."""
-        own = task.hub.path
-        return DataSource("local", own, Path(own)) if task.hub.files else self
+        path = task.hub.path
+        return DataSource("local", path, Path(path)) if task.hub.files else self
 
     def _folder(self, task: Task) -> Path | None:
         folder = self.of(task).folder
@@ -50,16 +46,17 @@ class DataSource:
         """Digest of all splits of the task; reads no rows."""
         if (folder := self._folder(task)) is None:
             return f"{task.hub.path}@{task.hub.config}@{self.revision(task)}"
-        splits, parts = self.splits(task) or ("train",), []
+        splits = self.splits(task) or ("train",)
         files = [(file, split) for split in splits for file in self._files(task, split)[0]]
+        digests = []
         for file, split in sorted(files):
             name = re.sub(f"{FORMATS}$", "", file.relative_to(folder).as_posix())
             name = split if task.hub.files else name
             try:
-                parts.append(f"{name}={file_digest(file)}")
+                digests.append(f"{name}={file_digest(file)}")
             except OSError as error:
                 raise DataError(f"cannot read {file} ({error.strerror})") from error
-        return sha256("\x1f".join(parts).encode()).hexdigest()
+        return sha256("\x1f".join(digests).encode()).hexdigest()
 
     def revision(self, task: Task) -> str | None:
         """Commit of the dataset on the hub; None for local files."""
@@ -67,20 +64,19 @@ class DataSource:
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Names of the task's official splits in this source."""
-        names, folder = dict.fromkeys([*task.hub.splits, *task.hub.rows]), self._folder(task)
+        folder = self._folder(task)
+        names = dict.fromkeys([*task.hub.splits, *task.hub.rows])
         if folder is None or task.hub.files:
             return tuple(names)
         names |= dict.fromkeys(("validation", "test"))
         return tuple(name for name in names if split_files(folder, name, task.hub.config))
 
     def load(self, task: Task, split: str) -> datasets.Dataset:
-        """All rows of an official split: the task's columns and :data:`OFFICIAL_ROW`.
-
-        ``info.description`` is the origin of the rows, for messages.
-        """
+        """All rows of an official split: the task's columns and :data:`OFFICIAL_ROW`."""
         import datasets
 
-        (files, origin), columns = self._files(task, split), list(task.hub.columns)
+        files, origin = self._files(task, split)
+        columns = list(task.hub.columns)
         table = read_tables(files, columns)
         if missing := [column for column in columns if column not in table.column_names]:
             raise DataError(
@@ -90,15 +86,15 @@ class DataSource:
         if len(table) == 0:
             raise DataError(f"{origin} has no rows: {task.name} needs some")
         table = table.select(columns).append_column(OFFICIAL_ROW, [range(len(table))])
-        # An explicit fingerprint saves datasets from hashing all rows.
+        # The description is the origin, for messages; the fingerprint saves hashing all rows.
         return datasets.Dataset(table, datasets.DatasetInfo(origin), fingerprint="rows")
 
     def _files(self, task: Task, split: str) -> tuple[list[Path], str]:
         """Files of the split, and their origin for messages."""
         if (folder := self._folder(task)) is None:
             return _download(task, split)
-        own = task.hub.files
-        files = [own[split]] if own else split_files(folder, split, task.hub.config)
+        declared = task.hub.files
+        files = [declared[split]] if declared else split_files(folder, split, task.hub.config)
         if not files:
             others = ", ".join(files_below(folder)[:6]) or "no files"
             raise DataError(
@@ -106,8 +102,8 @@ class DataSource:
                 f"splits {', '.join(task.hub.splits)} as parquet, JSON, CSV or save_to_disk, with "
                 f"the columns {', '.join(task.hub.columns)}"
             )
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        return files, f"{files[0]}{more}"
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return files, f"{files[0]}{others}"
 
 
 def open_source(text: str) -> DataSource:
@@ -137,8 +133,8 @@ def _commit(path: str, revision: str) -> str:
             return HfApi().dataset_info(path, revision=revision, timeout=5.0).sha or revision
     with suppress(Exception):  # From the cache.
         options: dict[str, Any] = {"allow_patterns": [], "local_files_only": True}
-        found = snapshot_download(path, repo_type="dataset", revision=revision, **options)
-        return Path(found).name
+        folder = snapshot_download(path, repo_type="dataset", revision=revision, **options)
+        return Path(folder).name
     return revision
 
 
@@ -190,8 +186,8 @@ def _reason_and_advice(error: Exception, task: Task) -> str:
     elif isinstance(error, HfHubHTTPError):
         advice = "check its name or try again later; if it is private, log in with 'hf auth login'"
     elif isinstance(error, OSError) and error.errno:
-        place = f"the cache {constants.HF_HUB_CACHE}"
-        advice = f"{place} must be writable, with free space and file locks; HF_HOME names another"
+        cache = f"the cache {constants.HF_HUB_CACHE}"
+        advice = f"{cache} must be writable, with free space and file locks; HF_HOME names another"
     elif variables := offline_variables():
         advice = f"{' and '.join(variables)} forbids downloads: unset it, or {advice}"
     else:
@@ -202,14 +198,11 @@ def _reason_and_advice(error: Exception, task: Task) -> str:
 def offline_variables() -> list[str]:
     """The environment variables that forbid downloads."""
     names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return [k for k in names if os.environ.get(k, "").upper() in {"1", "ON", "YES", "TRUE"}]
+    return [n for n in names if os.environ.get(n, "").upper() in {"1", "ON", "YES", "TRUE"}]
 
 
 def read_split(rows: datasets.Dataset, read: Callable[[Row], T]) -> Iterator[T]:
-    """Yield ``read(row)`` for each row of a split or a selection of it.
-
-    Adds origin and row number to a :class:`DataError`.
-    """
+    """Yield ``read(row)`` for each row; a DataError gets the origin and the number of the row."""
     batches = rows.with_format("arrow").iter(256)  # Single rows of datasets are slow.
     for row in (row for batch in batches for row in batch.to_pylist()):
         try:

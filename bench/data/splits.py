@@ -1,6 +1,7 @@
 """Training, validation and test rows of a task, few-shot samples, and a check of all rows.
 
-Public splits are cut as by ``AbstractTask.get`` in the published code of ATTEMPT, DePT and DTVG.
+With data seed 42, splits are those of ``AbstractTask.get`` in the published code of ATTEMPT, DePT
+and DTVG.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from bench.tasks.base import RULE_SPLITS, Task
 if TYPE_CHECKING:
     import datasets
 
-HELD_OUT_ROWS = 1_000
-"""Training rows held out for validation; a tenth of the rows, if there are no more than this."""
+HELD_OUT_ROWS = 1_000  # Training rows that validate; a tenth of the rows, if there are no more.
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,7 @@ class TaskRows:
 
 
 def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows:
-    """Load a task's rows and split them by its rule; validation replaces a missing test split.
-
-    ``data_seed=42`` gives the published splits.
-    """
+    """Load a task's rows and split them by its rule; validation replaces a missing test split."""
     notes: list[str] = []
     present = source.splits(task)
     lacks_test = "test" not in present and "validation" in present
@@ -63,8 +60,8 @@ def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows
             origin = train.info.description
             raise DataError(f"{origin} has {len(train)} rows: holding out a tenth takes 10 rows")
         if held_out < HELD_OUT_ROWS:
-            few = f"{task.name} has {len(train)} training rows"
-            notes.append(f"{few}: {held_out} of them validate instead of {HELD_OUT_ROWS}")
+            size = f"{task.name} has {len(train)} training rows"
+            notes.append(f"{size}: {held_out} of them validate instead of {HELD_OUT_ROWS}")
         validation, train = _cut(train, held_out, data_seed)
         last = task.hub.splits[-1]
         if last == "test" and lacks_test:
@@ -93,13 +90,13 @@ def declared_rows(task: Task) -> tuple[int, int, int]:
         held_out = held_out_rows(train)
         train, others = train - held_out, [held_out, *others]
     if not (train and all(others)):
-        fault = f"task {task.name} declares no or too few rows"
-        raise DataError(f"{fault}: correct them, or give a model that can be loaded")
+        message = f"task {task.name} declares no or too few rows"
+        raise DataError(f"{message}: correct them, or give a model that can be loaded")
     return min(train, task.max_training_rows or train), others[0], others[1]
 
 
 def held_out_rows(train: int) -> int:
-    """Rows out of so many training rows that validate."""
+    """Number of rows held out of ``train`` training rows."""
     return HELD_OUT_ROWS if train > HELD_OUT_ROWS else train // 10
 
 
@@ -135,20 +132,20 @@ def sample_shots(task: Task, train: datasets.Dataset, shots: int, seed: int) -> 
     the published code of DePT. Tasks without classes use the first shuffled rows.
     """
     if shots > len(train):
-        fault = f"{task.name} has {len(train)} training rows, fewer than the {shots} shots"
-        raise DataError(f"{fault} asked for: lower the shots or use the full data")
+        message = f"{task.name} has {len(train)} training rows, fewer than the {shots} shots"
+        raise DataError(f"{message} asked for: lower the shots or use the full data")
     order = random_order(len(train), "few-shot", task.name, shots, seed)
     if task.label_of is None:
         return order[:shots]
     classes = len(task.labels) if task.labels is not None else len(order)
-    share, found = -(-shots // classes), dict[int, list[int]]()
+    share, by_class = -(-shots // classes), dict[int, list[int]]()
     labels = read_split(train.select(order), task.label_of)
-    for place, label in zip(order, labels, strict=True):
-        found.setdefault(label, []).append(place)
-        if len(found) == classes and all(len(places) >= share for places in found.values()):
+    for index, label in zip(order, labels, strict=True):
+        by_class.setdefault(label, []).append(index)
+        if len(by_class) == classes and all(len(rows) >= share for rows in by_class.values()):
             break  # no later row can be picked
-    turns = chain.from_iterable(zip_longest(*found.values()))
-    return [place for place in turns if place is not None][:shots]
+    turns = chain.from_iterable(zip_longest(*by_class.values()))
+    return [index for index in turns if index is not None][:shots]
 
 
 @dataclass
@@ -164,15 +161,11 @@ class TaskReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the data matches the declaration."""
         return not self.differences
 
 
 def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iterator[TaskReport]:
-    """Compare tasks with the data of a source: splits, columns, row counts (hub), and texts.
-
-    With the hub as source, this also fills the local cache.
-    """
+    """Compare splits, columns, row counts and texts of tasks with a source; fills its cache."""
     for task in tasks:
         report = TaskReport(task.name, source.revision(task), task.hub.rows)
         try:
@@ -180,10 +173,10 @@ def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iter
                 report.rows[split] = len(source.load(task, split))
                 report.differences += unexpected_count(source, task, split, report.rows[split])
             if texts and report.ok:
-                parts = load_splits(source, task)
-                report.notes += parts.notes
-                for rows in (parts.train, parts.validation, parts.test):
-                    to_text = partial(task.to_text, training=rows is parts.train)
+                splits = load_splits(source, task)
+                report.notes += splits.notes
+                for rows in (splits.train, splits.validation, splits.test):
+                    to_text = partial(task.to_text, training=rows is splits.train)
                     deque(read_split(rows, to_text), maxlen=0)  # Stops at a bad row.
         except DataError as error:
             report.differences.append(str(error))

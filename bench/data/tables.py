@@ -1,4 +1,4 @@
-"""Finds the files of a dataset split, and reads them as an Arrow table.
+"""Files of a dataset split, read as an Arrow table.
 
 Files are read without ``datasets``, which copies them and reads ``::`` in a path as a URL.
 """
@@ -28,21 +28,21 @@ def split_files(folder: Path, split: str, config: str | None = None) -> list[Pat
     of ``save_to_disk``. Among several configurations, ``config`` is used.
     """
     name = OTHER_NAMES.get(split, re.escape(split))
-    inside = rf"({name})/((data(set)?|part|{name})\b.*|\d[^/]*)"
-    pattern = re.compile(rf"(.*/)?(({name})([-_.]?\d[^/]*)?|{inside}){FORMATS}")
-    found = [file for file in files_below(folder) if pattern.fullmatch(file)]
-    if config and any("/" in file for file in found):
-        found = [file for file in found if config in file.split("/")] or found
-    kinds = {re.sub(rf"\d[^/]*(?={FORMATS}$)", "", file) for file in found}
-    wholes = {int(whole) for file in found for whole in re.findall(r"\d-of-(\d+)", file)}
-    if len(kinds) > 1 or wholes - {len(found)}:
+    in_folder = rf"({name})/((data(set)?|part|{name})\b.*|\d[^/]*)"
+    pattern = re.compile(rf"(.*/)?(({name})([-_.]?\d[^/]*)?|{in_folder}){FORMATS}")
+    files = [file for file in files_below(folder) if pattern.fullmatch(file)]
+    if config and any("/" in file for file in files):
+        files = [file for file in files if config in file.split("/")] or files
+    copies = {re.sub(rf"\d[^/]*(?={FORMATS}$)", "", file) for file in files}
+    totals = {int(total) for file in files for total in re.findall(r"\d-of-(\d+)", file)}
+    if len(copies) > 1 or totals - {len(files)}:
         raise DataError(
             f"{folder} must hold one complete copy of the split {split}, but has "
-            f"{', '.join(found[:6])}: add missing files, remove others"
+            f"{', '.join(files[:6])}: add missing files, remove others"
         )
     # Natural order: train-2 before train-10.
-    found.sort(key=lambda file: re.sub(r"\d+", lambda number: number[0].zfill(20), file))
-    return [folder / file for file in found]
+    files.sort(key=lambda file: re.sub(r"\d+", lambda number: number[0].zfill(20), file))
+    return [folder / file for file in files]
 
 
 def files_below(folder: Path) -> list[str]:
@@ -76,30 +76,32 @@ def _read(file: Path, columns: Sequence[str]) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    kind = file.name.removesuffix(".gz").rpartition(".")[2]
-    if kind == "parquet":
+    suffix = file.name.removesuffix(".gz").rpartition(".")[2]
+    if suffix == "parquet":
         return parquet.ParquetFile(file).read(columns=list(columns))
-    if kind == "arrow":
+    if suffix == "arrow":
         return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
-    if kind in ("csv", "tsv"):
-        block = csv.ReadOptions(block_size=1 << 26)  # Types follow from the first block.
-        parse = csv.ParseOptions(delimiter="\t" if kind == "tsv" else ",", newlines_in_values=True)
-        wanted = csv.ConvertOptions(include_columns=list(columns), include_missing_columns=True)
-        table = csv.read_csv(file, block, parse, wanted)
+    if suffix in ("csv", "tsv"):
+        delimiter = "\t" if suffix == "tsv" else ","
+        read = csv.ReadOptions(block_size=1 << 26)  # Types follow from the first block.
+        parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+        convert = csv.ConvertOptions(include_columns=list(columns), include_missing_columns=True)
+        table = csv.read_csv(file, read, parse, convert)
         return table.select([field.name for field in table.schema if field.type != pa.null()])
     content = file.read_bytes()
     text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
-    whole, lines = text.lstrip().startswith("["), filter(str.strip, text.split("\n"))
-    rows = json.loads(text) if whole else [*map(json.loads, lines)]
+    lines, is_array = filter(str.strip, text.split("\n")), text.lstrip().startswith("[")
+    rows = json.loads(text) if is_array else list(map(json.loads, lines))
     present = [name for name in columns if any(name in row for row in rows)]
     return pa.table({name: [row.get(name) for row in rows] for name in present})
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
+def _plain(arrow_type: pa.DataType) -> pa.DataType:
     """Arrow type without dictionary or view encoding; bytes become UTF-8 text."""
     import pyarrow as pa
 
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    texts = {pa.binary(): pa.string(), pa.large_binary(): pa.large_string()}
-    return {**texts, pa.string_view(): pa.string()}.get(kind, kind)
+    if pa.types.is_dictionary(arrow_type):
+        arrow_type = arrow_type.value_type
+    if arrow_type == pa.large_binary():
+        return pa.large_string()
+    return pa.string() if arrow_type in (pa.binary(), pa.string_view()) else arrow_type

@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,20 +19,14 @@ from bench.errors import ConfigError, ModelError
 from bench.method import IGNORED_LABEL, Batch, ModelOutput
 from bench.models.checks import check
 from bench.models.dropout import use_frozen_dropout
+from bench.models.loading import Architecture, Precision
 from bench.models.prefix import SharedPrefixes
 from bench.seeding import generator
 
-if TYPE_CHECKING:
-    from bench.models.loading import Architecture, Precision
-
-INITIAL_VOCABULARY = 5000
-"""``P_init`` is drawn from the embeddings of this many first token ids (published code)."""
-
+INITIAL_VOCABULARY = 5000  # P_init is drawn from so many first token ids (published code).
+LEAVING = 4  # Finished rows are removed once they are one in so many; removal copies the cache.
 POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings")
 """Configuration keys with the maximum number of tokens of a model."""
-
-LEAVING = 4
-"""Finished rows leave a batch once they are one in this many, as leaving copies the cache."""
 
 
 class TokenEncoder:
@@ -53,11 +47,11 @@ class TokenEncoder:
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
     ) -> dict[str, list[list[int]]]:
         """Ids of sources and targets, each with the end token, cut at the given lengths."""
-        read = self.tokenizer(sources, truncation=True, max_length=input_length)
-        written = self.tokenizer(targets, truncation=True, max_length=target_length)["input_ids"]
+        inputs = self.tokenizer(sources, truncation=True, max_length=input_length)["input_ids"]
+        answers = self.tokenizer(targets, truncation=True, max_length=target_length)["input_ids"]
         end = [self.end_id]  # Some tokenizers write none.
-        labels = [i if i[-1:] == end else i[: target_length - 1] + end for i in written]
-        return {"input_ids": read["input_ids"], "labels": labels}
+        labels = [ids if ids[-1:] == end else ids[: target_length - 1] + end for ids in answers]
+        return {"input_ids": inputs, "labels": labels}
 
 
 class FrozenLM(abc.ABC):
@@ -79,24 +73,28 @@ class FrozenLM(abc.ABC):
         self.embedding: nn.Embedding = self.model.get_input_embeddings()
         self.width = self.embedding.embedding_dim
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
-        text = self.model.config.get_text_config(decoder=True)
-        limits = (getattr(text, key, None) or 0 for key in POSITIONS)
+        config = self.model.config.get_text_config(decoder=True)
+        limits = (getattr(config, key, None) or 0 for key in POSITIONS)
         self.positions = next((limit for limit in limits if limit > 0), None)
+        self.start_token: Any = None
+        self.first_token: int | None = None
         causal = self.architecture == "decoder-only"
-        given = GenerationConfig() if causal else self.model.generation_config
-        own = None if causal else getattr(self.model.config, "decoder_start_token_id", None)
-        starts = given.decoder_start_token_id, own, given.bos_token_id  # As in transformers.
-        self.start_token: Any = next((token for token in starts if token is not None), None)
-        self.first_token: int | None = given.forced_bos_token_id
+        if not causal:
+            defaults = self.model.generation_config
+            start = getattr(self.model.config, "decoder_start_token_id", None)
+            starts = defaults.decoder_start_token_id, start, defaults.bos_token_id
+            # The first that is set, as in transformers.
+            self.start_token = next((token for token in starts if token is not None), None)
+            self.first_token = defaults.forced_bos_token_id
         # Drops the model's other generation defaults, such as penalties.
         self.model.generation_config = self._search()
         if causal and self._empty_cache() is not None:
-            kept = {"logits_to_keep": 1} if "logits_to_keep" in self.accepted else {}
-            self.prefixes = SharedPrefixes(self.model, self._empty_cache, kept)
+            options = {"logits_to_keep": 1} if "logits_to_keep" in self.accepted else {}
+            self.prefixes = SharedPrefixes(self.model, self._empty_cache, options)
         check(self)
         # Copied before weights are rounded to another precision.
-        first = torch.arange(min(INITIAL_VOCABULARY, self.embedding.num_embeddings), device=device)
-        self._initial_vocabulary = self.embed(first).detach().to("cpu", torch.float32, copy=True)
+        ids = torch.arange(min(INITIAL_VOCABULARY, self.embedding.num_embeddings), device=device)
+        self._initial_vocabulary = self.embed(ids).detach().to("cpu", torch.float32, copy=True)
 
     def store_weights_in(self, precision: Precision) -> None:
         """Round the weights; buffers, such as rotary frequencies, and ``P_init`` stay float32."""
@@ -125,11 +123,11 @@ class FrozenLM(abc.ABC):
     def require_room(self, read: int, written: int) -> None:
         """Raise ModelError if prompt, input and answer exceed the positions of the model."""
         apart = self.architecture == "encoder-decoder"  # Encoder and decoder count apart.
-        parts, length = ("or", max(read, written)) if apart else ("and", read + written)
+        length = max(read, written) if apart else read + written
         if self.positions is not None and length > self.positions:
             raise ModelError(
-                f"prompt and input {parts} answer have {length} tokens, the model takes "
-                f"{self.positions}: lower prompt_length or input_length"
+                f"prompt and input {'or' if apart else 'and'} answer have {length} tokens, the "
+                f"model takes {self.positions}: lower prompt_length or input_length"
             )
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -155,7 +153,7 @@ class FrozenLM(abc.ABC):
 
     def generation_inputs(self, rows: dict[str, Tensor]) -> dict[str, Any]:
         """Arguments of ``generate`` for rows of :meth:`read`."""
-        return {**rows}
+        return dict(rows)
 
     @abc.abstractmethod
     def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
@@ -171,8 +169,8 @@ class FrozenLM(abc.ABC):
                     return self.decode(self._greedy(rows, cache, max_tokens))
             rows = self.read(prompt, batch)
             search = self._search(max_new_tokens=max_tokens, num_beams=beams)
-            written = self.model.generate(**self.generation_inputs(rows), generation_config=search)
-            return self.decode(written)
+            ids = self.model.generate(**self.generation_inputs(rows), generation_config=search)
+            return self.decode(ids)
 
     def decode(self, ids: Tensor) -> list[str]:
         """Answers as text, without special tokens and outer white space."""
@@ -191,36 +189,37 @@ class FrozenLM(abc.ABC):
     @contextmanager
     def training(self, active: bool = True) -> Iterator[None]:
         """Context with active dropout; restores the previous mode afterwards."""
-        before = self.model.training
+        previous = self.model.training
         self.model.train(active)
         try:
             yield
         finally:
-            self.model.train(before)
+            self.model.train(previous)
 
     def _greedy(self, rows: dict[str, Tensor], cache: Any, max_tokens: int) -> Tensor:
         """Greedy tokens ``(B, T)``; unlike in ``generate``, finished rows leave the batch."""
-        count, end = len(rows["attention_mask"]), self.encoder.end_id
-        written = torch.full((count, max_tokens), self.encoder.pad_id, device=self.device)
-        places = torch.arange(count, device=self.device)  # Indices of rows still in the batch.
-        tokens, ended = None, torch.zeros(count, dtype=torch.bool, device=self.device)
+        count, device = len(rows["attention_mask"]), self.device
+        answers = torch.full((count, max_tokens), self.encoder.pad_id, device=device)
+        indices = torch.arange(count, device=device)  # Of the rows still in the batch.
+        finished = torch.zeros(count, dtype=torch.bool, device=device)
+        tokens: Tensor | None = None
         for step in range(max_tokens):
             chosen = self.next_scores(rows, tokens, cache).float().argmax(dim=-1)
             if step == 0 and self.first_token is not None:
                 chosen = torch.full_like(chosen, self.first_token)
-            chosen = chosen.masked_fill(ended, self.encoder.pad_id)
-            written[places, step] = chosen
-            ended |= chosen == end
-            left = int((~ended).sum())
-            if left == 0:
-                return written[:, : step + 1]
-            if left <= len(places) * (LEAVING - 1) / LEAVING:
-                kept = (~ended).nonzero().squeeze(1)
-                cache.batch_select_indices(kept)
-                rows = {name: value[kept] for name, value in rows.items()}
-                places, chosen, ended = places[kept], chosen[kept], ended[kept]
+            chosen = chosen.masked_fill(finished, self.encoder.pad_id)
+            answers[indices, step] = chosen
+            finished |= chosen == self.encoder.end_id
+            unfinished = (~finished).nonzero().squeeze(1)
+            if len(unfinished) == 0:
+                return answers[:, : step + 1]
+            if len(unfinished) <= len(indices) * (LEAVING - 1) / LEAVING:
+                cache.batch_select_indices(unfinished)
+                rows = {name: value[unfinished] for name, value in rows.items()}
+                indices, chosen = indices[unfinished], chosen[unfinished]
+                finished = finished[unfinished]
             tokens = chosen.unsqueeze(1)  # (rows in the batch, 1)
-        return written
+        return answers
 
     def _search(self, **options: int) -> GenerationConfig:
         return GenerationConfig(
@@ -236,11 +235,12 @@ class FrozenLM(abc.ABC):
         """Cache that can drop rows; None for models with other states, such as state spaces."""
         config = self.model.config.get_text_config(decoder=True)
         cache = DynamicCache(config=config)
-        other = {type(layer) for layer in cache.layers} - {DynamicLayer, DynamicSlidingWindowLayer}
-        if "past_key_values" not in self.accepted or other:
+        others = {type(layer) for layer in cache.layers} - {DynamicLayer, DynamicSlidingWindowLayer}
+        if others or "past_key_values" not in self.accepted:
             return None
-        apart = self.model.config.is_encoder_decoder
-        return EncoderDecoderCache(cache, DynamicCache(config=config)) if apart else cache
+        if self.model.config.is_encoder_decoder:
+            return EncoderDecoderCache(cache, DynamicCache(config=config))
+        return cache
 
 
 def prepend(

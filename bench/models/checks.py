@@ -1,4 +1,4 @@
-"""Checks a frozen model at load, so that unsuitable models fail before any run."""
+"""Checks of a frozen model at load, so that unsuitable models fail before any run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from bench.method import IGNORED_LABEL, Batch
 if TYPE_CHECKING:
     from bench.models.base import FrozenLM
 
-TOLERANCE = 1e-3
-"""Largest difference of equal scores, relative to the largest score."""
+TOLERANCE = 1e-3  # Largest difference of equal scores, relative to the largest score.
 
 
 def check(model: FrozenLM) -> None:
@@ -27,17 +26,17 @@ def check(model: FrozenLM) -> None:
     and one answer are computed with a random prompt, as trained prompts are no token embeddings.
     Rows share a prompt only if that leaves their scores unchanged.
     """
-    kind = type(model.model).__name__
-    broken = [n for n, weight in model.model.named_parameters() if not _finite(weight.detach())]
-    if broken:
+    name, weights = type(model.model).__name__, model.model.named_parameters()
+    damaged = [key for key, weight in weights if not _finite(weight.detach())]
+    if damaged:
         raise ModelError(
-            f"{kind} has NaN or infinite numbers in {some(broken)}: download or save it again"
+            f"{name} has NaN or infinite numbers in {some(damaged)}: download or save it again"
         )
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         with _few_layers(model.model):
-            fault = _tried(model)
-        if fault and (fault := _tried(model)):
-            raise ModelError(f"{kind} {fault}")
+            obstacle = _obstacle(model)
+        if obstacle and (obstacle := _obstacle(model)):  # Of all layers too.
+            raise ModelError(f"{name} {obstacle}")
         if model.prefixes is not None and not _shares(model):
             model.prefixes = None
 
@@ -68,19 +67,19 @@ def _few_layers(module: Any) -> Iterator[None]:
             setattr(parent, name, layers)
 
 
-def _tried(model: FrozenLM) -> str:
-    """Fault from :func:`_fault`, or from an exception in it."""
+def _obstacle(model: FrozenLM) -> str:
+    """Reason, with advice, why a model cannot train prompts; empty if it can."""
     try:
-        fault = _fault(model)
+        reason = _unsuitable(model)
     except (BenchError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # Model code may raise anything.
         config = model.model.config
         keys = ("decoder_start_token_id", "pad_token_id") if config.is_encoder_decoder else ()
-        if lacking := [key for key in keys if getattr(config, key, None) is None]:
-            return f"needs {' and '.join(lacking)}: set it in its config.json"
-        fault = f"fails in a tiny step with a prompt ({one_line(error)[:200]})"
-    return fault and f"{fault}: choose another model"
+        if missing := [key for key in keys if getattr(config, key, None) is None]:
+            return f"needs {' and '.join(missing)}: set it in its config.json"
+        reason = f"fails in a tiny step with a prompt ({one_line(error)[:200]})"
+    return f"{reason}: choose another model" if reason else ""
 
 
 def _finite(weight: Tensor) -> bool:
@@ -88,22 +87,22 @@ def _finite(weight: Tensor) -> bool:
     return bool(weight.sum().isfinite() or weight.isfinite().all())
 
 
-def _fault(model: FrozenLM) -> str:
+def _unsuitable(model: FrozenLM) -> str:
     """Reason why a model cannot train prompts; empty if it can."""
-    batch, none = _rows(model, 5), torch.empty(1, 0, model.width, device=model.device)
+    batch, no_prompt = _rows(model, 5), torch.empty(1, 0, model.width, device=model.device)
     alone = Batch(batch.input_ids[1:, :3], batch.mask[1:, :3], batch.labels[1:, :2])
     with model.inference():
         expected = _from_ids(model, alone)
-        if not _equal(_of_last(model, none, batch), expected):
+        if not _equal(_of_last(model, no_prompt, batch), expected):
             # Pegasus, Marian and MVP scale embeddings only if they look them up themselves.
             model.scale = getattr(model.model.get_encoder(), "embed_scale", 1.0)
-            if not _equal(_of_last(model, none, alone), expected):
+            if not _equal(_of_last(model, no_prompt, alone), expected):
                 return "computes other scores from embeddings than from token ids"
-            if not _equal(_of_last(model, none, batch), expected):
+            if not _equal(_of_last(model, no_prompt, batch), expected):
                 return "reads padding or what follows: rows would depend on their batch"
-        size = model.embed(batch.input_ids).std()
-    draw = torch.randn(2, 2, model.width, generator=torch.Generator().manual_seed(0))
-    prompt = (draw.to(model.device) * size).requires_grad_()  # One for each row.
+        std = model.embed(batch.input_ids).std()
+    noise = torch.randn(2, 2, model.width, generator=torch.Generator().manual_seed(0))
+    prompt = (noise.to(model.device) * std).requires_grad_()  # One for each row.
     with model.training(), torch.enable_grad():
         loss = model.run(prompt, batch).loss
         loss.backward()  # type: ignore[no-untyped-call]
@@ -116,31 +115,31 @@ def _fault(model: FrozenLM) -> str:
 def _shares(model: FrozenLM) -> bool:
     """Whether the scores of rows stay equal if the rows share a prompt."""
     batch = _rows(model, 9)
-    each = model.embed(batch.input_ids[:1, :2]).expand(2, -1, -1)
+    prompts = model.embed(batch.input_ids[:1, :2]).expand(2, -1, -1)
     with suppress(Exception), model.inference():  # Model code may raise anything.
-        return _equal(_of_last(model, each[:1], batch), _of_last(model, each, batch))
+        return _equal(_of_last(model, prompts[:1], batch), _of_last(model, prompts, batch))
     return False
 
 
 def _rows(model: FrozenLM, width: int) -> Batch:
     """Two rows, the last with three tokens and padding."""
     words = model.tokenizer("0 1 a b c", add_special_tokens=False)["input_ids"]
-    read, pad, end = (words * width)[:width], model.encoder.pad_id, model.encoder.end_id
-    ids = torch.tensor([read, [*read[:3], *[pad] * (width - 3)]])
-    mask = torch.tensor([[1] * width, [1] * 3 + [0] * (width - 3)])
-    labels = torch.tensor([[read[1], read[2], end], [read[1], end, IGNORED_LABEL]])
-    return Batch(ids, mask, labels).to(model.device)
+    ids, padding, end = (words * width)[:width], width - 3, model.encoder.end_id
+    input_ids = torch.tensor([ids, ids[:3] + [model.encoder.pad_id] * padding])
+    mask = torch.tensor([[1] * width, [1] * 3 + [0] * padding])
+    labels = torch.tensor([[ids[1], ids[2], end], [ids[1], end, IGNORED_LABEL]])
+    return Batch(input_ids, mask, labels).to(model.device)
 
 
 def _from_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Scores and states of one row without padding, from token ids by transformers."""
     if model.architecture == "encoder-decoder":
-        written = model.decoder_inputs(batch.labels)
-        output = model.model(input_ids=batch.input_ids, decoder_input_ids=written, use_cache=False)
+        answer = model.decoder_inputs(batch.labels)
+        output = model.model(input_ids=batch.input_ids, decoder_input_ids=answer, use_cache=False)
         return output.logits, output.encoder_last_hidden_state
-    # Without the batch's last token, so that a model that attends ahead is detected.
-    read = torch.cat([batch.input_ids, batch.labels[:, :-1]], dim=1)
-    output = model.model(input_ids=read, use_cache=False, output_hidden_states=True)
+    # Without the last token, so that a model that attends ahead is detected.
+    ids = torch.cat([batch.input_ids, batch.labels[:, :-1]], dim=1)
+    output = model.model(input_ids=ids, use_cache=False, output_hidden_states=True)
     length = batch.input_ids.shape[1]
     return output.logits[:, length - 1 :], output.hidden_states[-1][:, :length]
 
@@ -148,13 +147,13 @@ def _from_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 def _of_last(model: FrozenLM, prompt: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Scores and states of the last row of a batch, from embeddings."""
     output = model.run(prompt, batch)
-    written = batch.labels[-1] != IGNORED_LABEL
-    return output.logits[-1:, written], output.hidden[-1:, output.hidden_mask[-1].bool()]
+    target_mask = batch.labels[-1] != IGNORED_LABEL
+    return output.logits[-1:, target_mask], output.hidden[-1:, output.hidden_mask[-1].bool()]
 
 
-def _equal(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
-    for ours, theirs in zip(found, expected, strict=True):
-        bound = TOLERANCE * theirs.float().nan_to_num(0, 0, 0).abs().max()
-        if not torch.allclose(ours.float(), theirs.float(), rtol=0, atol=float(bound)):
+def _equal(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
+    for tensor, reference in zip(actual, expected, strict=True):
+        bound = TOLERANCE * reference.float().nan_to_num(0, 0, 0).abs().max()
+        if not torch.allclose(tensor.float(), reference.float(), rtol=0, atol=float(bound)):
             return False
     return True

@@ -12,8 +12,7 @@ from bench.errors import ConfigError, ModelError
 from bench.method import IGNORED_LABEL, Batch, ModelOutput
 from bench.models.base import FrozenLM, TokenEncoder, model_output, prepend
 
-MARK = "Label :"
-"""Separator between input and answer, as in the published runs; between spaces."""
+MARK = "Label :"  # Between input and answer and one space each, as in the published runs.
 
 
 class CausalEncoder(TokenEncoder):
@@ -26,9 +25,9 @@ class CausalEncoder(TokenEncoder):
     def __init__(self, tokenizer: Any) -> None:
         super().__init__(tokenizer)
         # Tokenised inside a text, as the first word of a text may have other tokens.
-        whole: list[int] = tokenizer("a")["input_ids"]
-        self._beginning = whole[: whole.index(self._plain(["a"])[0][0])]
-        self._mark = self._behind("a", [f"a {MARK}"])[0]
+        ids: list[int] = tokenizer("a")["input_ids"]
+        self._beginning = ids[: ids.index(self._plain(["a"])[0][0])]
+        self._mark = self._ids_after("a", [f"a {MARK}"])[0]
 
     def encode(
         self, sources: list[str], targets: list[str], input_length: int, target_length: int
@@ -40,10 +39,10 @@ class CausalEncoder(TokenEncoder):
                 f"input_length: {input_length} tokens leave no room for an input beside the "
                 f"{input_length - room} around it; choose more"
             )
-        read = self._plain(sources, truncation=True, max_length=room)
-        answers = self._behind(MARK, [f"{MARK} {target}" for target in targets])
+        inputs = self._plain(sources, truncation=True, max_length=room)
+        answers = self._ids_after(MARK, [f"{MARK} {target}" for target in targets])
         return {
-            "input_ids": [[*self._beginning, *ids, *self._mark] for ids in read],
+            "input_ids": [[*self._beginning, *ids, *self._mark] for ids in inputs],
             "labels": [[*ids[: target_length - 1], self.end_id] for ids in answers],
         }
 
@@ -51,16 +50,16 @@ class CausalEncoder(TokenEncoder):
         encoded = self.tokenizer(texts, add_special_tokens=False, **options)
         return encoded["input_ids"]  # type: ignore[no-any-return]
 
-    def _behind(self, start: str, texts: list[str]) -> list[list[int]]:
+    def _ids_after(self, start: str, texts: list[str]) -> list[list[int]]:
         """Token ids after ``start`` in each text, tokenised as part of the text."""
-        first, *whole = self._plain([start, *texts])
-        for text, ids in zip(texts, whole, strict=True):
+        first, *encoded = self._plain([start, *texts])
+        for text, ids in zip(texts, encoded, strict=True):
             if ids[: len(first)] != first:
                 raise ModelError(
                     f"tokenizer {self.tokenizer.name_or_path!r} joins {start!r} with what follows "
                     f"it in {text[:60]!r}: choose a tokenizer that splits at white space"
                 )
-        return [ids[len(first) :] for ids in whole]
+        return [ids[len(first) :] for ids in encoded]
 
 
 class DecoderOnlyLM(FrozenLM):
@@ -72,32 +71,33 @@ class DecoderOnlyLM(FrozenLM):
 
     architecture: ClassVar[Literal["decoder-only"]] = "decoder-only"
     encoder_type: ClassVar[type[TokenEncoder]] = CausalEncoder
-    _told: frozenset[str] = frozenset()  # Obstacles that were reported.
+    _reported: frozenset[str] = frozenset()  # Obstacles to sharing that were reported.
 
     def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
         length = batch.labels.shape[1]
         self.require_room(prompt.shape[1] + batch.mask.shape[1], length - 1)
-        rows, before, cache = self._begin(prompt, batch, length, chosen)
+        rows, prompt_hidden, cache = self._begin(prompt, batch, length, chosen)
         mask = rows["attention_mask"]  # (B, r+L)
-        answered = batch.labels != IGNORED_LABEL  # (B, T)
-        written = self.embed(batch.labels.masked_fill(~answered, self.encoder.pad_id))
+        target_mask = batch.labels != IGNORED_LABEL  # (B, T)
+        answers = self.embed(batch.labels.masked_fill(~target_mask, self.encoder.pad_id))
         # Teacher forcing: all answer tokens but the last are inputs.
-        embeds = torch.cat([rows["inputs_embeds"], written[:, :-1]], dim=1)
-        seen = torch.cat([mask, answered[:, :-1].to(mask.dtype)], dim=1)  # (B, r+L+T-1)
-        options = self._options(seen, embeds.shape[1], length)
-        if before is not None:
+        embeds = torch.cat([rows["inputs_embeds"], answers[:, :-1]], dim=1)
+        attended = torch.cat([mask, target_mask[:, :-1].to(mask.dtype)], dim=1)  # (B, r+L+T-1)
+        options = self._options(attended, embeds.shape[1], length)
+        if prompt_hidden is not None:
             options["past_key_values"] = cache
-        options |= {"use_cache": before is not None, "output_hidden_states": True}
+        options |= {"use_cache": prompt_hidden is not None, "output_hidden_states": True}
         output = self.model(inputs_embeds=embeds, **options)
         hidden = output.hidden_states[-1]
-        behind = hidden[:, -length:]
-        hidden = hidden if before is None else torch.cat([before, hidden], dim=1)
+        answer_hidden = hidden[:, -length:]
+        if prompt_hidden is not None:
+            hidden = torch.cat([prompt_hidden, hidden], dim=1)
         hidden, mask = padded_first(hidden[:, : mask.shape[1]], mask)
-        return model_output(output.logits[:, -length:], batch.labels, hidden, mask, behind)
+        return model_output(output.logits[:, -length:], batch.labels, hidden, mask, answer_hidden)
 
     def read(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> dict[str, Tensor]:
-        inputs = prepend(prompt, self.embed(batch.input_ids), batch.mask, chosen)
-        embeds, mask = padded_first(*inputs)
+        inputs = self.embed(batch.input_ids)
+        embeds, mask = padded_first(*prepend(prompt, inputs, batch.mask, chosen))
         return {"inputs_embeds": embeds, "attention_mask": mask}
 
     def start(self, prompt: Tensor, batch: Batch, ahead: int) -> tuple[dict[str, Tensor], Any]:
@@ -106,19 +106,19 @@ class DecoderOnlyLM(FrozenLM):
 
     def next_scores(self, rows: dict[str, Tensor], tokens: Tensor | None, cache: Any) -> Tensor:
         if tokens is None:
-            read = {"inputs_embeds": rows.pop("inputs_embeds")}
+            embeds = rows.pop("inputs_embeds")
+            inputs, length = {"inputs_embeds": embeds}, embeds.shape[1]
         else:
-            read = {"input_ids": tokens}
+            inputs, length = {"input_ids": tokens}, 1
             rows["attention_mask"] = F.pad(rows["attention_mask"], (0, 1), value=1)
-        [count] = (value.shape[1] for value in read.values())
-        options = self._options(rows["attention_mask"], count, 1)
-        output = self.model(**read, past_key_values=cache, use_cache=True, **options)
+        options = self._options(rows["attention_mask"], length, 1)
+        output = self.model(**inputs, past_key_values=cache, use_cache=True, **options)
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
     def _begin(
         self, prompt: Tensor, batch: Batch, ahead: int, chosen: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor | None, Any]:
-        """Rows as from :meth:`read`; for shared prompts, rows without them, states and cache."""
+        """Rows as from :meth:`read`; for a shared prompt, without it, and its states and cache."""
         length, prefixes = prompt.shape[1], self.prefixes
         if length == 0 or (len(prompt) > 1 and chosen is None):
             return self.read(prompt, batch), None, None
@@ -126,26 +126,28 @@ class DecoderOnlyLM(FrozenLM):
         if prefixes is not None:
             obstacle = prefixes.obstacle(length + batch.mask.shape[1] + ahead)
         if prefixes is None or obstacle:
-            if obstacle not in self._told:
-                self._told |= {obstacle}
+            if obstacle not in self._reported:
+                self._reported |= {obstacle}
                 self.warn(f"{type(self.model).__name__} reads the prompt for each row: {obstacle}")
             return self.read(prompt, batch, chosen), None, None
         if chosen is not None:
             tasks, chosen = torch.unique(chosen, return_inverse=True)
-            prompt, chosen = prompt[tasks], chosen if len(tasks) > 1 else None
+            prompt = prompt[tasks]
+            if len(tasks) == 1:
+                chosen = None
         embeds, mask = padded_first(self.embed(batch.input_ids), batch.mask)
-        shared = prefixes.rows(prompt.to(embeds.dtype), len(batch), chosen)
+        hidden, cache = prefixes.rows(prompt.to(embeds.dtype), len(batch), chosen)
         mask = torch.cat([mask.new_ones(len(batch), length), mask], dim=1)
-        return {"inputs_embeds": embeds, "attention_mask": mask}, *shared
+        return {"inputs_embeds": embeds, "attention_mask": mask}, hidden, cache
 
-    def _options(self, mask: Tensor, read: int, kept: int) -> dict[str, Any]:
-        """Arguments of ``forward``: mask, positions of the last ``read`` tokens, logits to keep."""
+    def _options(self, mask: Tensor, length: int, logits: int) -> dict[str, Any]:
+        """Arguments of ``forward``: mask, positions of ``length`` last tokens, logits to keep."""
         options: dict[str, Any] = {"attention_mask": mask}
         if "position_ids" in self.accepted:  # Other models derive them from the mask.
-            options["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -read:]
+            options["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -length:]
         if "logits_to_keep" in self.accepted:
             # An int would make a slice, whose product PyTorch computes six times as slowly.
-            options["logits_to_keep"] = torch.arange(-kept, 0, device=mask.device)
+            options["logits_to_keep"] = torch.arange(-logits, 0, device=mask.device)
         return options
 
 

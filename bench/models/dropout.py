@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ATTENTION = "bench_frozen"
-"""Name of the attention function in transformers."""
+ATTENTION = "bench_frozen"  # Name of the attention function in transformers.
 
 
 class FrozenDropout(nn.Dropout):
@@ -51,27 +50,27 @@ def _attention(
         bias = bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
     query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     # The softmax output is stored for the backward pass anyway.
-    shares = torch.matmul(query, key.transpose(-1, -2)).add_(bias).softmax(dim=-1)
-    answer: Tensor = _DroppedProduct.apply(shares, value, rate)  # type: ignore[no-untyped-call]
-    return answer.transpose(1, 2).contiguous(), None
+    weights = torch.matmul(query, key.transpose(-1, -2)).add_(bias).softmax(dim=-1)
+    output: Tensor = _DroppedProduct.apply(weights, value, rate)  # type: ignore[no-untyped-call]
+    return output.transpose(1, 2).contiguous(), None
 
 
 class _DroppedProduct(torch.autograd.Function):
-    """``dropout(shares) @ value``: shares ``(B, heads, N, M)``, value ``(B, heads, M, d)``."""
+    """``dropout(weights) @ value``: weights ``(B, heads, N, M)``, value ``(B, heads, M, d)``."""
 
     @staticmethod
-    def forward(ctx: Any, shares: Tensor, value: Tensor, rate: float) -> Tensor:
-        kept = _draw(shares, rate)
-        ctx.save_for_backward(shares, value, kept)
+    def forward(ctx: Any, weights: Tensor, value: Tensor, rate: float) -> Tensor:
+        mask = _draw(weights, rate)
+        ctx.save_for_backward(weights, value, mask)
         ctx.rate = rate
-        return torch.matmul(_dropped(shares, kept, rate), value)
+        return torch.matmul(_dropped(weights, mask, rate), value)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        shares, value, kept = ctx.saved_tensors
-        of_value = torch.matmul(_dropped(shares, kept, ctx.rate).transpose(-1, -2), gradient)
-        of_dropped = torch.matmul(gradient, value.transpose(-1, -2))
-        return _dropped(of_dropped, kept, ctx.rate), of_value, None
+        weights, value, mask = ctx.saved_tensors
+        of_value = torch.matmul(_dropped(weights, mask, ctx.rate).transpose(-1, -2), gradient)
+        of_weights = torch.matmul(gradient, value.transpose(-1, -2))
+        return _dropped(of_weights, mask, ctx.rate), of_value, None
 
 
 def _draw(values: Tensor, rate: float) -> Tensor:
@@ -85,8 +84,8 @@ def _draw(values: Tensor, rate: float) -> Tensor:
     return levels >= round(rate * 2**16) - 2**15
 
 
-def _dropped(values: Tensor, kept: Tensor, rate: float) -> Tensor:
-    """Set dropped elements to zero, and scale the others by ``1 / (1 - rate)``."""
+def _dropped(values: Tensor, mask: Tensor, rate: float) -> Tensor:
+    """Values that are zero outside the mask and scaled by ``1 / (1 - rate)`` inside."""
     factor = float(torch.ones((), dtype=values.dtype).div_(1 - rate))
     # As bytes, as booleans convert eight times as slowly. Autograd stores nothing else.
-    return (values * kept.view(torch.uint8)).mul_(factor)
+    return (values * mask.view(torch.uint8)).mul_(factor)

@@ -52,20 +52,21 @@ class EncoderDecoderLM(FrozenLM):
 
     def decoder_inputs(self, labels: Tensor) -> Tensor:
         """Labels shifted behind the start token, by the model's method if it has one."""
-        own = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
-        if own is not None:
-            return own(labels)  # type: ignore[no-any-return]
-        written = F.pad(labels, (1, -1), value=self.start_token)
-        return written.masked_fill(written == IGNORED_LABEL, self.encoder.pad_id)
+        shift = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
+        if shift is not None:
+            return shift(labels)  # type: ignore[no-any-return]
+        ids = F.pad(labels, (1, -1), value=self.start_token)
+        return ids.masked_fill(ids == IGNORED_LABEL, self.encoder.pad_id)
 
     def _encode(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """Encode ``(B, r+L, d)`` in parts of consecutive rows, each as wide as its longest row."""
         encoder, length = self.model.get_encoder(), mask.shape[1]
         rows = max(1, ENCODED_AT_ONCE.get(self.device.type, ENCODED_AT_ONCE["cuda"]) // length)
+        parts = zip(torch.split(inputs, rows), torch.split(mask, rows), strict=True)
         states = []
-        for part, seen in zip(torch.split(inputs, rows), torch.split(mask, rows), strict=True):
-            width = int(seen.sum(dim=1).max())
-            output = encoder(inputs_embeds=part[:, :width], attention_mask=seen[:, :width])
+        for embeds, part_mask in parts:
+            width = int(part_mask.sum(dim=1).max())
+            output = encoder(inputs_embeds=embeds[:, :width], attention_mask=part_mask[:, :width])
             self._encoder_output = type(output)  # Mixtures of experts have another type.
             states.append(F.pad(output.last_hidden_state, (0, 0, 0, length - width)))
         return torch.cat(states)

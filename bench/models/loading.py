@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from bench.models.base import FrozenLM
 
 Architecture = Literal["encoder-decoder", "decoder-only"]
-Precision = Literal["float32", "bf16"]
-"""Precision of the frozen weights; prompts are always float32."""
+Precision = Literal["float32", "bf16"]  # Of the frozen weights; prompts are always float32.
 
 HERE = Path(__file__).parent
 IDLE_FILES = re.compile(
@@ -65,8 +64,7 @@ BUNDLED = {
 KNOWN: dict[str, tuple[Architecture, int, int]] = yaml.safe_load((HERE / "known.yaml").read_text())
 """Architecture, number of parameters and width of well-known models on the hub."""
 
-UNCHECKED = "not checked against the hub"
-"""Note of a well-known model that could not be looked up."""
+UNCHECKED = "not checked against the hub"  # Note of a known model that was not looked up.
 
 
 def describe(name: str, offline: bool = False) -> ModelInfo:
@@ -77,10 +75,10 @@ def describe(name: str, offline: bool = False) -> ModelInfo:
     architecture = architecture_of(name)
     if file := gguf.find_file(name):
         folder = gguf.folder_of(name, file)
-        shown = name if name in gguf.PACKAGES else folder_name(name)
         with _reading(name, "copy"):
             note = f"GGUF file {file.name}, {(folder / gguf.KIND).read_text()}"
-        return ModelInfo(shown, folder.name, architecture, False, note)
+        name = name if name in gguf.PACKAGES else folder_name(name)
+        return ModelInfo(name, folder.name, architecture, False, note)
     if bundled := BUNDLED.get(name):
         files = {*bundled.path.iterdir(), *(HERE / "tiny").glob("*token*.json")}
         digest = _digest((path.name, path.read_bytes()) for path in files)
@@ -95,8 +93,8 @@ def describe(name: str, offline: bool = False) -> ModelInfo:
         parts = [("hub", source.encode()), ("commit", commit.encode())]
         return ModelInfo(name, _digest(parts), architecture, False, "")
     with _reading(name, "folder"):
-        read = [path for path in Path(source).iterdir() if not IDLE_FILES.fullmatch(path.name)]
-        parts = [(path.name, bytes.fromhex(file_digest(path))) for path in read if path.is_file()]
+        paths = [path for path in Path(source).iterdir() if not IDLE_FILES.fullmatch(path.name)]
+        parts = [(path.name, bytes.fromhex(file_digest(path))) for path in paths if path.is_file()]
     return ModelInfo(folder_name(name), _digest(parts), architecture, False, "")
 
 
@@ -126,29 +124,27 @@ def _reader(name: str) -> str:
         config = AutoConfig.from_pretrained(source, revision=commit, trust_remote_code=False)
     if getattr(config, "is_encoder_decoder", False):
         return "AutoModelForSeq2SeqLM"
-    names = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    several = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(config.model_type)
-    causal = names.get(config.model_type)
+    causal_classes = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    causal = causal_classes.get(config.model_type)
+    multimodal = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(config.model_type)
     # Encoders such as BERT have a causal class too, but weights for it only if they say so.
-    stated = getattr(config, "architectures", None) or [causal]
-    shown = ", ".join(filter(None, stated)) or config.model_type
-    fault = f"is no language model that writes text ({shown})"
-    if several in stated:
-        if config.get_text_config().model_type in names:
+    classes = getattr(config, "architectures", None) or [causal]
+    if multimodal in classes:
+        if config.get_text_config().model_type in causal_classes:
             return "AutoModelForImageTextToText"
-        fault = f"transformers has no class for the text part of {several}"
-    elif causal is not None and causal in stated:
+        reason = f"transformers has no class for the text part of {multimodal}"
+    elif causal is not None and causal in classes:
         return "AutoModelForCausalLM"
-    raise ModelError(f"model {name!r} {fault}: give one as T5 or Llama")
+    else:
+        names = ", ".join(filter(None, classes)) or config.model_type
+        reason = f"is no language model that writes text ({names})"
+    raise ModelError(f"model {name!r} {reason}: give one as T5 or Llama")
 
 
 def load(
     name: str, device: str = "cpu", precision: Precision = "float32", bin_weights: bool = False
 ) -> FrozenLM:
-    """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded.
-
-    ``bin_weights`` allows ``pytorch_model.bin``, if there are no safetensors.
-    """
+    """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded."""
     import torch
     import transformers
 
@@ -164,25 +160,25 @@ def load(
     with _reading(name, "weights"):
         module, report = getattr(transformers, reader).from_pretrained(
             source,
-            use_safetensors=None if bin_weights else True,
+            use_safetensors=None if bin_weights else True,  # None: or pytorch_model.bin.
             weights_only=True,
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # Reported below by name.
             **options,
         )
-    stated, _ = type(module.config).get_config_dict(source, revision=commit)
-    head, words = module.get_output_embeddings(), module.get_input_embeddings()
-    untied = reader == "AutoModelForSeq2SeqLM" and stated.get("tie_word_embeddings") is False
-    if untied and head and head.weight is words.weight:
+    config, _ = type(module.config).get_config_dict(source, revision=commit)
+    head, embedding = module.get_output_embeddings(), module.get_input_embeddings()
+    untied = reader == "AutoModelForSeq2SeqLM" and config.get("tie_word_embeddings") is False
+    if untied and head and head.weight is embedding.weight:
         report["missing_keys"].add("lm_head.weight")  # T5 ignores this key and ties the head.
-    _require_whole(name, module, report)
+    _require_all_weights(name, module, report)
     if reader == "AutoModelForImageTextToText":
         module = _text_part(module)
     with _reading(name, "tokenizer"):
         folder = HERE / "tiny" if name in BUNDLED else source
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
-    _require_words(name, tokenizer, module.get_input_embeddings().num_embeddings)
+    _require_vocabulary(name, tokenizer, module.get_input_embeddings().num_embeddings)
     adapter = EncoderDecoderLM if reader == "AutoModelForSeq2SeqLM" else DecoderOnlyLM
     try:
         model = adapter(module, tokenizer, torch.device(device))
@@ -204,17 +200,18 @@ def _text_part(module: Any) -> Any:
     return text
 
 
-def _require_whole(name: str, module: Any, report: dict[str, Any]) -> None:
+def _require_all_weights(name: str, module: Any, report: dict[str, Any]) -> None:
     """Raise ModelError for weights that transformers would initialise randomly or ignore."""
     from bench.models.checks import some
 
-    for kind, fault in (("missing", "lack"), ("unexpected", "hold"), ("mismatched", "misfit")):
+    for kind, verb in (("missing", "lack"), ("unexpected", "hold"), ("mismatched", "misfit")):
         keys = report[f"{kind}_keys"]  # Mismatched keys come with both shapes.
         names = {key if isinstance(key, str) else key[0] for key in keys}
         # Old files of GPT-2 and similar models hold this constant.
-        if found := sorted(key for key in names if not key.endswith(".attn.masked_bias")):
+        names = {key for key in names if not key.endswith(".attn.masked_bias")}
+        if names:
             raise ModelError(
-                f"model {name!r}: its weights {fault} {some(found)}, {kind} for "
+                f"model {name!r}: its weights {verb} {some(sorted(names))}, {kind} for "
                 f"{type(module).__name__}: save the whole model by save_pretrained"
             )
 
@@ -228,9 +225,9 @@ def usable_device(name: str) -> str:
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
-        fault = str(error).splitlines()[0].partition(".")[0]
-        told = f"device: {name!r} cannot be used here ({fault}); choose auto, cpu or cuda"
-        raise ConfigError(told) from error
+        reason = str(error).splitlines()[0].partition(".")[0]
+        message = f"device: {name!r} cannot be used here ({reason}); choose auto, cpu or cuda"
+        raise ConfigError(message) from error
     return name
 
 
@@ -293,24 +290,24 @@ def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
     return total.hexdigest()
 
 
-def _require_words(name: str, tokenizer: Any, embeddings: int) -> None:
+def _require_vocabulary(name: str, tokenizer: Any, embeddings: int) -> None:
     """Raise ModelError for an unusable tokenizer, such as the empty one made without files."""
     ids = tokenizer("0 1", add_special_tokens=False)["input_ids"]
     if not tokenizer.is_fast or not ids or tokenizer.unk_token_id in ids:
-        fault = "its tokenizer cannot write '0 1'; the folder seems to lack its vocabulary"
+        reason = "its tokenizer cannot write '0 1'; the folder seems to lack its vocabulary"
         if not tokenizer.is_fast:
-            fault = f"transformers has no fast tokenizer for it ({type(tokenizer).__name__})"
-        raise ModelError(f"model {name!r}: {fault}; save its tokenizer there by save_pretrained")
+            reason = f"transformers has no fast tokenizer for it ({type(tokenizer).__name__})"
+        raise ModelError(f"model {name!r}: {reason}; save its tokenizer there by save_pretrained")
     # Special tokens such as those of images are never used, and may have no embedding.
-    idle = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
-    idle -= {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id}
-    beyond = [t for t, n in tokenizer.get_vocab().items() if n >= embeddings and n not in idle]
-    if beyond:
-        raise ModelError(
-            f"model {name!r}: its tokenizer has {len(tokenizer)} entries, its embeddings only "
-            f"{embeddings}, none for {beyond[0]!r}; if tokens were added, save the model again "
-            f"after resize_token_embeddings({len(tokenizer)})"
-        )
+    unused = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    unused -= {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id}
+    for token, id in tokenizer.get_vocab().items():
+        if id >= embeddings and id not in unused:
+            raise ModelError(
+                f"model {name!r}: its tokenizer has {len(tokenizer)} entries, its embeddings only "
+                f"{embeddings}, none for {token!r}; if tokens were added, save the model again "
+                f"after resize_token_embeddings({len(tokenizer)})"
+            )
 
 
 @contextmanager
@@ -325,23 +322,23 @@ def _reading(name: str, part: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:  # The libraries' errors have no common base.
-        text, bundled = one_line(error), ", ".join(sorted(BUNDLED))
+        reason, bundled = one_line(error), ", ".join(sorted(BUNDLED))
         advice = f"give a whole folder, a hub id that is cached or reachable, or one of {bundled}"
         if isinstance(error, pickle.UnpicklingError):
-            text = "its pickle holds more than tensors, which is never read"
-        elif part == "weights" and "named model.safetensors" in text:
+            reason = "its pickle holds more than tensors, which is never read"
+        elif part == "weights" and "named model.safetensors" in reason:
             advice = (
                 "save it as safetensors, or read its pytorch_model.bin with --set bin_weights=true "
                 "(not the default, as a pickle from elsewhere can run code where torch has a fault)"
             )
-        elif part == "tokenizer" and re.search("(?i)sentencepiece|tiktoken|protobuf", text):
+        elif part == "tokenizer" and re.search("(?i)sentencepiece|tiktoken|protobuf", reason):
             advice = (
                 "pip install 'dtvg-bench[sentencepiece]', or if that is installed, fetch "
                 "spiece.model again, as it is damaged"
             )
         elif gguf.find_file(name):
             advice = f"remove its folder in {HF_HOME}/bench-gguf, which is made again"
-        elif "gated repo" in text.lower():
+        elif "gated repo" in reason.lower():
             advice = "ask for access on its page and log in by hf auth login"
-        told = f"its {part} cannot be read ({text[:200]}); {advice}"
-        raise ModelError(f"model {name!r}: {told}") from error
+        message = f"its {part} cannot be read ({reason[:200]}); {advice}"
+        raise ModelError(f"model {name!r}: {message}") from error

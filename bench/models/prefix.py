@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +18,20 @@ WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 """Configuration fields with the attention window of a layer."""
 
 
+class _Entry(NamedTuple):
+    prompts: Tensor
+    roots: list[Tensor]  # States as computed.
+    leaves: list[Tensor]  # States as used: detached roots if gradients are recorded, or the roots.
+
+
 class SharedPrefixes:
-    """Computes caches of prompts with a transformers model; within :meth:`kept`, once each."""
+    """Caches of prompts, computed with a transformers model; within :meth:`kept`, once each."""
 
     def __init__(self, model: Any, empty_cache: Callable[[], Any], options: dict[str, Any]) -> None:
         self._model, self._empty_cache, self._options = model, empty_cache, options
-        self._kept: list[tuple[Tensor, list[Tensor], list[Tensor]]] | None = None
-        self._random, config = is_random(model), model.config.get_text_config(decoder=True)
+        self._entries: list[_Entry] | None = None
+        self._random = is_random(model)
+        config = model.config.get_text_config(decoder=True)
         sizes = (getattr(config, name, None) for name in WINDOWS)
         self._windows = [size for size in sizes if isinstance(size, int)]
 
@@ -44,57 +51,60 @@ class SharedPrefixes:
         """
         states = self._states(prompts)
         if chosen is None:
-            states = [each.expand(count, *each.shape[1:]) for each in states]
+            states = [state.expand(count, *state.shape[1:]) for state in states]
         else:  # A product, not an index, as the gradient of an index is summed in no fixed order.
             one_hot = F.one_hot(chosen, len(prompts)).to(prompts.dtype)  # (count, K)
-            states = [torch.tensordot(one_hot, each, dims=1) for each in states]
+            states = [torch.tensordot(one_hot, state, dims=1) for state in states]
         cache = self._empty_cache()
-        for layer, pair in enumerate(zip(states[1::2], states[2::2], strict=True)):
-            cache.update(*pair, layer)
+        for layer, (keys, values) in enumerate(zip(states[1::2], states[2::2], strict=True)):
+            cache.update(keys, values, layer)
         return states[0], cache
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Context in which a prompt is computed once; its summed gradient is propagated at the end.
-
-        Nested contexts belong to the outermost one.
-        """
-        if self._kept is not None:
+        """Context that computes a prompt once, and propagates its summed gradient at the end."""
+        if self._entries is not None:  # Nested contexts belong to the outermost one.
             yield
             return
-        self._kept = []
+        self._entries = []
         try:
             yield
-            pairs = [pair for _, *both in self._kept for pair in zip(*both, strict=True)]
-            reached = [(root, leaf.grad) for root, leaf in pairs if leaf.grad is not None]
-            if reached:
-                roots, gradients = zip(*reached, strict=True)
+            roots, gradients = list[Tensor](), list[Tensor]()
+            for entry in self._entries:
+                for root, leaf in zip(entry.roots, entry.leaves, strict=True):
+                    if leaf.grad is not None:
+                        roots.append(root)
+                        gradients.append(leaf.grad)
+            if roots:
                 torch.autograd.backward(roots, gradients)
         finally:
-            self._kept = None
+            self._entries = None
 
     def _states(self, prompts: Tensor) -> list[Tensor]:
-        if self._kept is None:
+        if self._entries is None:
             return self._compute(prompts)
         recorded = torch.is_grad_enabled() and prompts.requires_grad
-        for values, _, states in self._kept:
-            if torch.equal(values, prompts) and (states[0].requires_grad or not recorded):
-                return states
-        computed = states = self._compute(prompts)
+        for entry in self._entries:
+            usable = entry.leaves[0].requires_grad or not recorded
+            if usable and torch.equal(entry.prompts, prompts):
+                return entry.leaves
+        roots = leaves = self._compute(prompts)
         if recorded:
-            states = [each.detach().requires_grad_() for each in computed]
+            leaves = [root.detach().requires_grad_() for root in roots]
         else:  # Keeps the last one only, as each row of a split may have another.
-            self._kept = [entry for entry in self._kept if entry[2][0].requires_grad]
-        self._kept.append((prompts.detach().clone(), computed, states))
-        return states
+            self._entries = [entry for entry in self._entries if entry.leaves[0].requires_grad]
+        self._entries.append(_Entry(prompts.detach().clone(), roots, leaves))
+        return leaves
 
     def _compute(self, prompts: Tensor) -> list[Tensor]:
         """Last hidden states ``(K, r, d)``, then keys and values of each layer, ``(K, ...)``."""
         cache = self._empty_cache()
         options = {"past_key_values": cache, "use_cache": True, "output_hidden_states": True}
         output = self._model(inputs_embeds=prompts, **self._options, **options)
-        pairs = [(layer.keys, layer.values) for layer in cache.layers]
-        return [output.hidden_states[-1], *(each for pair in pairs for each in pair)]
+        states = [output.hidden_states[-1]]
+        for layer in cache.layers:
+            states += [layer.keys, layer.values]
+        return states
 
 
 def is_random(model: nn.Module) -> bool:

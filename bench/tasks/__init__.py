@@ -83,21 +83,21 @@ def _load(plugin: Plugin) -> Task:
         raise plugin.fault(f"is a {type(task).__name__}, not a bench.tasks.Task; give a task")
     unknown = ", ".join(name for name in task.scorers if name not in METRICS)
     scores = [score for name in task.scorers if name in METRICS for score in METRICS[name].outputs]
-    strange = ", ".join(name for name in task.selection_metrics if name not in task.metrics)
+    foreign = ", ".join(name for name in task.selection_metrics if name not in task.metrics)
     hub = task.hub
     pinned = hub.files or re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", hub.revision)
-    faults = (
+    checks = (
         (task.name == "sources", "that name means all source tasks together; rename it"),
         (task.name != plugin.name, f"calls itself {task.name!r}; use one name in both places"),
         (unknown, f"unknown metric {unknown}; choose from {', '.join(METRICS)}"),
         (not task.metrics, f"has no metrics; choose from {', '.join(scores or METRICS)}"),
         ({*task.metrics} - {*scores}, f"its scorers compute {', '.join(scores)}; name only those"),
-        (strange, f"selects by {strange}, which is none of its metrics {', '.join(task.metrics)}"),
+        (foreign, f"selects by {foreign}, which is none of its metrics {', '.join(task.metrics)}"),
         (task.split_rule not in RULE_SPLITS, f"split rule: choose from {', '.join(RULE_SPLITS)}"),
         (not pinned, f"its hub revision may change; pin a 40-digit commit, or {PARQUET_BRANCH}"),
         ({"sources", "paper"} & {*task.suites}, "suites sources and paper are fixed; name another"),
     )
-    for found, fault in faults:
-        if found:
-            raise plugin.fault(fault)
+    for failed, reason in checks:
+        if failed:
+            raise plugin.fault(reason)
     return task

@@ -119,8 +119,8 @@ def make_task(
     splits = splits or RULE_SPLITS.get(split_rule, ())
     hub = HubSource(path, config, revision, columns, splits, rows)
     scores = tuple(score for name in scorers if name in METRICS for score in METRICS[name].outputs)
-    usual = {"published_name": name, "labels": None, "metrics": scores, "scorers": scorers}
-    return Task(name=name, hub=hub, split_rule=split_rule, **(usual | settings))
+    defaults = {"published_name": name, "labels": None, "metrics": scores, "scorers": scorers}
+    return Task(name=name, hub=hub, split_rule=split_rule, **(defaults | settings))
 
 
 def classification(
@@ -137,22 +137,22 @@ def classification(
 
     ``settings`` are other arguments of :func:`make_task`, and override the defaults made here.
     """
-    shown = fields if isinstance(fields, Mapping) else {name: name for name in fields}
+    columns = fields if isinstance(fields, Mapping) else {name: name for name in fields}
     label_of = partial(class_index, label, classes)
-    usual: dict[str, Any] = {
-        "columns": (*shown.values(), label),
-        "texts": partial(labelled_text, shown, label_of),
+    defaults: dict[str, Any] = {
+        "columns": (*columns.values(), label),
+        "texts": partial(labelled_text, columns, label_of),
         "labels": tuple(map(str, range(len(classes)))),
         "label_of": label_of,
     }
-    return make_task(name, split_rule=split_rule, rows=rows, **(usual | settings))
+    return make_task(name, split_rule=split_rule, rows=rows, **(defaults | settings))
 
 
 def labelled_text(
     fields: Mapping[str, str], target_of: Callable[[Row], object], row: Row, training: bool
 ) -> list[TextPair]:
     """One example with ``name: value`` pieces as source, and ``target_of(row)`` as target."""
-    pieces = (f"{shown}: {read(column, row, str)}" for shown, column in fields.items())
+    pieces = (f"{name}: {read(column, row, str)}" for name, column in fields.items())
     return [TextPair(" ".join(pieces), str(target_of(row)))]
 
 
@@ -179,12 +179,12 @@ def strings(column: str, row: Row) -> tuple[str, ...]:
 
 def class_index(column: str, classes: Sequence[int | str], row: Row) -> int:
     """Index of a row's label in ``classes``; 1, 1.0 and "1" are equal labels."""
-    value, names = row.get(column), [str(label).strip() for label in classes]
+    value, labels = row.get(column), [str(label).strip() for label in classes]
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
-    if str(value).strip() not in names:
-        raise bad_value(column, row, f"one of {', '.join(names)}")
-    return names.index(str(value).strip())
+    if str(value).strip() not in labels:
+        raise bad_value(column, row, f"one of {', '.join(labels)}")
+    return labels.index(str(value).strip())
 
 
 def bad_value(column: str, row: Row, expected: str) -> DataError:

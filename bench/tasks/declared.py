@@ -27,8 +27,8 @@ RULES = {SPLITS: "official", SPLITS[:2]: "halve-validation", SPLITS[::2]: "hold-
 def pieces(template: str) -> list[tuple[str, str | None]]:
     """Literal texts of a template, each with the column after it; ValueError for other fields."""
     parsed = list(Formatter().parse(template))
-    for _, column, form, conversion in parsed:
-        if column is not None and (form or conversion or not re.fullmatch(r"[^.\[\]]+", column)):
+    for _, column, spec, conversion in parsed:
+        if column is not None and (spec or conversion or not re.fullmatch(r"[^.\[\]]+", column)):
             raise ValueError(f"{{{column}}} is no column alone, such as {{text}}")
     if not any(column for _, column, *_ in parsed):
         raise ValueError("expected a column in braces, such as {text}")
@@ -57,46 +57,45 @@ class Declaration(BaseModel):
 
 
 def declared_task(name: str, values: object, folder: Path) -> Task:
-    """Task of one entry of a YAML file in ``folder``; raises ConfigError or ValidationError.
-
-    The version is a digest of the declaration, so that any change gives runs new ids.
-    """
-    given = Declaration.model_validate(values)
-    own = given.files or given.rows
-    splits = tuple(split for split in SPLITS if split in own)
-    files = {k: Path(os.path.normpath(folder / v)) for k, v in given.files.items()}
-    for found, fault in (
-        (bool(given.files) == bool(given.hub) or bool(given.hub) != bool(given.rows),
+    """Task of one entry of a YAML file in ``folder``; raises ConfigError or ValidationError."""
+    entry = Declaration.model_validate(values)
+    by_split = entry.files or entry.rows
+    splits = tuple(split for split in SPLITS if split in by_split)
+    files = {key: Path(os.path.normpath(folder / file)) for key, file in entry.files.items()}
+    for failed, message in (
+        (bool(entry.files) == bool(entry.hub) or bool(entry.hub) != bool(entry.rows),
          "give it either files, or hub and rows"),
-        (splits not in RULES or own.keys() > {*splits},
-         f"has the splits {', '.join(own)}: give train, and validation, test or both"),
+        (splits not in RULES or by_split.keys() > {*splits},
+         f"has the splits {', '.join(by_split)}: give train, and validation, test or both"),
         (not all(file.is_relative_to(folder) for file in files.values()),
          f"its files must lie in {folder}"),
-        (len({str(label).strip() for label in given.labels}) < len(given.labels),
+        (len({str(label).strip() for label in entry.labels}) < len(entry.labels),
          "has a label twice"),
-        (given.config and not NAME.fullmatch(given.config), f"config {given.config!r} is no name"),
+        (entry.config and not NAME.fullmatch(entry.config), f"config {entry.config!r} is no name"),
     ):  # fmt: skip
-        if found:
-            raise ConfigError(fault)
-    for scorer in given.metric:
-        usable = {name for name, metric in METRICS.items() if not metric.grouped}
-        if scorer not in usable:
-            raise UnknownNameError("metric", scorer, usable)
-    parts, label_of = pieces(given.template), partial(class_index, given.target, given.labels)
+        if failed:
+            raise ConfigError(message)
+    scorers = {name for name, metric in METRICS.items() if not metric.grouped}
+    for scorer in entry.metric:
+        if scorer not in scorers:
+            raise UnknownNameError("metric", scorer, scorers)
+    parts, label_of = pieces(entry.template), partial(class_index, entry.target, entry.labels)
+    columns = [column for _, column in parts if column]
     task = make_task(
         name,
-        (*{column: 0 for _, column in parts if column} | {given.target: 0},),
+        tuple(dict.fromkeys([*columns, entry.target])),
         RULES[splits],
-        given.rows,
-        repository=given.hub,
+        entry.rows,
+        repository=entry.hub,
         splits=splits,
-        scorers=tuple(given.metric),
-        texts=partial(_texts, parts, label_of if given.labels else partial(_text, given.target)),
-        labels=tuple(map(str, range(len(given.labels)))) or None,
-        label_of=label_of if given.labels else None,
-        suites=tuple(given.suites),
-        version=int(sha256(given.model_dump_json().encode()).hexdigest()[:12], 16),
-        **given.model_dump(include={"config", "input_length", "target_length"}),
+        scorers=tuple(entry.metric),
+        texts=partial(_texts, parts, label_of if entry.labels else partial(_text, entry.target)),
+        labels=tuple(map(str, range(len(entry.labels)))) or None,
+        label_of=label_of if entry.labels else None,
+        suites=tuple(entry.suites),
+        # A digest of the declaration, so that any change gives runs new ids.
+        version=int(sha256(entry.model_dump_json().encode()).hexdigest()[:12], 16),
+        **entry.model_dump(include={"config", "input_length", "target_length"}),
     )
     return replace(task, hub=replace(task.hub, path=str(folder), files=files)) if files else task
 
@@ -105,8 +104,8 @@ def _texts(
     parts: list[tuple[str, str | None]], answer: Callable[[Row], object], row: Row, training: bool
 ) -> list[TextPair]:
     """The single example of a row."""
-    filled = [text + (_text(column, row) if column else "") for text, column in parts]
-    return [TextPair("".join(filled), str(answer(row)))]
+    source = "".join(text + (_text(column, row) if column else "") for text, column in parts)
+    return [TextPair(source, str(answer(row)))]
 
 
 def _text(column: str, row: Row) -> str:

@@ -42,17 +42,17 @@ def bleu_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
     expected = [[published_tokens(text) for text in texts] for texts in references]
     scorer = BLEU(tokenize="none", force=True, smooth_method="none")
     joined = [[" ".join(tokens) for tokens in lists] for lists in expected]
-    found = scorer.corpus_score([" ".join(tokens) for tokens in answers], _streams(joined))
+    matches = scorer.corpus_score([" ".join(tokens) for tokens in answers], _streams(joined))
     lengths = sum(map(len, answers)), sum(min(map(len, lists)) for lists in expected)
-    score = BLEU.compute_bleu(found.counts, found.totals, *lengths, smooth_method="none").score
+    score = BLEU.compute_bleu(matches.counts, matches.totals, *lengths, smooth_method="none").score
     return {"bleu_published": min(float(score), 100.0)}
 
 
 def _streams(references: Sequence[Texts]) -> list[list[str | None]]:
     """References in the form of sacrebleu: lists of the n-th reference of each example, or None."""
     return [
-        [texts[place] if place < len(texts) else None for texts in references]
-        for place in range(max(map(len, references)))
+        [texts[index] if index < len(texts) else None for texts in references]
+        for index in range(max(map(len, references)))
     ]
 
 
@@ -104,13 +104,13 @@ def rouge_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
     def words(text: str) -> list[str]:
         return text.lower().split(" ")
 
-    parts: list[tuple[Callable[[str], Any], str]] = [
-        (lambda text: [*{*words(text)}], "rouge1"),
-        (lambda text: [*{*pairwise(words(text))}], "rouge1"),
+    tokenizers: list[tuple[Callable[[str], Any], str]] = [
+        (lambda text: list(set(words(text))), "rouge1"),
+        (lambda text: list(set(pairwise(words(text)))), "rouge1"),
         (words, "rougeL"),
     ]
-    found = (_rouge(tokens, [name], predictions, references)[0] for tokens, name in parts)
-    return dict(zip(PUBLISHED[1:], found, strict=True))
+    scores = (_rouge(tokens, [name], predictions, references)[0] for tokens, name in tokenizers)
+    return dict(zip(PUBLISHED[1:], scores, strict=True))
 
 
 def _rouge(
@@ -122,7 +122,7 @@ def _rouge(
     scorer = RougeScorer([*names], tokenizer=SimpleNamespace(tokenize=tokenize))
     pairs = zip(predictions, references, strict=True)
     scores = [scorer.score_multi(list(texts), prediction) for prediction, texts in pairs]
-    sums = (sum(float(own[name].fmeasure) for own in scores) for name in names)
+    sums = (sum(float(example[name].fmeasure) for example in scores) for name in names)
     return [100.0 * total / len(scores) for total in sums]
 
 
@@ -148,8 +148,9 @@ def meteor(predictions: Texts, references: Sequence[Texts]) -> Scores:
     scores = []
     for prediction, texts in zip(predictions, references, strict=True):
         # Splitting into sentences would need an nltk model.
-        answer, *words = (word_tokenize(text, preserve_line=True) for text in (prediction, *texts))
-        scores.append(float(meteor_score(words, answer, wordnet=wordnet)))
+        answer = word_tokenize(prediction, preserve_line=True)
+        expected = [word_tokenize(text, preserve_line=True) for text in texts]
+        scores.append(float(meteor_score(expected, answer, wordnet=wordnet)))
     return {"meteor": 100.0 * sum(scores) / len(scores)}
 
 

@@ -37,8 +37,8 @@ def rounded_similarity(row: Row) -> str:
 def glue(name: str, *declaration: Any, **settings: Any) -> Task:
     """A task of GLUE, declared as in :func:`bench.tasks.base.classification`."""
     repository = "nyu-mll/glue@bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
-    usual = {"repository": repository, "config": name, "suites": ("glue",)}
-    return classification(name, *declaration, **(usual | settings))
+    defaults = {"repository": repository, "config": name, "suites": ("glue",)}
+    return classification(name, *declaration, **(defaults | settings))
 
 
 PAIR = ("sentence1", "sentence2")

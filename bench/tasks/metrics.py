@@ -42,8 +42,8 @@ def f1_with_invalid(predictions: Texts, references: Texts) -> Scores:
     """F1 of class 1; a prediction that is neither 0 nor 1 counts as the wrong class."""
     wrong = {"0": "1", "1": "0"}
     pairs = zip(predictions, references, strict=True)
-    valid = [answer if answer in wrong else wrong.get(reference, "") for answer, reference in pairs]
-    return {"f1": _f1(valid, references, list(wrong), pos_label="1")}
+    answers = [answer if answer in wrong else wrong.get(label, "") for answer, label in pairs]
+    return {"f1": _f1(answers, references, list(wrong), pos_label="1")}
 
 
 def f1_multiclass(predictions: Texts, references: Texts) -> Scores:
@@ -55,9 +55,9 @@ def f1_multiclass(predictions: Texts, references: Texts) -> Scores:
 def _f1(predictions: Texts, references: Texts, classes: Texts, **options: Any) -> float:
     from sklearn.metrics import f1_score
 
-    for unknown in set(references) - set(classes):
-        known = ", ".join(classes)
-        raise DataError(f"references hold {unknown!r}, not one of {known}; use another metric")
+    for label in set(references) - set(classes):
+        names = ", ".join(classes)
+        raise DataError(f"references hold {label!r}, not one of {names}; use another metric")
     return 100.0 * float(f1_score(references, predictions, zero_division=0.0, **options))
 
 
@@ -75,9 +75,9 @@ def multirc(predictions: Texts, references: Texts, groups: Texts) -> Scores:
     right: defaultdict[str, bool] = defaultdict(lambda: True)
     for prediction, reference, group in zip(predictions, references, groups, strict=True):
         right[group] &= prediction == reference
-    whole = [every for group, every in right.items() if not group.endswith(PART)]
-    exact = {"em": 100.0 * sum(whole) / len(whole)} if whole else {}
-    return f1_with_invalid(predictions, references) | exact
+    complete = [correct for group, correct in right.items() if not group.endswith(PART)]
+    scores = f1_with_invalid(predictions, references)
+    return scores | {"em": 100.0 * sum(complete) / len(complete)} if complete else scores
 
 
 def parse_number(text: str) -> float | None:
@@ -154,10 +154,7 @@ def exact_match(prediction: str, references: Texts) -> bool:
 
 
 def squad(predictions: Texts, references: Sequence[Texts], empty: float = 0.0) -> Scores:
-    """Token F1 and exact match of SQuAD (Rajpurkar et al. 2016), the best over all answers.
-
-    The F1 of two answers without a token is ``empty``.
-    """
+    """Token F1 and exact match of SQuAD (Rajpurkar et al. 2016), the best over all answers."""
     matches = overlap = 0.0
     for prediction, answers in zip(predictions, references, strict=True):
         bare = normalise_answer(prediction)
@@ -172,12 +169,10 @@ def qa(predictions: Texts, references: Sequence[Texts]) -> Scores:
 
     Answers are padded like targets. Unlike in SQuAD, two texts without a word agree.
     """
-    scores: Scores = {}
-    for suffix, used in (("", 1), ("_any", None)):
-        answers = [[pad_punctuation(text) for text in texts[:used]] for texts in references]
-        found = squad(predictions, answers, empty=1.0)
-        scores |= {name + suffix: value for name, value in found.items()}
-    return scores
+    padded = [[pad_punctuation(text) for text in texts] for texts in references]
+    first = squad(predictions, [texts[:1] for texts in padded], empty=1.0)
+    best = squad(predictions, padded, empty=1.0)
+    return first | {f"{name}_any": value for name, value in best.items()}
 
 
 def first_answer(prediction: str, references: Texts) -> bool:
@@ -210,15 +205,15 @@ class Metric:
         if self.grouped:
             inputs["groups"] = groups if groups and None not in groups else ()
         size, several = len(predictions), any(len(texts) > 1 for texts in answers)
-        sizes = [f"{len(own)} {name}" for name, own in inputs.items() if len(own) != size]
-        for found, fault in (
+        sizes = [f"{len(values)} {name}" for name, values in inputs.items() if len(values) != size]
+        for failed, message in (
             (not size, "there are no predictions to score; give at least one"),
             (sizes, f"{size} predictions but {', '.join(sizes)}; give one of each per example"),
             (not all(answers), "an example has no reference; give it at least one"),
             (several > self.several_references, "takes one reference per example; give only one"),
         ):
-            if found:
-                raise DataError(f"{self.function.__name__}: {fault}")
+            if failed:
+                raise DataError(f"{self.function.__name__}: {message}")
         if not self.several_references:
             inputs["references"] = [texts[0] for texts in answers]
         return self.function(predictions, **inputs)
@@ -239,7 +234,7 @@ METRICS: Mapping[str, Metric] = {
         Metric(spearmanr, ("spearmanr",), right=same_number),
         _several(squad, ("f1", "em"), right=exact_match, rule=" with the best answer"),
         _several(qa, QA, right=first_answer, rule=" with the first answer"),
-        *(_several(*own) for own in GENERATION),
+        *(_several(function, outputs) for function, outputs in GENERATION),
     )
 }
 """All metrics by name."""
@@ -269,7 +264,8 @@ def load(name: str) -> Any:
         def _info(self) -> evaluate.MetricInfo:
             text = Value("string")
             columns = {"predictions": text} | ({"groups": text} if metric.grouped else {})
-            features = [Features(columns | {"references": r}) for r in (text, Sequence(text))]
+            references = (text, Sequence(text))
+            features = [Features(columns | {"references": value}) for value in references]
             return evaluate.MetricInfo(
                 description=metric.function.__doc__, citation="", features=features
             )
@@ -302,32 +298,31 @@ def score_task(
     left_out: dict[str, str] = {}
     scorers = [METRICS[name] for name in task.scorers]
     for scorer in scorers:
-        found, reason = Scores(), "no question has all its answers in the split"
+        computed, reason = Scores(), "no question has all its answers in the split"
         try:
-            found = scorer.compute(answers, references, groups)
+            computed = scorer.compute(answers, references, groups)
         except MetricUnavailableError as error:
             reason = str(error)
-        scores |= found
-        left_out |= {name: reason for name in scorer.outputs if name not in found}
+        scores |= computed
+        left_out |= {name: reason for name in scorer.outputs if name not in computed}
     valid: list[bool] = []
     if task.labels is not None:
         valid = [answer in task.labels for answer in answers]
     elif any(scorer.right is same_number for scorer in scorers):
         valid = [parse_number(answer) is not None for answer in answers]
-    shown = {name: scores[name] for name in task.metrics if name in scores}
     if task.table_metric in left_out:
-        fault = f"task {task.name}: no {task.table_metric} ({left_out[task.table_metric]})"
-        raise DataError(f"{fault}; make it possible, or name another metric first")
-    return TaskScores(shown, sum(valid) / len(valid) if valid else None, left_out)
+        raise DataError(
+            f"task {task.name}: no {task.table_metric} ({left_out[task.table_metric]}); "
+            "make it possible, or name another metric first"
+        )
+    metrics = {name: scores[name] for name in task.metrics if name in scores}
+    return TaskScores(metrics, sum(valid) / len(valid) if valid else None, left_out)
 
 
 def majority_scores(
     task: Task, training_labels: Texts, references: Sequence[Texts], groups: Groups = None
 ) -> Scores | None:
-    """Scores of always answering the most frequent training label; None without labels.
-
-    The lowest class wins a tie.
-    """
+    """Scores of the most frequent training label, the lowest on a tie; None without labels."""
     if task.labels is None:
         return None
     counts = Counter(training_labels)

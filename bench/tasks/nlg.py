@@ -1,7 +1,4 @@
-"""Generation from structured input: E2E, CommonGen and WebNLG, with several references.
-
-Every row is one example; evaluation joins the rows with equal sources.
-"""
+"""Generation from structured input, with several references: E2E, CommonGen and WebNLG."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from bench.tasks.generation import PUBLISHED
 
 
 def generation_texts(
-    shown: str, column: str, separator: str, target: str, row: Row, training: bool
+    label: str, column: str, separator: str, target: str, row: Row, training: bool
 ) -> list[TextPair]:
     """One example; with ``separator``, the input is a list that it joins."""
     content = separator.join(strings(column, row)) if separator else read(column, row, str)
@@ -22,7 +19,7 @@ def generation_texts(
         raise DataError(f"column {target!r} is empty; use a split with public references")
     # Training rows of WebNLG list no references.
     references = strings("references", row) if row.get("references") else ()
-    return [TextPair(f"{shown}: {content}", text, references)]
+    return [TextPair(f"{label}: {content}", text, references)]
 
 
 SCORERS = ("bleu_published", "rouge_published", "published_first")

@@ -23,8 +23,7 @@ def multirc_texts(row: Row, training: bool) -> list[TextPair]:
 def marked_text(row: Row) -> tuple[str, bool]:
     """Text of wsc.fixed with ``* noun *`` and ``# pronoun #``, and whether both are marked.
 
-    A span is marked if it stands at its index, counted in words between single white space
-    characters.
+    A span is marked if it stands at its index, counted in words between single white spaces.
     """
     text, both_marked = read("text", row, str), True
     first, second = read("span1_index", row, int), read("span2_index", row, int)
@@ -49,10 +48,7 @@ def wsc_defect(row: Row) -> str | None:
 
 
 def record_texts(row: Row, training: bool) -> list[TextPair]:
-    """One example per answer in training, one per query in evaluation.
-
-    The published code repeats a query once per answer in evaluation too.
-    """
+    """One example per answer in training, one per query in evaluation (published: per answer)."""
     passage = re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", read("passage", row, str))
     passage = passage.replace("\n@highlight\n", ". ")
     query, entities = read("query", row, str), ", ".join(strings("entities", row))
@@ -63,13 +59,13 @@ def record_texts(row: Row, training: bool) -> list[TextPair]:
 
 def superglue(name: str, *declaration: Any, **settings: Any) -> Task:
     """A task of SuperGLUE, declared as in :func:`bench.tasks.base.classification`."""
-    usual = {
+    defaults = {
         "published_name": f"superglue-{name}",
         "repository": "aps/super_glue@3de24cf8022e94f4ee4b9d55a6f539891524d646",
         "config": name,
         "suites": ("superglue",),
     }
-    return classification(name, *declaration, **(usual | settings))
+    return classification(name, *declaration, **(defaults | settings))
 
 
 CB: dict[str, Any] = {"classes": (0, 1, 2), "scorers": ("accuracy", "f1_multiclass")}

@@ -94,8 +94,8 @@ def tell(callbacks: Sequence[Callback], event: str, *values: object) -> None:
         try:
             getattr(callback, event)(*values)
         except Exception as error:
-            told = f"callback {type(callback).__name__} failed in {event} ({one_line(error)})"
-            raise CallbackError(f"{told}: fix it or leave it out, and run again") from error
+            message = f"callback {type(callback).__name__} failed in {event} ({one_line(error)})"
+            raise CallbackError(f"{message}: fix it or leave it out, and run again") from error
 
 
 def callback_names() -> list[str]:
@@ -105,29 +105,30 @@ def callback_names() -> list[str]:
 
 def make_callbacks(names: Iterable[str], folder: Path) -> list[Callback]:
     """Create the callbacks of these names, each once; they write to ``folder``."""
-    plugins, made = discover("logger", BUILTIN), list[Callback]()
+    plugins, callbacks = discover("logger", BUILTIN), list[Callback]()
     for name in dict.fromkeys(names):
         if name in TRACKERS:
-            made.append(Tracker(name, folder))
+            callbacks.append(Tracker(name, folder))
         elif name in BUILTIN:
-            made.append(GroupLog(folder.parent / name))
+            callbacks.append(GroupLog(folder.parent / name))
         elif plugin := plugins.get(name):
             try:
-                made.append(plugin.load()(folder))
+                callbacks.append(plugin.load()(folder))
             except Exception as error:
                 raise plugin.fault(f"cannot be made ({one_line(error)}); fix it") from error
-            if not isinstance(made[-1], Callback):
+            if not isinstance(callbacks[-1], Callback):
                 raise plugin.fault("is not a subclass of Callback; derive it from that")
         else:
             raise UnknownNameError("logger", name, callback_names())
-    return made
+    return callbacks
 
 
 class Tracker(Callback):
     """Logs configuration, losses, validation and test scores to a tracker of accelerate."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._folder, self._open = name, folder.absolute(), ""
+        self._name, self._folder = name, folder.absolute()
+        self._open_run = ""  # Name of the run that was not finished yet.
         for key, value in TRACKERS[name].items():  # Set before the package reads them.
             os.environ.setdefault(key, value.format(self._folder))
         try:
@@ -145,43 +146,47 @@ class Tracker(Callback):
 
         self._close()
         project = os.environ.get(f"{self._name.upper()}_PROJECT", "dtvg-bench")
-        given: dict[str, tuple[str, dict[str, Any]]] = {
-            # Hides events after the last checkpoint of an interrupted process.
+        arguments: dict[str, tuple[str, dict[str, Any]]] = {
+            # purge_step hides events after the last checkpoint of an interrupted process.
             "tensorboard": (info.name, {"logging_dir": self._folder, "purge_step": step + 1}),
             "wandb": (project, {"name": info.name, "id": info.name, "resume": "allow"}),
             "mlflow": (project, {"run_name": info.name}),
             "trackio": (project, {"name": info.name, "resume": "allow"}),
         }
-        name, options = given[self._name]
+        name, options = arguments[self._name]
         self._folder.mkdir(parents=True, exist_ok=True)
         # One process at a time, as MLflow creates its database on first use.
         with redirect_stdout(io.StringIO()), FileLock(self._folder / "start.lock"):
             self._tracker = self._type(name, **options)
             self._tracker.start()
-            self._open = info.name
+            self._open_run = info.name
             atexit.register(self._close)
             self._tracker.store_init_configuration(_flat(info.run))
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         means = {"mean": event.score, "valid_label_share": event.valid_label_share}
-        values = {"training/loss": event.loss, "validation": {**event.scores, **means}}
-        more = {"learning_rate": event.learning_rates, "diagnostics": event.diagnostics}
-        self._tracker.log(_flat(values | more), step=event.step)
+        values = {
+            "training/loss": event.loss,
+            "validation": {**event.scores, **means},
+            "learning_rate": event.learning_rates,
+            "diagnostics": event.diagnostics,
+        }
+        self._tracker.log(_flat(values), step=event.step)
 
     def on_finish(self, result: TrainingResult | None) -> None:
         if result is None:
             self._close()
 
     def on_scores(self, info: TrainingInfo, step: int, scores: Mapping[str, float]) -> None:
-        if self._open != info.name:
+        if self._open_run != info.name:
             self.on_start(info, step, step)
         self._tracker.log(_flat({"test": scores}), step=step)
         self._close()
 
     def _close(self) -> None:
         """Finish the open run; a run without test scores stays open until the next one starts."""
-        if self._open:
-            self._open = ""
+        if self._open_run:
+            self._open_run = ""
             with redirect_stdout(io.StringIO()):  # trackio.finish() is quiet at exit.
                 (self._package if self._name == "trackio" else self._tracker).finish()
 
@@ -192,7 +197,8 @@ class GroupLog(Callback):
     traces = True
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._rows = folder, list[dict[Any, Any]]()
+        self._folder = folder
+        self._rows: list[dict[Any, Any]] = []
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
         import pandas as pd
@@ -222,5 +228,7 @@ def _flat(value: object, tag: str = "") -> dict[str, float | str]:
         value = dict(enumerate(value))
     if not isinstance(value, Mapping):
         return {tag: value} if isinstance(value, str | int | float) else {}
-    parts = (_flat(item, f"{tag}/{name}" if tag else str(name)) for name, item in value.items())
-    return dict(item for part in parts for item in part.items())
+    values: dict[str, float | str] = {}
+    for name, item in value.items():
+        values |= _flat(item, f"{tag}/{name}" if tag else str(name))
+    return values

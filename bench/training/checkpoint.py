@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from bench.errors import BenchError, one_line
 from bench.files import atomic_write
 
-STATE = "state"  # The only metadata entry, as safetensors writes several in random order.
+STATE = "state"  # The only metadata key, as safetensors writes several in random order.
 
 
 class CheckpointError(BenchError):
@@ -50,17 +50,16 @@ class Checkpoint:
     optimiser: dict[str, Tensor]
 
     def restore(self, module: nn.Module, optimiser: Optimizer) -> None:
-        """Load the states into module and optimiser."""
         module.load_state_dict(self.current)
-        content = optimiser.state_dict()
+        state = optimiser.state_dict()
         for key, value in self.optimiser.items():
             index, _, name = key.partition(".")
-            content["state"].setdefault(int(index), {})[name] = value
-        optimiser.load_state_dict(content)
+            state["state"].setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict(state)
 
 
 class CheckpointFile:
-    """The last checkpoint of one training, with a SHA-256 of its content."""
+    """File with the last checkpoint of one training and a SHA-256 of its content."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -77,9 +76,9 @@ class CheckpointFile:
         tensors |= {f"best/{name}": value for name, value in best.items()}
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}.{name}": value.cpu() for name, value in state.items()}
-        content = asdict(progress)
-        state = json.dumps({"progress": content, "sha256": _digest(content, tensors)})
-        atomic_write(self.path, safetensors.torch.save(tensors, metadata={STATE: state}))
+        values = asdict(progress)
+        metadata = json.dumps({"progress": values, "sha256": _digest(values, tensors)})
+        atomic_write(self.path, safetensors.torch.save(tensors, metadata={STATE: metadata}))
 
     def load(self) -> Checkpoint | None:
         """The last checkpoint; None if there is none, CheckpointError if it is damaged."""
@@ -88,21 +87,20 @@ class CheckpointFile:
         parts: dict[str, dict[str, Tensor]] = {"current": {}, "best": {}, "optimiser": {}}
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
-                state = json.loads(file.metadata()[STATE])
+                metadata = json.loads(file.metadata()[STATE])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if state["sha256"] != _digest(state["progress"], tensors):
+            if metadata["sha256"] != _digest(metadata["progress"], tensors):
                 raise ValueError("its SHA-256 differs")
-            progress = TrainingResult(**state["progress"])  # TypeError for unknown fields.
+            progress = TrainingResult(**metadata["progress"])  # TypeError for unknown fields.
         except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            told = f"checkpoint {self.path} is damaged: {one_line(error)}"
-            raise CheckpointError(told) from error
+            message = f"checkpoint {self.path} is damaged: {one_line(error)}"
+            raise CheckpointError(message) from error
         for name, tensor in tensors.items():
             part, _, key = name.partition("/")
             parts[part][key] = tensor
         return Checkpoint(progress, **parts)
 
     def remove(self) -> None:
-        """Delete the file, if it exists."""
         self.path.unlink(missing_ok=True)
 
 

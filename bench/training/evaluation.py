@@ -18,8 +18,7 @@ from bench.tasks.base import Task
 from bench.tasks.metrics import TaskScores, score_task
 from bench.training.stopping import Stop
 
-PromptSource = Callable[[Batch], Tensor]
-"""Function from a batch to its prompt, ``(B, r, d)`` or ``(1, r, d)``."""
+PromptSource = Callable[[Batch], Tensor]  # From a batch to its prompt, (B, r, d) or (1, r, d).
 
 NO_MEMORY = re.compile(
     r"out.?of.?(\w+.)?(memory|resources)|not enough memory|bad.?alloc|alloc(ation)?.?failed"
@@ -63,12 +62,13 @@ def evaluate(
     def answer(prompt: Tensor, batch: Batch, rows: int) -> list[str]:
         answers: list[str] = []
         for start in range(0, len(batch), rows):
-            own = prompt if len(prompt) == 1 else prompt[start : start + rows]
+            prompts = prompt if len(prompt) == 1 else prompt[start : start + rows]
             part = batch.rows(start, start + rows)
-            answers += model.answer(own, part, task.target_length, beams)
+            answers += model.answer(prompts, part, task.target_length, beams)
         return answers
 
-    predictions, micro_batch_size, done = [""] * len(examples), None, 0
+    predictions, done = [""] * len(examples), 0
+    micro_batch_size: int | None = None
     with model.inference():
         for indices, batch in evaluation_batches(examples, batch_size):
             if stop is not None:
@@ -77,9 +77,10 @@ def evaluate(
             done += len(indices)
             batch = batch.to(model.device)
             prompt = prompt_source(batch)  # Once per batch, as methods may count calls.
-            most = micro_batch_size or len(batch)
-            answers, rows = halve_until_fits(partial(answer, prompt, batch), most)
-            micro_batch_size = rows if rows < most else micro_batch_size
+            limit = micro_batch_size or len(batch)
+            answers, rows = halve_until_fits(partial(answer, prompt, batch), limit)
+            if rows < limit:
+                micro_batch_size = rows
             for index, text in zip(indices, answers, strict=True):
                 predictions[index] = text
     scores = score_task(task, predictions, examples.references, examples.groups)
@@ -92,8 +93,8 @@ def halve_until_fits(compute: Callable[[int], ResultT], rows: int) -> tuple[Resu
         try:
             return compute(rows), rows
         except (RuntimeError, MemoryError) as error:
-            told = NO_MEMORY.search(str(error))
-            if rows == 1 or not (told or isinstance(error, MemoryError | torch.OutOfMemoryError)):
+            no_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if rows == 1 or not (no_memory or NO_MEMORY.search(str(error))):
                 raise
         # Outside the handler, as the exception keeps the tensors of the failed pass alive.
         rows = (rows + 1) // 2

@@ -78,7 +78,7 @@ def train(
     total = settings.total_steps(examples) if parameters else 0
     interval, warmup = settings.evaluation_interval(examples), settings.warmup(examples)
     patience = math.inf if settings.patience is None else settings.patience
-    optimiser, tracing = adamw(groups), [each for each in callbacks if each.traces]
+    optimiser, tracers = adamw(groups), [callback for callback in callbacks if callback.traces]
     progress, best = TrainingResult(), dict[str, Tensor]()
 
     with stop.deferred(), model.training():
@@ -95,12 +95,12 @@ def train(
         )
         # Kept on the device and read at evaluations only, as reading waits for the device.
         losses = torch.tensor(progress.losses, device=model.device)
-        began = time.perf_counter() - progress.seconds
+        started = time.perf_counter() - progress.seconds
         if total and not progress.history:
             progress.history.append({"step": 0, **trainable.diagnostics()})
 
         def save() -> None:
-            progress.seconds, progress.losses = time.perf_counter() - began, float(losses)
+            progress.seconds, progress.losses = time.perf_counter() - started, float(losses)
             if checkpoint is not None:
                 checkpoint.save(progress, trainable, best, optimiser)
 
@@ -108,34 +108,34 @@ def train(
             tell(callbacks, "on_start", info, progress.steps, total)
             while True:
                 step = progress.steps
-                evaluated = progress.curve[-1]["step"] if progress.curve else None
+                last_evaluation = progress.curve[-1]["step"] if progress.curve else None
                 due = step == total or (step > 0 and step % interval == 0)
-                if due and step != evaluated:
-                    loss = float(losses) / max(1, step - (evaluated or 0))
+                if due and step != last_evaluation:
+                    loss = float(losses) / max(1, step - (last_evaluation or 0))
                     require_finite(loss, parameters, step)
-                    found = require_scores(validate(), step)
-                    share, scores = found.valid_label_share, dict(found.scores)
+                    validation = require_scores(validate(), step)
+                    scores, share = dict(validation.scores), validation.valid_label_share
                     point = {"step": step, "loss": loss, "validation": scores}
                     progress.curve.append(point | {"valid_label_share": share})
                     diagnostics = trainable.diagnostics()
                     progress.history.append({"step": step, **diagnostics})
                     progress.stale += 1
-                    if found.score > progress.best_score:
-                        progress.best_step, progress.best_score = step, found.score
+                    if validation.score > progress.best_score:
+                        progress.best_step, progress.best_score = step, validation.score
                         progress.stale, best = 0, snapshot(trainable)
                     factor = schedule.lr_lambdas[0](max(0, step - 1))  # Of the last step.
                     event = EvaluationEvent(
                         step=step,
                         total=total,
                         loss=loss,
-                        score=found.score,
+                        score=validation.score,
                         scores=dict(scores),
                         valid_label_share=share,
                         learning_rates={g.name: g.learning_rate * factor for g in groups},
                         diagnostics=copy.deepcopy(diagnostics),
                         best_step=progress.best_step,
                         best_score=progress.best_score,
-                        seconds=time.perf_counter() - began,
+                        seconds=time.perf_counter() - started,
                     )
                     tell(callbacks, "on_evaluation", event)
                     losses.zero_()
@@ -145,15 +145,15 @@ def train(
                     break
 
                 step += 1
-                if tracing:
-                    tell(tracing, "on_trace", step, trainable.trace())
+                if tracers:
+                    tell(tracers, "on_trace", step, trainable.trace())
                 step_seed = derive_seed("step", seed, step)
                 torch.manual_seed(step_seed)
                 batch = batches.batch(step)
-                most = progress.micro_batch_size or len(batch)
+                limit = progress.micro_batch_size or len(batch)
                 compute = partial(backward, model, trainable, batch, step_seed)
-                batch_loss, rows = halve_until_fits(compute, most)
-                if rows < most:
+                batch_loss, rows = halve_until_fits(compute, limit)
+                if rows < limit:
                     progress.micro_batch_size = rows
                 if settings.gradient_clip is not None:
                     nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
@@ -180,11 +180,16 @@ def train(
 
 def adamw(groups: Sequence[ParameterGroup]) -> torch.optim.AdamW:
     """AdamW with one optimiser group per parameter group (an empty one if there is none)."""
-    options: list[dict[str, Any]] = []
-    for group in groups:
-        rate = group.learning_rate  # The schedule reads initial_lr when training resumes.
-        values = {"weight_decay": group.weight_decay, "eps": group.eps}
-        options.append({"params": list(group.parameters), "lr": rate, "initial_lr": rate} | values)
+    options: list[dict[str, Any]] = [
+        {
+            "params": list(group.parameters),
+            "lr": group.learning_rate,
+            "initial_lr": group.learning_rate,  # Read by the schedule when training resumes.
+            "weight_decay": group.weight_decay,
+            "eps": group.eps,
+        }
+        for group in groups
+    ]
     return torch.optim.AdamW(options or [{"params": []}], betas=(0.9, 0.999))
 
 
@@ -193,23 +198,23 @@ def backward(
 ) -> Tensor:
     """Compute the gradients of a batch in parts of at most ``rows``; returns the detached loss.
 
-    Parts are weighted by target tokens, as losses are means over these. (This is approximate for
-    MPT's distance of hidden states, a mean over input tokens.)
+    Parts are weighted by target tokens, as losses are means over these; the weights are approximate
+    for MPT's distance of hidden states, a mean over input tokens.
     """
     torch.manual_seed(seed)
     trainable.zero_grad()
-    tokens = (batch.labels != IGNORED_LABEL).sum(dim=1)  # (B,)
+    target_tokens = (batch.labels != IGNORED_LABEL).sum(dim=1)  # (B,)
     total = torch.zeros((), device=model.device)
-    parts = rows < len(batch)
-    shares = parts and not trainable.instance_dependent and model.prefixes is not None
-    with model.sharing() if shares else nullcontext():
+    split = rows < len(batch)
+    shared = split and not trainable.instance_dependent and model.prefixes is not None
+    with model.sharing() if shared else nullcontext():
         for start in range(0, len(batch), rows):
             end = start + rows
             loss = trainable.loss(model, batch.rows(start, end))
-            if parts:
-                loss = loss * (tokens[start:end].sum() / tokens.sum())
-            # The shared prompt is backpropagated at the end.
-            loss.backward(retain_graph=shares)  # type: ignore[no-untyped-call]
+            if split:
+                loss = loss * (target_tokens[start:end].sum() / target_tokens.sum())
+            # The gradient of a shared prompt is propagated at the end.
+            loss.backward(retain_graph=shared)  # type: ignore[no-untyped-call]
             total += loss.detach()
             del loss
     return total
@@ -217,16 +222,17 @@ def backward(
 
 def require_finite(loss: float, parameters: Sequence[Tensor], step: int) -> None:
     """Raise DivergedError if the loss or a parameter is infinite or NaN."""
-    fault = "NaN or infinite parameters" if math.isfinite(loss) else f"loss {loss}"
-    if not math.isfinite(loss) or not all(bool(p.isfinite().all()) for p in parameters):
-        advice = "lower the learning rate or set training.gradient_clip"
-        raise DivergedError(f"training diverged before step {step} ({fault}); {advice}")
+    if math.isfinite(loss) and all(bool(p.isfinite().all()) for p in parameters):
+        return
+    reason = "NaN or infinite parameters" if math.isfinite(loss) else f"loss {loss}"
+    advice = "lower the learning rate or set training.gradient_clip"
+    raise DivergedError(f"training diverged before step {step} ({reason}); {advice}")
 
 
-def require_scores(found: Validation, step: int) -> Validation:
-    """Raise ScoreError if a score is infinite or NaN."""
-    if not all(map(math.isfinite, found.scores.values())):
-        given = ", ".join(f"{name} {value}" for name, value in found.scores.items())
+def require_scores(validation: Validation, step: int) -> Validation:
+    """Raise ScoreError if a score is infinite or NaN; returns the validation otherwise."""
+    if not all(map(math.isfinite, validation.scores.values())):
+        scores = ", ".join(f"{name} {value}" for name, value in validation.scores.items())
         advice = "a task's metrics must give finite numbers for any predictions"
-        raise ScoreError(f"validation after step {step} gave {given}; {advice}")
-    return found
+        raise ScoreError(f"validation after step {step} gave {scores}; {advice}")
+    return validation

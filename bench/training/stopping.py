@@ -27,7 +27,7 @@ class Stop:
     def __init__(self) -> None:
         self._requested: signal.Signals | None = None
         self._deferred = False
-        self._before: dict[signal.Signals, Any] = {}  # Previous handlers.
+        self._previous: dict[signal.Signals, Any] = {}  # Handlers to restore.
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -36,7 +36,7 @@ class Stop:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self._before = {number: signal.signal(number, self._handle) for number in handled()}
+        self._previous = {number: signal.signal(number, self._handle) for number in handled()}
         try:
             yield
         finally:
@@ -45,14 +45,13 @@ class Stop:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Context in which requests wait for :meth:`check`."""
-        before, self._deferred = self._deferred, True
+        previous, self._deferred = self._deferred, True
         try:
             yield
         finally:
-            self._deferred = before
+            self._deferred = previous
 
     def request(self, number: signal.Signals) -> None:
-        """Request a stop."""
         self._requested = number
         if not self._deferred:
             self.check()
@@ -70,5 +69,5 @@ class Stop:
             signal.raise_signal(number)
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
