@@ -220,8 +220,7 @@ class Scores:
         tasks, rows: in the order of tables; the majority class stands last.
         constant: rows without training.
         metrics, test_rows: table metric and number of test rows by task.
-        recorded, failed: number of seeds with a record, and with a failed run, by condition.
-        ids: id of the lowest seed's run, by condition.
+        recorded, failed, ids: numbers of recorded and failed seeds, and an id, by condition.
         conflicts: conditions with several records of one seed.
     """
 
@@ -233,9 +232,7 @@ class Scores:
         bootstrap: Bootstrap,
         first: Sequence[str] = (),
     ) -> None:
-        self.setting = setting
-        self.records = records
-        self._bootstrap = bootstrap
+        self.setting, self.records, self._bootstrap = setting, records, bootstrap
         self.frame = frame = frame.assign(row=frame["id"].map(row_labels(records.values())))
         condition = ["row", "task", "shots"]
         self.tasks = ordered_tasks(frame["task"])
@@ -358,10 +355,7 @@ class Scores:
 def make_sections(
     results: Results, frame: pd.DataFrame, by_shots: bool = False, first: Sequence[str] = ()
 ) -> list[Scores]:
-    """Scores of each setting of the frame; with ``by_shots``, a setting spans all shots.
-
-    ``first`` lists the rows to put first.
-    """
+    """Scores of each setting (of all shots with ``by_shots``), with the rows ``first`` on top."""
     records = {record.id: record for record in results.records}
     return [
         Scores(setting, part, {id: records[id] for id in part["id"]}, results.bootstrap, first)
