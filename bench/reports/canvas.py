@@ -62,8 +62,8 @@ class Part:
 def make_parts(results: Results, by_shots: bool = False, paper: float = 0.0) -> list[Part]:
     """One part per setting with finished runs; with ``by_shots``, a setting spans all shots."""
     sections = make_sections(results, results.frame, by_shots) if by_shots else results.sections
-    found = [(at, own) for at, own in enumerate(sections, 1) if len(own.finished)]
-    return [Part(at, results.folder, own, paper) for at, own in found]
+    pairs = [(number, scores) for number, scores in enumerate(sections, 1) if len(scores.finished)]
+    return [Part(number, results.folder, scores, paper) for number, scores in pairs]
 
 
 def make_figure(
@@ -83,7 +83,8 @@ def make_figure(
     With ``rows``, each panel has one line per name, from the top, and there is no legend. The
     template makes title and caption from ``facts``.
     """
-    width, looks = part.paper or WIDTH, {} if rows else part.looks
+    width = part.paper or WIDTH
+    looks = {} if rows else part.looks
     facts |= {"scores": part.scores, "reference": display(REFERENCE)}
     text = render("figure.txt.jinja", name=name, **facts)
     title, caption = ("", "") if part.paper else text.strip().split("\n\n", 1)
@@ -91,25 +92,26 @@ def make_figure(
     heads = [f" {display(row)}" for row in looks]  # Labels that begin with "_" are hidden.
     columns = max(1, int(15 * width) // (8 + max(map(len, heads), default=0)))
     across = min(across, len(panels))
-    lines, wide, high = math.ceil(len(panels) / across), 0.12 if rows else 0.38, 0.45
-    left = 0.5
+    lines = math.ceil(len(panels) / across)
+    left, column_gap, row_gap = 0.5, 0.38, 0.45
     if rows:
-        left, height = 0.3 + 0.065 * max(map(len, rows)), 0.1 + 0.16 * len(rows)
+        left, column_gap = 0.3 + 0.065 * max(map(len, rows)), 0.12
+        height = 0.1 + 0.16 * len(rows)
     top = 0.27 if title else 0.05
     above = top + 0.17 * math.ceil(len(heads) / columns) + (0.3 if any(panels) else 0.05)
     foot = below + FOOT * len(notes)
-    total = above + lines * height + (lines - 1) * high + foot
-    own = (width - left - right - (across - 1) * wide) / across
-    sides = {"left": left / width, "right": 1 - right / width, "wspace": wide / own}
-    ends = {"bottom": foot / total, "top": 1 - above / total, "hspace": high / height}
+    total = above + lines * height + (lines - 1) * row_gap + foot
+    panel_width = (width - left - right - (across - 1) * column_gap) / across
+    sides = {"left": left / width, "right": 1 - right / width, "wspace": column_gap / panel_width}
+    ends = {"bottom": foot / total, "top": 1 - above / total, "hspace": row_gap / height}
     figure = Figure(figsize=(width, total), label=f"{name}-{part.number}")
     grid = figure.add_gridspec(lines, across, **sides, **ends)
     figure.text(0, 1, title, size=11, weight="bold", va="top")
     figure.text(0, 0.02 / total, "\n".join(notes), size=7, va="bottom")
     if heads:
         handles = [Line2D([], [], **look) for look in looks.values()]
-        place = (0, 1 - (top - 0.03) / total)
-        options = {"bbox_to_anchor": place, "ncols": columns, "borderaxespad": 0}
+        anchor = (0, 1 - (top - 0.03) / total)
+        options = {"bbox_to_anchor": anchor, "ncols": columns, "borderaxespad": 0}
         figure.legend(handles, heads, loc="upper left", **options)
     for number, head in enumerate(panels):
         panel = figure.add_subplot(grid[divmod(number, across)], title=head)
@@ -119,8 +121,8 @@ def make_figure(
             if not axis.get_label_text():
                 axis.set_label_coords(0, 0)  # Saves the search for its position.
         if rows:
-            first = rows if number % across == 0 else ()
-            panel.set_yticks(range(len(first)), first)
+            labels = rows if number % across == 0 else ()
+            panel.set_yticks(range(len(labels)), labels)
             panel.set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
@@ -140,48 +142,43 @@ def draw_map(
     rows, columns = frames[0].index, frames[0].columns
     steps = pd.api.types.is_numeric_dtype(columns)
     turned = len(columns) > 8 and not steps
-    figure = make_figure(
-        *(part, name, [*panels]),
-        ("steps" if steps else "", ""),
-        [*map(display, rows)],
-        across=6 if steps else 2,
-        right=0.8,
-        below=0.9 if turned else 0.45,
-        **facts,
-    )
-    most = max(float(np.nanmax(np.abs(own.to_numpy(float)))) for own in frames) or 1.0
+    axes = ("steps" if steps else "", "")
+    sizes: Any = {"across": 6 if steps else 2, "right": 0.8, "below": 0.9 if turned else 0.45}
+    figure = make_figure(part, name, [*panels], axes, [*map(display, rows)], **sizes, **facts)
+    largest = max(float(np.nanmax(np.abs(frame.to_numpy(float)))) for frame in frames) or 1.0
     size = min(6, 160 * figure.axes[0].get_position().width / len(columns))
-    sides = np.arange(len(rows) + 1) - 0.5
+    y_edges = np.arange(len(rows) + 1) - 0.5
     for panel, frame in zip([*figure.axes], frames, strict=True):
-        ends = np.arange(len(frame.columns) + 1) - 0.5
+        x_edges = np.arange(len(frame.columns) + 1) - 0.5
         if steps:
-            at = frame.columns.to_numpy(float)
-            ends = np.append(at, at[-1] + (np.diff(at)[-1:].sum() or 1))
-            panel.set_xticks([0, at[-1]])  # The end would touch the next panel's 0.
+            starts = frame.columns.to_numpy(float)
+            x_edges = np.append(starts, starts[-1] + (np.diff(starts)[-1:].sum() or 1))
+            panel.set_xticks([0, starts[-1]])  # The end would touch the next panel's 0.
         else:
             turn: dict[str, Any] = {"rotation": 60, "ha": "right"} if turned else {}
             panel.set_xticks(range(len(frame.columns)), [*map(display, frame.columns)], **turn)
-        low = 0 if steps else -most
-        mesh = panel.pcolormesh(ends, sides, frame, cmap=colours, vmin=low, vmax=most)
+        low = 0 if steps else -largest
+        mesh = panel.pcolormesh(x_edges, y_edges, frame, cmap=colours, vmin=low, vmax=largest)
         panel.set_xlim(0 if steps else None)
         panel.grid(False)
         for (row, column), value in np.ndenumerate(frame) if form else ():
             text = "" if np.isnan(value) else f"{round(value, 2) + 0.0:{form}}"
             text += marks.iloc[row, column] if marks is not None else ""
-            ink = LIGHT if abs(value) > 0.6 * most else DARK
+            ink = LIGHT if abs(value) > 0.6 * largest else DARK
             panel.text(column, row, text, ha="center", va="center", size=size, color=ink)
     boxes = [panel.get_position() for panel in figure.axes]
-    bottom, width = min(box.y0 for box in boxes), figure.get_figwidth()
-    place = (1 - 0.65 / width, bottom, 0.08 / width, boxes[0].y1 - bottom)
-    figure.colorbar(mesh, cax=figure.add_axes(place), label=bar)
+    bottom = min(box.y0 for box in boxes)
+    width = figure.get_figwidth()
+    box = (1 - 0.65 / width, bottom, 0.08 / width, boxes[0].y1 - bottom)
+    figure.colorbar(mesh, cax=figure.add_axes(box), label=bar)
     return figure
 
 
 def image(figure: Figure, form: str) -> bytes:
     """Image file of a figure without timestamps, so that equal figures give equal bytes."""
-    none = {"pdf": ("CreationDate", "ModDate"), "svg": ("Date", "Creator", "Format", "Type")}
-    options: dict[str, Any] = {"metadata": dict.fromkeys(none.get(form, ["Software"]))}
+    fields = {"pdf": ("CreationDate", "ModDate"), "svg": ("Date", "Creator", "Format", "Type")}
+    metadata: Any = dict.fromkeys(fields.get(form, ["Software"]))
     data = io.BytesIO()
     with matplotlib.style.context(STYLE):
-        figure.savefig(data, format=form, dpi=200, transparent=form == "svg", **options)
+        figure.savefig(data, format=form, dpi=200, transparent=form == "svg", metadata=metadata)
     return data.getvalue()

@@ -27,18 +27,19 @@ from bench.reports.statistics import critical_difference, seeded, two_level_inte
 def _lines(part: Part, name: str, axes: tuple[str, str], points: pd.DataFrame) -> Figure:
     """One panel per task, with a line (mean) and a band (min to max) per row."""
     heads = [display(task) for task in part.tasks]
-    for at, task in enumerate(part.tasks):
+    for index, task in enumerate(part.tasks):
         if "score" in axes[1] and part.scores.metrics[task] != "accuracy":
-            heads[at] += f" ({display(part.scores.metrics[task])})"
+            heads[index] += f" ({display(part.scores.metrics[task])})"
     figure = make_figure(part, name, heads, axes, axis=axes[1])
-    groups, looks = points.groupby(["task", "row"])[["at", "mean", "min", "max"]], part.looks
-    known = {place: own.to_numpy().T for place, own in groups}
+    groups = points.groupby(["task", "row"])[["x", "mean", "min", "max"]]
+    lines = {key: group.to_numpy().T for key, group in groups}
     for task, panel in zip(part.tasks, figure.axes, strict=True):
-        for row in (row for row in looks if (task, row) in known):
-            at, mean, low, high = known[task, row]
-            panel.plot(at, mean, markevery=max(1, len(at) // 4), **looks[row])
-            band = [*at, *at[::-1]], [*low, *high[::-1]]
-            panel.fill(*band, color=looks[row]["color"], alpha=0.15, linewidth=0)
+        for row, look in part.looks.items():
+            if (task, row) in lines:
+                x, mean, low, high = lines[task, row]
+                panel.plot(x, mean, markevery=max(1, len(x) // 4), **look)
+                band = [*x, *x[::-1]], [*low, *high[::-1]]
+                panel.fill(*band, color=look["color"], alpha=0.15, linewidth=0)
         panel.yaxis.set_major_locator(MaxNLocator(2))
     return figure
 
@@ -49,7 +50,7 @@ def _few_shot(part: Part) -> Iterator[Figure]:
         return
     points = part.shown.groupby(["row", "task", "shots"])["score"].agg(["mean", "std"])
     points = points.fillna(0.0).reset_index()
-    points["at"] = points["shots"].map(part.shots.index)
+    points["x"] = points["shots"].map(part.shots.index)
     points["min"] = points["mean"] - points["std"]
     points["max"] = (points["mean"] + points["std"]).clip(upper=100)
     figure = _lines(part, "few-shot", ("shots", "score (%)"), points)
@@ -61,36 +62,36 @@ def _few_shot(part: Part) -> Iterator[Figure]:
 
 def _curves(name: str, value: str, axis: str, part: Part) -> Iterator[Figure]:
     """Validation score or training loss by training step."""
-    told = [
-        (row, r.run.task, point.step, point.loss, point.validation.get(metric))
+    metrics = part.scores.metrics
+    logged = [
+        (row, r.run.task, point.step, point.loss, point.validation.get(metrics[r.run.task]))
         for row, r in part.runs
-        for metric in [part.scores.metrics[r.run.task]]
         for point in (r.training.curve if r.training else ())
     ]
-    frame = pd.DataFrame(told, columns=["row", "task", "at", "loss", "score"])
-    by_step, last = frame.groupby(["row", "task", "at"]), frame.groupby("task")["at"].max()
-    points = by_step[value].agg(["mean", "min", "max"]).dropna().reset_index()
-    figure = _lines(part, name, ("training steps", axis), points)
+    frame = pd.DataFrame(logged, columns=["row", "task", "x", "loss", "score"])
+    points = frame.groupby(["row", "task", "x"])[value].agg(["mean", "min", "max"])
+    figure = _lines(part, name, ("training steps", axis), points.dropna().reset_index())
+    last_steps = frame.groupby("task")["x"].max()
     for panel, task in zip(figure.axes, part.tasks, strict=True):
-        panel.set(xlim=(0, None), xticks=[0, last.get(task, 1)])
+        panel.set(xlim=(0, None), xticks=[0, last_steps.get(task, 1)])
     yield figure
 
 
 def _seeds(part: Part) -> Iterator[Figure]:
     """Test scores of single seeds by task and method."""
     size = math.ceil(len(part.tasks) / math.ceil(len(part.tasks) / 9))
-    chunks = [part.tasks[at : at + size] for at in range(0, len(part.tasks), size)]
-    heads, axes = [""] * len(chunks), ("", "test score (%)")
-    figure = make_figure(part, "seeds", heads, axes, height=1.6, across=1)
+    chunks = [part.tasks[start : start + size] for start in range(0, len(part.tasks), size)]
+    axes = ("", "test score (%)")
+    figure = make_figure(part, "seeds", [""] * len(chunks), axes, height=1.6, across=1)
     for tasks, panel in zip(chunks, figure.axes, strict=True):
-        for place, (row, look) in enumerate(part.looks.items()):
-            shift = (place - (len(part.rows) - 1) / 2) * 0.8 / len(part.rows)
-            own = part.shown[(part.shown["row"] == row) & part.shown["task"].isin(tasks)]
-            at = own["task"].map(tasks.index) + shift
-            panel.plot(at, own["score"], **look | {"linestyle": "none", "alpha": 0.8})
-            means = own["score"].groupby(at).mean()
-            ends = means.index - 0.06, means.index + 0.06
-            panel.hlines(means, *ends, color=look["color"], linewidth=1.5)
+        for index, (row, look) in enumerate(part.looks.items()):
+            shift = (index - (len(part.rows) - 1) / 2) * 0.8 / len(part.rows)
+            scores = part.shown[(part.shown["row"] == row) & part.shown["task"].isin(tasks)]
+            x = scores["task"].map(tasks.index) + shift
+            panel.plot(x, scores["score"], **look | {"linestyle": "none", "alpha": 0.8})
+            means = scores["score"].groupby(x).mean()
+            left, right = means.index - 0.06, means.index + 0.06
+            panel.hlines(means, left, right, color=look["color"], linewidth=1.5)
         panel.set_xlim(-0.6, size - 0.4)
         panel.set_xticks(range(len(tasks)), [*map(display, tasks)], rotation=12, ha="right")
         panel.grid(False, axis="x")
@@ -104,51 +105,48 @@ def _ranks(part: Part) -> Iterator[Figure]:
     means = part.scores.means(part.tasks, part.shots[0])
     if min(means.shape) < 3:
         return
-    mean = means.rank(ascending=False).mean(axis=1).sort_values()
+    ranks = means.rank(ascending=False).mean(axis=1).sort_values()
     gap = critical_difference(*means.shape)
-    names = [f"{display(str(row))} ({rank:.2f})" for row, rank in mean.items()]
+    names = [f"{display(str(row))} ({rank:.2f})" for row, rank in ranks.items()]
     facts: dict[str, Any] = {"tasks": len(means.columns), "gap": gap}
     facts["p_value"] = p_text(float(friedmanchisquare(*means.to_numpy()).pvalue))
     figure = make_figure(part, "ranks", [""], ("mean rank", ""), names, **facts)
     (panel,) = figure.axes
-    for place, (row, rank) in enumerate(mean.items()):
+    for y, (row, rank) in enumerate(ranks.items()):
         look = part.looks[str(row)] | {"linestyle": "none", "markersize": 6}
-        panel.plot([rank], [place], **look)
-        end = max(own for own in mean if own - rank < gap)
-        panel.plot([rank, end], [place, place], "-", color=look["color"], linewidth=2.5, alpha=0.35)
-    panel.set_xlim(mean.min() - 0.2, mean.max() + 0.2)
+        panel.plot([rank], [y], **look)
+        end = max(other for other in ranks if other - rank < gap)
+        panel.plot([rank, end], [y, y], "-", color=look["color"], linewidth=2.5, alpha=0.35)
+    panel.set_xlim(ranks.min() - 0.2, ranks.max() + 0.2)
     yield figure
 
 
 def _to_reference(part: Part) -> pd.DataFrame:
     """Differences to PT: a line per row and task."""
-    found = part.scores.differences(REFERENCE)
-    told = [{"row": row, "task": task, **own[task]} for row, own in found.items() for task in own]
+    differences = part.scores.differences(REFERENCE).items()
+    lines = [{"row": r, "task": t, **cell} for r, cells in differences for t, cell in cells.items()]
     names = ["row", "task", "difference", "mark", "ci_low", "ci_high", "by_seed"]
-    frame: pd.DataFrame = pd.DataFrame(told, columns=names)
+    frame: pd.DataFrame = pd.DataFrame(lines, columns=names)
     return frame
 
 
 def _differences(part: Part) -> Iterator[Figure]:
     """Difference to PT by task and method, with marks of significance."""
-    found = _to_reference(part)
-    if len(found):
-        order = {"index": found["row"].unique(), "columns": part.tasks}
-        values, marks = (
-            found.pivot(index="row", columns="task", values=name).reindex(**order)
-            for name in ("difference", "mark")
-        )
-        looks = {"colours": "RdBu", "form": "+.0f", "marks": marks.fillna("")}
-        yield draw_map(part, "differences", {"": values}, "points", **looks)
+    frame = _to_reference(part)
+    if len(frame):
+        order = {"index": frame["row"].unique(), "columns": part.tasks}
+        values = frame.pivot(index="row", columns="task", values="difference").reindex(**order)
+        marks = frame.pivot(index="row", columns="task", values="mark").reindex(**order).fillna("")
+        yield draw_map(part, "differences", {"": values}, "points", "RdBu", "+.0f", marks)
 
 
 def _transfer(part: Part) -> Iterator[Figure]:
     """Score of SPoT from each source minus that of PT, by source and target."""
     runs = [(row, r.run.settings.get("source")) for row, r in part.runs if r.run.method == "spot"]
     sources = {row: str(source) for row, source in runs if source}
-    found = _to_reference(part)
-    found["source"] = found["row"].map(sources)
-    values = found.pivot_table("difference", "source", "task")
+    frame = _to_reference(part)
+    frame["source"] = frame["row"].map(sources)
+    values = frame.pivot_table("difference", "source", "task")
     if len(values):
         values = values.loc[ordered_tasks(values.index), ordered_tasks(values.columns)]
         yield draw_map(part, "transfer", {"": values}, "points", "RdBu", "+.1f")
@@ -156,35 +154,35 @@ def _transfer(part: Part) -> Iterator[Figure]:
 
 def _forest(part: Part) -> Iterator[Figure]:
     """Differences to PT by target, and their mean, with intervals."""
-    found = _to_reference(part)
-    if found.empty:
+    frame = _to_reference(part)
+    if frame.empty:
         return
-    rows, last = list(found["row"].unique()), len(part.tasks)
+    rows, bottom = list(frame["row"].unique()), len(part.tasks)
     axis = f"difference to {display(REFERENCE)} (points)"
     names = [*map(display, part.tasks), "mean"]
     figure = make_figure(part, "forest", [*map(display, rows)], (axis, ""), names)
     for panel, row in zip(figure.axes, rows, strict=True):
-        own, colour = found[found["row"] == row], part.looks[row]["color"]
-        for cell in own.itertuples():
-            at = part.tasks.index(cell.task)
-            panel.plot([cell.ci_low, cell.ci_high], [at, at], "-", color=colour)
+        cells, colour = frame[frame["row"] == row], part.looks[row]["color"]
+        for cell in cells.itertuples():
+            y = part.tasks.index(cell.task)
+            panel.plot([cell.ci_low, cell.ci_high], [y, y], "-", color=colour)
             fill = colour if isinstance(cell.mark, str) else "white"
-            panel.plot(cell.difference, at, "o", color=colour, markerfacecolor=fill)
-        if len(own) > 1:
-            ends = two_level_interval([[*seeds.values()] for seeds in own["by_seed"]], seeded(row))
-            panel.plot(ends, [last, last], "-", color=colour, linewidth=2.5)
-        panel.plot(own["difference"].mean(), last, "D", color=colour, markersize=5)
+            panel.plot(cell.difference, y, "o", color=colour, markerfacecolor=fill)
+        if len(cells) > 1:
+            groups = [[*by_seed.values()] for by_seed in cells["by_seed"]]
+            interval = two_level_interval(groups, seeded(row))
+            panel.plot(interval, [bottom, bottom], "-", color=colour, linewidth=2.5)
+        panel.plot(cells["difference"].mean(), bottom, "D", color=colour, markersize=5)
         panel.axvline(0, color="#888888", linewidth=0.8)
         panel.xaxis.set_major_locator(MaxNLocator(4))
         if not len(panel.get_yticks()):  # Draws grid lines in all panels.
-            panel.set_yticks(range(last + 1), [""] * (last + 1))
+            panel.set_yticks(range(len(names)), [""] * len(names))
     yield figure
 
 
 def _cost(part: Part) -> Iterator[Figure]:
     """Mean score against trainable parameters and against training time."""
-    scores, means = part.scores, part.scores.means(part.tasks, part.shots[0], complete=True)
-    tasks = tuple(means.columns)
+    tasks = tuple(part.scores.means(part.tasks, part.shots[0], complete=True).columns)
     runs = [
         (row, r.training.trainable_parameters, r.timing.training_seconds)
         for row, r in part.runs
@@ -195,23 +193,24 @@ def _cost(part: Part) -> Iterator[Figure]:
     if trained.empty:
         return
     axes = ("", f"mean test score (%), tasks: {len(tasks)}")
-    heads, names = ["trainable parameters", "seconds of training"], [*map(display, tasks)]
+    heads = ["trainable parameters", "seconds of training"]
+    names = [display(task) for task in tasks]
     figure = make_figure(part, "cost", heads, axes, height=2.2, across=2, tasks=names)
     average = Column("average", "", "", tasks, part.shots[0])
     for panel, name in zip(figure.axes, amounts.columns, strict=True):
-        for place, (row, look) in enumerate(part.looks.items()):
-            cell = scores.cell(row, average)
+        for index, (row, look) in enumerate(part.looks.items()):
+            cell = part.scores.cell(row, average)
             if row not in trained.index:
                 panel.axhline(cell["mean"], color=look["color"])
                 continue
             # Equal amounts are placed side by side; error bars end at 100.
-            at = float(trained.loc[row, name]) * 1.04 ** (place - len(part.rows) / 2)
+            x = float(trained.loc[row, name]) * 1.04 ** (index - len(part.rows) / 2)
             spread = cell.get("std", 0.0)
             bars = [[spread], [min(spread, 100 - cell["mean"])]]
-            panel.errorbar(at, cell["mean"], bars, **look | {"linestyle": "none", "markersize": 6})
-        ends = [float(f"{own:.2g}") for own in (trained[name].min(), trained[name].max())]
-        panel.set(xscale="log", xlim=(ends[0] / 1.7 or None, ends[1] * 1.7 or None))
-        panel.set_xticks(ends[: 2 if ends[1] > 1.3 * ends[0] else 1])
+            panel.errorbar(x, cell["mean"], bars, **look | {"linestyle": "none", "markersize": 6})
+        low, high = (float(f"{end:.2g}") for end in (trained[name].min(), trained[name].max()))
+        panel.set(xscale="log", xlim=(low / 1.7 or None, high * 1.7 or None))
+        panel.set_xticks([low, high] if high > 1.3 * low else [low])
         panel.xaxis.set_major_formatter("{x:,g}")
         panel.minorticks_off()
     yield figure
@@ -223,7 +222,7 @@ def _similarity(part: Part) -> Iterator[Figure]:
     Prompts share ``P_init`` and are similar; task vectors are their differences to it (Zhang et al.
     2025). Variants of DTVG start from equal prompts and count once per seed.
     """
-    told = [
+    logged = [
         (kind.replace("_", " "), str(source), record.run.task, value, record.run.seed)
         for _, record in part.runs
         for _, kinds in history(record, "cosines", dict)[:1]
@@ -231,12 +230,12 @@ def _similarity(part: Part) -> Iterator[Figure]:
         for source, value in (cosines.items() if isinstance(cosines, dict) else ())
         if isinstance(value, float)
     ]
-    frame = pd.DataFrame(told, columns=["head", "source", "task", "value", "seed"])
+    frame = pd.DataFrame(logged, columns=["head", "source", "task", "value", "seed"])
     frame = frame.drop_duplicates(["head", "source", "task", "seed"])
     order = ordered_tasks(frame["task"])
     panels = {
-        head: own.pivot_table("value", "task", "source", sort=False).reindex(order)
-        for head, own in frame.groupby("head")
+        head: group.pivot_table("value", "task", "source", sort=False).reindex(order)
+        for head, group in frame.groupby("head")
     }
     if panels:
         yield draw_map(part, "similarity", panels, "cosine", "PuOr_r", ".2f")
@@ -244,22 +243,22 @@ def _similarity(part: Part) -> Iterator[Figure]:
 
 def _groups(part: Part) -> Iterator[Figure]:
     """Targets whose group holds a source, by step; a panel per source and a figure per row."""
-    for place, row in enumerate(part.rows, 1):
-        records = [record for own, record in part.runs if own == row]
-        told = [line for record in records for line in _trace(part.folder, record)]
-        frame = pd.DataFrame(told, columns=["task", "step", "source", "member"])
+    for number, row in enumerate(part.rows, 1):
+        records = [record for label, record in part.runs if label == row]
+        trace = [line for record in records for line in _trace(part.folder, record)]
+        frame = pd.DataFrame(trace, columns=["task", "step", "source", "member"])
         order = ordered_tasks(frame["task"])
         # Between its evaluations, a group stays as it is.
-        wide = frame.pivot_table("member", ["source", "task"], "step")
-        wide = wide.ffill(axis=1, limit_area="inside")
-        named = dict.fromkeys(source.task for record in records for source in record.sources)
+        shares = frame.pivot_table("member", ["source", "task"], "step")
+        shares = shares.ffill(axis=1, limit_area="inside")
+        sources = dict.fromkeys(source.task for record in records for source in record.sources)
         panels = {
-            display(source): wide.loc[source].reindex(order)
-            for source in [*named, *sorted({*frame["source"]} - {*named})]
-            if source in wide.index
+            display(source): shares.loc[source].reindex(order)
+            for source in [*sources, *sorted({*frame["source"]} - {*sources})]
+            if source in shares.index
         }
         if panels:
-            name, bar = f"groups-{place}", "share of seeds"
+            name, bar = f"groups-{number}", "share of seeds"
             yield draw_map(part, name, panels, bar, "Blues", row=display(row))
 
 
@@ -272,10 +271,11 @@ def _trace(folder: Path, record: Record) -> Iterator[tuple[str, int, str, float]
         for step, source, member in trace[trace["source"] != "target"].itertuples(index=False):
             yield record.run.task, step, source, float(member)
         return
-    told = history(record, "group", list)
-    named = [*(own.task for own in record.sources), *(str(s) for _, own in told for s in own)]
-    for (step, own), source in product(told, dict.fromkeys(named)):
-        yield record.run.task, step, source, float(source in own)
+    groups = history(record, "group", list)
+    sources = [source.task for source in record.sources]
+    sources += [str(source) for _, group in groups for source in group]
+    for (step, group), source in product(groups, dict.fromkeys(sources)):
+        yield record.run.task, step, source, float(source in group)
 
 
 _PT = "finished runs of pt and of another method: run `bench run --method pt`"
@@ -311,12 +311,13 @@ def make_figures(
     warnings = []
     with matplotlib.style.context(STYLE):
         parts = {several: make_parts(results, several, paper) for several in (False, True)}
-        for place, name in enumerate(chosen := names or [*FIGURES], 1):
+        names = names or [*FIGURES]
+        for number, name in enumerate(names, 1):
             if name not in FIGURES:
                 raise UnknownNameError("figure", name, FIGURES)
-            say(f"figures {place}/{len(chosen)}: {name}")
+            say(f"figures {number}/{len(names)}: {name}")
             draw, needs = FIGURES[name]
-            drawn = [own for part in parts[name == "few-shot"] for own in draw(part)]
+            drawn = [figure for part in parts[name == "few-shot"] for figure in draw(part)]
             figures += drawn
             if not drawn:
                 warnings.append(f"no figure {name}: {results.folder} lacks {needs}")

@@ -67,18 +67,18 @@ class Table:
     def parts(self, text: Callable[[Cell], str], room: int, hidden: str = "") -> list[list[int]]:
         """Indices of columns that fit side by side; splits a suite only if it is too wide alone."""
         parts: list[list[int]] = [[]]
-        sizes: dict[int, int] = {}
-        for at, column in enumerate(self.columns):
+        widths: dict[int, int] = {}
+        for index, column in enumerate(self.columns):
             if column.kind != hidden:
-                shown = [*column.heads, *(text(line.cells[at]) for line in self.lines)]
-                sizes[at] = 2 + max(len(line) for own in shown for line in own.split("\n"))
-        for _, members in groupby(sizes, key=lambda at: self.columns[at].group):
-            wanted = [*members]
-            for at in tuple(wanted):
-                if sum(sizes[own] for own in (*parts[-1], *wanted)) > room:
+                texts = [*column.heads, *(text(line.cells[index]) for line in self.lines)]
+                widths[index] = 2 + max(map(len, "\n".join(texts).split("\n")))
+        for _, suite in groupby(widths, key=lambda index: self.columns[index].group):
+            together = [*suite]
+            for index in tuple(together):
+                if sum(widths[member] for member in (*parts[-1], *together)) > room:
                     parts.append([])
-                parts[-1].append(at)
-                wanted = [at]
+                parts[-1].append(index)
+                together = [index]
         return [part for part in parts if part]
 
     @property
@@ -96,20 +96,21 @@ class Table:
 def _markdown(tables: Sequence[Table]) -> str:
     parts = []
     for number, table in enumerate(tables, 1):
-        heads = [display(table.corner), *(" ".join(c.heads).strip() for c in table.columns)]
-        rows = [[_escape(display(o.label)), *map(_markdown_field, o.cells)] for o in table.lines]
-        body = pd.DataFrame(rows, columns=[*map(_escape, heads)])
+        heads = [display(table.corner), *(" ".join(column.heads) for column in table.columns)]
+        rows = [[_escape(display(line.label)), *map(_field, line.cells)] for line in table.lines]
+        body = pd.DataFrame(rows, columns=[_escape(head) for head in heads])
         align = ["left"] + ["right"] * len(table.columns)
         text = body.to_markdown(index=False, disable_numparse=True, colalign=align)
         parts.append(f"**Table {number}.** {_escape(table.heading)}\n\n{text}\n")
-        parts += ["".join(f"- {_escape(note)}\n" for note in table.notes)]
-    return "\n".join(filter(None, parts))
+        if table.notes:
+            parts.append("".join(f"- {_escape(note)}\n" for note in table.notes))
+    return "\n".join(parts)
 
 
-def _markdown_field(cell: Cell) -> str:
-    number = _escape(cell.get("number", DASH))
-    number = (f"**{number}**" if cell.get("best") else number) + cell.get("mark", "")
-    return " ".join(filter(None, (number, *(_escape(cell.get(n, "")) for n in ("after", "note")))))
+def _field(cell: Cell) -> str:
+    bold = "**" if cell.get("best") else ""
+    number = bold + _escape(cell.get("number", DASH)) + bold + cell.get("mark", "")
+    return " ".join([number, *(_escape(cell[key]) for key in ("after", "note") if cell.get(key))])
 
 
 def _escape(text: str) -> str:
@@ -122,14 +123,16 @@ def _terminal(tables: Sequence[Table]) -> str:
     """Coloured tables as wide as the terminal; suites that do not fit follow below."""
     from rich.console import Console
 
-    width, data = shutil.get_terminal_size().columns, io.StringIO()
+    width = shutil.get_terminal_size().columns
+    data = io.StringIO()
     console = Console(file=data, width=width, force_terminal=True, highlight=False, markup=False)
     for number, table in enumerate(tables):
         console.print(("\n" if number else "") + printable(table.heading), style="italic")
         for grid in _grids(table, width):
             console.print(grid)
-        for note in table.notes if any(line.kind == "published" for line in table.lines) else ():
-            console.print(printable(note), style="dim")
+        if any(line.kind == "published" for line in table.lines):
+            for note in table.notes:
+                console.print(printable(note), style="dim")
     return data.getvalue()
 
 
@@ -139,9 +142,9 @@ def _grids(table: Table, width: int) -> Iterator[Grid]:
     from rich.text import Text
 
     def text(cell: Cell) -> Text:
-        below = (cell.get("after", "").replace(" ", ""), cell.get("note", ""))
-        small = [(f"\n{printable(own)}", "dim") for own in below if own]
         number = printable(cell.get("number", DASH) + cell.get("mark", ""))
+        below = (cell.get("after", "").replace(" ", ""), cell.get("note", ""))
+        small = [(f"\n{printable(note)}", "dim") for note in below if note]
         return Text.assemble((number, "bold green" if cell.get("best") else ""), *small)
 
     labels = [printable(display(line.label)) for line in table.lines]
@@ -149,13 +152,13 @@ def _grids(table: Table, width: int) -> Iterator[Grid]:
     for part in table.parts(lambda cell: text(cell).plain, width - corner, "parameters"):
         grid = Grid(box=None, padding=(0, 0, 0, 2), pad_edge=False)
         grid.add_column(display(table.corner), vertical="top", width=corner, overflow="fold")
-        for at in part:
-            head = Text("\n".join(map(printable, filter(None, table.columns[at].heads))))
+        for index in part:
+            head = Text("\n".join(printable(head) for head in table.columns[index].heads if head))
             grid.add_column(head, justify="right", no_wrap=True)
-        for place, line in enumerate(table.lines):
-            if line.floor and place and not table.lines[place - 1].floor:
+        for number, line in enumerate(table.lines):
+            if line.floor and number and not table.lines[number - 1].floor:
                 grid.add_row()
-            grid.add_row(labels[place], *(text(line.cells[at]) for at in part))
+            grid.add_row(labels[number], *(text(line.cells[index]) for index in part))
         yield grid
 
 
@@ -178,22 +181,21 @@ def _escape_latex(text: str) -> str:
 
 def _csv(tables: Sequence[Table]) -> str:
     """One row per table row and one column per task; table number and setting at the end."""
-    by_shape: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    by_heads: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for number, table in enumerate(tables, 1):
-        heads = [
-            c.title if c.tasks == (c.title,) else f"{c.group} {c.title}".strip()
-            for c in table.columns
-        ]
+        heads = []
+        for column in table.columns:
+            group = "" if column.tasks == (column.title,) else column.group
+            heads.append(f"{group} {column.title}".strip())
         for line in table.lines:
             row: dict[str, Any] = {table.corner: line.label}
             for head, cell in zip(heads, line.cells, strict=True):
-                known = (cell.get(key) for key in ("mean", "difference", "value", "number"))
-                row[head] = next((value for value in known if value is not None), None)
+                values = (cell.get(key) for key in ("mean", "difference", "value", "number"))
+                row[head] = next((value for value in values if value is not None), None)
                 row |= {f"{head} {n}": cell[n] for n in ("std", "ci_low", "ci_high") if n in cell}
-            by_shape.setdefault((table.corner, *heads), []).append(
-                row | {"table": number, **table.setting}
-            )
-    return "\n".join(pd.DataFrame(rows).to_csv(index=False) for rows in by_shape.values())
+            rows = by_heads.setdefault((table.corner, *heads), [])
+            rows.append(row | {"table": number, **table.setting})
+    return "\n".join(pd.DataFrame(rows).to_csv(index=False) for rows in by_heads.values())
 
 
 def _tidy_csv(tables: Sequence[Table]) -> str:

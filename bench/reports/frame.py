@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -28,9 +28,8 @@ BETTER, WORSE = "†", "‡"
 Cell: TypeAlias = dict[str, Any]
 """Values of one field, and its text as ``number``, ``mark``, ``after`` (spread) and ``note``."""
 
-Place: TypeAlias = tuple[str, str, float]
-"""Row, task and shots."""
-
+Condition: TypeAlias = tuple[str, str, float]
+"""Row, task and shots of a run."""
 
 CONSTANT = ("no_prompt", "fixed")
 """Methods without training."""
@@ -84,17 +83,18 @@ def load_results(folder: Path) -> Results:
     """Read all records of a results folder; raises RecordError if it does not exist."""
     if not folder.is_dir():
         raise RecordError(f"no results folder {folder}: give the --out folder of a run")
-    found, warnings = read_records(records_folder(folder))
-    records = {record.id: record for record in reversed(found)}
-    if copies := len(found) - len(records):
+    records, warnings = read_records(records_folder(folder))
+    unique: dict[str, Record] = {}
+    for record in records:
+        unique.setdefault(record.id, record)
+    if copies := len(records) - len(unique):
         warnings.append(f"{records_folder(folder)} holds {copies} copies of records: left out")
-    kept = [record for record in found if records[record.id] is record]
-    return Results(folder, kept, make_frame(kept), warnings)
+    return Results(folder, [*unique.values()], make_frame(unique.values()), warnings)
 
 
 def make_frame(records: Iterable[Record]) -> pd.DataFrame:
     """The tidy frame of records; see :class:`Results`."""
-    frame: pd.DataFrame = pd.DataFrame([line for r in records for line in _lines(r)])
+    frame: pd.DataFrame = pd.DataFrame([line for record in records for line in _lines(record)])
     if frame.empty:
         return frame
     limits = ["shots", "input_length", "validation_rows", "train_rows", "test_rows"]
@@ -102,10 +102,10 @@ def make_frame(records: Iterable[Record]) -> pd.DataFrame:
     values = ["score", "majority", "tested_rows", "parameters"]
     frame[values] = frame[values].astype(float)
     # Numbers the versions of a task's rows and metrics by age.
-    age = frame.groupby(["task", "origin"])["started"].transform("min") + frame["origin"]
+    ages = frame.groupby(["task", "origin"])["started"].transform("min") + frame["origin"]
     keys = ["task", *(key for key in SETTING if key not in (*OF_TRAINING, "data_version"))]
-    versions = age.groupby([frame[key] for key in keys])
-    frame["data_version"] = versions.transform(lambda own: pd.factorize(own, sort=True)[0] + 1)
+    groups = ages.groupby([frame[key] for key in keys])
+    frame["data_version"] = groups.transform(lambda group: pd.factorize(group, sort=True)[0] + 1)
     return frame
 
 
@@ -142,18 +142,18 @@ def split_by_setting(
     Runs of methods without training are added to all matching settings, for all shots and seeds.
     """
     keys = [key for key in SETTING if not (by_shots and key == "shots")]
-    loose = [key for key in keys if key not in OF_TRAINING]
+    shared = [key for key in keys if key not in OF_TRAINING]
     constant = frame[frame["constant"]].sort_values(["status", "seed"], ascending=[False, True])
-    one = constant.groupby(["label", "variant", "task", *loose])["id"].transform("first")
-    constant = constant[constant["id"] == one]
+    first_ids = constant.groupby(["label", "variant", "task", *shared])["id"].transform("first")
+    constant = constant[constant["id"] == first_ids]
     used: set[Any] = set()
     for values, part in frame[~frame["constant"]].groupby(keys):
         setting = dict(zip(keys, values, strict=True))
-        fitting = constant[(constant[loose] == [setting[key] for key in loose]).all(axis=1)]
-        used |= {*fitting.index}
-        places = part[["shots", "seed"]].drop_duplicates()
+        matching = constant[(constant[shared] == [setting[key] for key in shared]).all(axis=1)]
+        used |= {*matching.index}
+        repeats = part[["shots", "seed"]].drop_duplicates()
         # The majority class of a few-shot sample is that of its own training rows.
-        repeated = fitting.drop(columns=["shots", "seed", "majority"]).merge(places, how="cross")
+        repeated = matching.drop(columns=["shots", "seed", "majority"]).merge(repeats, how="cross")
         yield setting, pd.concat([part, repeated], ignore_index=True)
     for values, part in constant.drop(index=list(used)).groupby(keys):
         yield dict(zip(keys, values, strict=True)), part
@@ -165,22 +165,22 @@ def row_labels(records: Iterable[Record]) -> dict[str, str]:
     Settings and method version are added to labels that several variants share. Training options
     are added only if they differ within one task and number of shots.
     """
-    facts: dict[str, tuple[str, dict[str, Any]]] = {}
-    places: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    variants: dict[str, tuple[str, dict[str, Any]]] = {}
+    groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         run = record.run
-        known = {"method": run.method, "version": run.versions.method, **run.settings}
+        settings = {"method": run.method, "version": run.versions.method, **run.settings}
         options = {f"training.{name}": value for name, value in run.training.items()}
-        places[run.label, None, None].append(known)
-        places[run.label, run.task, run.shots].append(options)
-        facts[record.id] = run.label, known | options
-    telling: dict[str, set[str]] = defaultdict(set)
-    for (label, *_), group in places.items():
-        names = {name for known in group for name in known}
-        telling[label] |= {n for n in names if len({repr(own.get(n)) for own in group}) > 1}
+        groups[run.label, None, None].append(settings)
+        groups[run.label, run.task, run.shots].append(options)
+        variants[record.id] = run.label, settings | options
+    differing: dict[str, set[str]] = defaultdict(set)
+    for (label, *_), group in groups.items():
+        names = {name for values in group for name in values}
+        differing[label] |= {n for n in names if len({repr(v.get(n)) for v in group}) > 1}
     labels = {}
-    for id, (label, known) in facts.items():
-        parts = [f"{name}={_plain(known[name])}" for name in sorted(telling[label] & known.keys())]
+    for id, (label, values) in variants.items():
+        parts = [f"{name}={_plain(values[name])}" for name in sorted(differing[label] & {*values})]
         labels[id] = f"{label} [{', '.join(parts)}]" if parts else label
     return labels
 
@@ -220,8 +220,8 @@ class Scores:
         tasks, rows: in the order of tables; the majority class stands last.
         constant: rows without training.
         metrics, test_rows: table metric and number of test rows by task.
-        recorded, failed, ids: number of (failed) seeds, and id of the lowest seed's run, by place.
-        conflicts: places with several records of one seed.
+        recorded, failed, ids: numbers of recorded and failed seeds, and an id, by condition.
+        conflicts: conditions with several records of one seed.
     """
 
     def __init__(
@@ -234,32 +234,34 @@ class Scores:
     ) -> None:
         self.setting, self.records, self._bootstrap = setting, records, bootstrap
         self.frame = frame = frame.assign(row=frame["id"].map(row_labels(records.values())))
-        place = ["row", "task", "shots"]
+        condition = ["row", "task", "shots"]
         self.tasks = ordered_tasks(frame["task"])
         self.seeds = sorted(frame["seed"].unique())
         self.model = next(iter(records.values())).run.model
-        known = frame.dropna(subset="metric")
-        majority = known.dropna(subset="majority").drop_duplicates(["seed", *place[1:], "metric"])
+        scored = frame.dropna(subset="metric")
+        majority = scored.dropna(subset="majority")
+        majority = majority.drop_duplicates(["task", "shots", "seed", "metric"])
         majority = majority.assign(row=MAJORITY, score=majority["majority"], id="")
-        front, order = ({name: at for at, name in enumerate(names)} for names in (first, METHODS))
+        front = {row: index for index, row in enumerate(first)}
+        order = {method: index for index, method in enumerate(METHODS)}
         keys = {
             row: (front.get(row, len(front)), order.get(method, len(order)), method, row)
             for row, method in frame.set_index("row")["method"].items()
         }
         self.rows: list[str] = sorted(keys, key=keys.__getitem__) + [MAJORITY] * bool(len(majority))
         self.constant = {MAJORITY, *frame.loc[frame["constant"], "row"]}
-        runs = frame.drop_duplicates([*place, "seed", "id"]).sort_values("seed")
+        runs = frame.drop_duplicates([*condition, "seed", "id"]).sort_values("seed")
         failed = runs[runs["status"] == "failed"]
-        self.recorded: Mapping[Place, int] = runs.groupby(place)["seed"].nunique().to_dict()
-        self.failed: Mapping[Place, int] = failed.groupby(place)["seed"].nunique().to_dict()
-        self.ids: Mapping[Place, str] = runs.groupby(place)["id"].first().to_dict()
-        self.conflicts = set(runs[runs.duplicated([*place, "seed"])].groupby(place).groups)
-        shown = known[known["shown"]].drop_duplicates("task").set_index("task")
-        self.metrics: Mapping[str, str] = shown["metric"].to_dict()
-        self.test_rows: Mapping[str, int] = shown["tested_rows"].astype(int).to_dict()
-        self.finished = known[~known.set_index(place).index.isin([*self.conflicts])]
+        self.recorded: Mapping[Condition, int] = runs.groupby(condition)["seed"].nunique().to_dict()
+        self.failed: Mapping[Condition, int] = failed.groupby(condition)["seed"].nunique().to_dict()
+        self.ids: Mapping[Condition, str] = runs.groupby(condition)["id"].first().to_dict()
+        self.conflicts = set(runs[runs.duplicated([*condition, "seed"])].groupby(condition).groups)
+        by_task = scored[scored["shown"]].drop_duplicates("task").set_index("task")
+        self.metrics: Mapping[str, str] = by_task["metric"].to_dict()
+        self.test_rows: Mapping[str, int] = by_task["tested_rows"].astype(int).to_dict()
+        self.finished = scored[~scored.set_index(condition).index.isin([*self.conflicts])]
         self._scores: dict[Any, dict[int, tuple[float, str]]] = {}
-        lines = pd.concat([self.finished, majority])[[*place, "metric", "seed", "score", "id"]]
+        lines = pd.concat([self.finished, majority])[[*condition, "metric", "seed", "score", "id"]]
         for *key, seed, score, id in lines.itertuples(index=False, name=None):
             self._scores.setdefault(tuple(key), {})[seed] = score, id
 
@@ -277,81 +279,83 @@ class Scores:
 
         With ``complete``: with all seeds, and including rows without training.
         """
-        apart = {MAJORITY} if complete else self.constant
-        rows = [row for row in self.rows if row not in apart]
-        own = self.finished[self.finished["shown"] & (self.finished["shots"] == shots)]
-        by_place = own.groupby(["row", "task"])["score"]
-        counts = by_place.size().unstack().reindex(index=rows, columns=[*tasks])
-        kept = (counts >= (len(self.seeds) if complete else 1)).all()
+        excluded = {MAJORITY} if complete else self.constant
+        rows = [row for row in self.rows if row not in excluded]
+        finished = self.finished[self.finished["shown"] & (self.finished["shots"] == shots)]
+        scores = finished.groupby(["row", "task"])["score"]
+        counts = scores.size().unstack().reindex(index=rows, columns=[*tasks])
+        common = (counts >= (len(self.seeds) if complete else 1)).all()
         # Rounded, so that equal means do not depend on the order of seeds.
-        means = by_place.mean().unstack().round(9)
-        frame: pd.DataFrame = means.reindex(index=rows, columns=kept.index[kept])
+        means = scores.mean().unstack().round(9)
+        frame: pd.DataFrame = means.reindex(index=rows, columns=common.index[common])
         return frame
 
     def cell(self, row: str, column: Column) -> Cell:
         """Mean over seeds (and over tasks in an average column), with deviation and text."""
-        places = [(row, task, column.shots) for task in column.tasks]
-        found = [self.runs(*place, column.metric) for place in places]
-        failed = sum(self.failed.get(place, 0) for place in places)
-        cell: Cell = {"status": "missing", "n_seeds": min(map(len, found)), "n_failed": failed}
-        if column.kind == "score" and places[0] in self.ids:
-            cell["id"] = self.ids[places[0]]
-        if not all(found):
-            state = "conflict" if places[0] in self.conflicts else "failed"
-            if state == "failed" and failed != self.recorded.get(places[0]):
-                return cell
-            return cell | ({"status": state, "number": state} if column.kind == "score" else {})
-        means = [math.fsum(score for score, _ in own.values()) / len(own) for own in found]
-        cell |= {"status": "finished", "mean": math.fsum(means) / len(means)}
-        constant, after = row in self.constant, ""
-        if len({frozenset(own) for own in found}) == 1 and len(found[0]) > 1:
+        conditions = [(row, task, column.shots) for task in column.tasks]
+        runs = [self.runs(*condition, column.metric) for condition in conditions]
+        failed = sum(self.failed.get(condition, 0) for condition in conditions)
+        cell: Cell = {"status": "missing", "n_seeds": min(map(len, runs)), "n_failed": failed}
+        if column.kind == "score" and conditions[0] in self.ids:
+            cell["id"] = self.ids[conditions[0]]
+        if not all(runs):
+            if column.kind == "score" and conditions[0] in self.conflicts:
+                cell |= {"status": "conflict", "number": "conflict"}
+            elif column.kind == "score" and failed == self.recorded.get(conditions[0]):
+                cell |= {"status": "failed", "number": "failed"}
+            return cell
+        scores = [{seed: score for seed, (score, _) in by_seed.items()} for by_seed in runs]
+        mean = fmean(fmean(by_seed.values()) for by_seed in scores)
+        cell |= {"status": "finished", "mean": mean}
+        constant = row in self.constant
+        spread = ""
+        seeds = scores[0].keys()
+        if len(seeds) > 1 and all(by_seed.keys() == seeds for by_seed in scores):
             # The deviation of an average is taken over the averages of single seeds.
-            averages = [math.fsum(own[seed][0] for own in found) / len(found) for seed in found[0]]
-            cell["std"] = statistics.stdev(averages)
-            after = "" if constant and cell["std"] < 1e-9 else f"± {number(cell['std'])}"
+            cell["std"] = stdev([fmean(by_seed[seed] for by_seed in scores) for seed in seeds])
+            if not constant or cell["std"] >= 1e-9:
+                spread = f"± {number(cell['std'])}"
         if cell["n_seeds"] < len(self.seeds) and not constant:
             cell["note"] = f"(n={cell['n_seeds']}{f', {failed} failed' if failed else ''})"
-        return cell | {"number": number(cell["mean"]), "after": after}
+        return cell | {"number": number(mean), "after": spread}
 
     def difference(self, row: str, against: str, column: Column) -> Cell:
         """Difference of two rows on one task over common seeds, with interval and p-value."""
         (task,) = column.tasks
-        place = (task, column.shots, column.metric or self.metrics.get(task, ""))
-        ours, theirs = self.runs(row, *place), self.runs(against, *place)
-        common = sorted(ours.keys() & theirs.keys())
-        if row in (against, MAJORITY) or not common:
+        metric = column.metric or self.metrics.get(task, "")
+        left = self.runs(row, task, column.shots, metric)
+        right = self.runs(against, task, column.shots, metric)
+        seeds = sorted(left.keys() & right.keys())
+        if row in (against, MAJORITY) or not seeds:
             return {}
-        by_seed = {seed: ours[seed][0] - theirs[seed][0] for seed in common}
-        mean = math.fsum(by_seed.values()) / len(by_seed)
-        cell: Cell = {"difference": mean, "n_seeds": len(by_seed), "by_seed": by_seed}
+        by_seed = {seed: left[seed][0] - right[seed][0] for seed in seeds}
+        mean = fmean(by_seed.values())
+        cell: Cell = {"difference": mean, "n_seeds": len(seeds), "by_seed": by_seed}
         cell["number"] = number(mean, "+")
-        if len(common) < len(self.seeds) and not self.constant & {row, against}:
-            cell["note"] = f"(n={len(common)})"
+        if len(seeds) < len(self.seeds) and not self.constant & {row, against}:
+            cell["note"] = f"(n={len(seeds)})"
         if against != MAJORITY:
-            pairs = [(ours[seed][1], theirs[seed][1]) for seed in common]
-            cell |= self._bootstrap.compare(pairs, place[-1], mean)
+            pairs = [(left[seed][1], right[seed][1]) for seed in seeds]
+            cell |= self._bootstrap.compare(pairs, metric, mean)
             cell["after"] = interval_text(cell)
         return cell
 
     def differences(self, against: str) -> dict[str, dict[str, Cell]]:
         """Differences to a row by row and task, with Holm's correction for all of them."""
-        found: dict[str, dict[str, Cell]] = {row: {} for row in self.rows}
-        for row, own in found.items():
+        by_row: dict[str, dict[str, Cell]] = {row: {} for row in self.rows}
+        for row, cells in by_row.items():
             for task in self.tasks:
                 column = Column("score", "", task, (task,), self.setting["shots"])
                 if cell := self.difference(row, against, column):
-                    own[task] = cell
-        adjust(cell for own in found.values() for cell in own.values())
-        return {row: own for row, own in found.items() if own}
+                    cells[task] = cell
+        adjust(cell for cells in by_row.values() for cell in cells.values())
+        return {row: cells for row, cells in by_row.items() if cells}
 
 
 def make_sections(
     results: Results, frame: pd.DataFrame, by_shots: bool = False, first: Sequence[str] = ()
 ) -> list[Scores]:
-    """Scores of each setting of the frame; with ``by_shots``, a setting spans all shots.
-
-    ``first`` lists the rows to put first.
-    """
+    """Scores of each setting (of all shots with ``by_shots``), with the rows ``first`` on top."""
     records = {record.id: record for record in results.records}
     return [
         Scores(setting, part, {id: records[id] for id in part["id"]}, results.bootstrap, first)
@@ -361,8 +365,8 @@ def make_sections(
 
 def ordered_tasks(names: Iterable[str]) -> list[str]:
     """Tasks in the order of the suites; others follow by name."""
-    place = {task.name: number for number, task in enumerate(TASKS)}
-    return sorted(set(names), key=lambda name: (place.get(name, len(place)), name))
+    order = {task.name: index for index, task in enumerate(TASKS)}
+    return sorted(set(names), key=lambda name: (order.get(name, len(order)), name))
 
 
 def adjust(cells: Iterable[Cell]) -> int:

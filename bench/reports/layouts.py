@@ -43,7 +43,7 @@ def display(name: str) -> str:
     """Display name of a method, a row with its settings, a task or a metric."""
     if name in NAMES:
         return NAMES[name]
-    return re.sub(r"^\w+(?=[:, ])", lambda found: NAMES.get(found[0], found[0]), name)
+    return re.sub(r"^\w+(?=[:, ])", lambda word: NAMES.get(word[0], word[0]), name)
 
 
 LAYOUTS: Mapping[str, Layout] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -31,8 +31,7 @@ COLOURS = {"#000000": "currentColor", "#dddddd": "var(--line)", "#ffffff": "var(
 """Colours of figures that follow those of the page."""
 
 MOST_PANELS = 12
-"""Number of tasks up to which the page has learning curves; drawing them takes a third of the time.
-"""
+"""Number of tasks up to which the page has learning curves, which take long to draw."""
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.csv", "json": "json"}
 
@@ -46,10 +45,9 @@ def save_page(results: Results, path: Path, say: Say = lambda text: None) -> Non
 def save_everything(results: Results, folder: Path, say: Say = lambda text: None) -> list[Path]:
     """Write all tables in all formats, all figures, and the page as ``index.html``."""
     files = {}
-    for (name, own), (form, suffix) in product(
-        (tables := _tables(results, say)).items(), SUFFIXES.items()
-    ):
-        files[f"tables/{name}.{suffix}"] = FORMS[form](own).encode()
+    tables = _tables(results, say)
+    for (layout, group), (form, suffix) in product(tables.items(), SUFFIXES.items()):
+        files[f"tables/{layout}.{suffix}"] = FORMS[form](group).encode()
     figures, warnings = make_figures(results, say=say)
     for figure, form in product(figures, ("pdf", "png")):
         files[f"figures/{figure.get_label()}.{form}"] = image(figure, form)
@@ -68,21 +66,18 @@ def _names(results: Results) -> list[str]:
 def _tables(results: Results, say: Say) -> dict[str, list[Table]]:
     """All tables that the records allow, by layout; all tasks come first."""
     tables = {"all-tasks": make_tables(results)[0]}
-    for place, layout in enumerate(LAYOUTS, 1):
-        say(f"tables {place}/{len(LAYOUTS)}: {layout}")
+    for number, layout in enumerate(LAYOUTS, 1):
+        say(f"tables {number}/{len(LAYOUTS)}: {layout}")
         with suppress(RecordError):
             tables[layout] = make_tables(results, layout)[0]
     return tables
 
 
 def _page(
-    results: Results,
-    tables: Mapping[str, list[Table]],
-    figures: Sequence[Figure],
-    absent: list[str],
+    results: Results, tables: dict[str, list[Table]], figures: list[Figure], absent: list[str]
 ) -> bytes:
     names = tuple(_names(results))
-    shown = [own for own in figures if str(own.get_label()).startswith(names)]
+    shown = [figure for figure in figures if str(figure.get_label()).startswith(names)]
     return render(
         "page.html.jinja",
         name=results.folder.resolve().name,
@@ -92,7 +87,7 @@ def _page(
         display=display,
         most_panels=MOST_PANELS,
         tables=tables,
-        pictures=[(own.get_label(), _svg(own), *map(Text.get_text, own.texts)) for own in shown],
+        pictures=[(f.get_label(), _svg(f), *map(Text.get_text, f.texts)) for f in shown],
         warnings=_warnings(results, absent),
     ).encode()
 
@@ -101,9 +96,9 @@ def _svg(figure: Figure) -> str:
     """SVG of a figure in the colours of the page, with unique ids and rounded coordinates."""
     for text in figure.texts:
         text.set_visible(False)  # Title and caption are page text; their space is cropped.
-    wide, high = (72 * inches for inches in figure.get_size_inches())
+    width, height = (72 * inches for inches in figure.get_size_inches())
     foot = 72 * FOOT * (figure.texts[1].get_text().count("\n") + 1)
-    box = f'<svg viewBox="0 14 {wide:.0f} {high - foot - 14:.0f}" '
+    box = f'<svg viewBox="0 14 {width:.0f} {height - foot - 14:.0f}" '
     markup = re.sub(r'(?s)^.*?<svg .*?viewBox="[^"]*" ', box, image(figure, "svg").decode())
     markup = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{figure.get_label()}-", markup)
     markup = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<=\d\.\d)\d+", "", tag[0]), markup)
@@ -121,7 +116,8 @@ def _warnings(results: Results, absent: list[str]) -> dict[str, Counter[str]]:
         absent=absent,
         tables=results.sections,
     )
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    for title, _, line in (line.partition(" | ") for line in text.splitlines()):
-        found[title][line] += 1
-    return found
+    warnings: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in text.splitlines():
+        title, _, message = line.partition(" | ")
+        warnings[title][message] += 1
+    return warnings

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 from bench.predictions import Predictions
@@ -19,39 +20,39 @@ WIDTH = 60
 
 def show_record(record: Record) -> str:
     """The record as text, one fact per line."""
-    told, training = record.diagnostics, record.training
-    best, changed = (
-        own if isinstance(own := told.get(name), dict) else {} for name in ("best", "changes")
-    )
     curves: dict[str, list[float]] = {}
-    for point in training.curve if training else ():
+    for point in record.training.curve if record.training else ():
         for name, value in {"loss": point.loss, **point.validation}.items():
             curves.setdefault(name, []).append(value)
     changes = [
-        (name, step, now)
-        for name in changed
-        for (_, before), (step, now) in pairwise([(0, None), *history(record, name, list)])
-        if now != before
+        (name, step, members)
+        for name in _diagnostic(record, "changes", dict)
+        for (_, before), (step, members) in pairwise([(0, None), *history(record, name, list)])
+        if members != before
     ]
-    shown = {"curves": curves, "best": best, "changes": changes, "plain": _plain, "bars": _bars}
-    return _align(render("show.txt.jinja", record=record, **shown))
+    values = {"curves": curves, "best": _diagnostic(record, "best", dict), "changes": changes}
+    return _align(render("show.txt.jinja", record=record, plain=_plain, bars=_bars, **values))
 
 
 def show_errors(predictions: Predictions, inputs: Sequence[str] | None) -> str:
     """Examples with wrong answers, and their input texts if given."""
     examples = predictions.examples
-    texts = repeat(None, len(examples)) if inputs is None else inputs
-    pairs = zip(examples, texts, strict=True)
-    wrong = [(example, text) for example, text in pairs if not example.correct]
+    texts = [None] * len(examples) if inputs is None else inputs
+    wrong = [(row, text) for row, text in zip(examples, texts, strict=True) if not row.correct]
     return _align(render("errors.txt.jinja", wrong=wrong, total=len(examples)))
 
 
 def history(record: Record, key: str, kind: type) -> list[tuple[int, Any]]:
     """(step, value) pairs of a diagnostic ``key``; skips values of other types than ``kind``."""
-    told = record.diagnostics.get("history")
-    points = [point for point in told if isinstance(point, dict)] if isinstance(told, list) else []
-    found = [(point.get("step"), point.get(key)) for point in points]
-    return [(step, own) for step, own in found if isinstance(step, int) and isinstance(own, kind)]
+    points = [point for point in _diagnostic(record, "history", list) if isinstance(point, dict)]
+    points = [point for point in points if isinstance(point.get("step"), int)]
+    return [(point["step"], point[key]) for point in points if isinstance(point.get(key), kind)]
+
+
+def _diagnostic(record: Record, name: str, kind: type) -> Any:
+    """Diagnostic of a record; an empty one if it is missing or of another type."""
+    value = record.diagnostics.get(name)
+    return value if isinstance(value, kind) else kind()
 
 
 def _align(text: str) -> str:
@@ -68,12 +69,12 @@ def _bars(values: Sequence[float]) -> str:
     """Bars from the lowest to the highest value, with first and last in numbers."""
     low, high = min(values), max(values)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    shown = values[:: -(-len(values) // WIDTH)]
-    bars = "".join(BARS[round((value - low) * scale)] for value in shown)
+    every = math.ceil(len(values) / WIDTH)
+    bars = "".join(BARS[round((value - low) * scale)] for value in values[::every])
     return f"{bars}  {values[0]:.4g} to {values[-1]:.4g} (from {low:.4g} to {high:.4g})"
 
 
 def _plain(value: object) -> str:
     """JSON on one line, with four digits per number."""
     text = json.dumps(value, ensure_ascii=False)
-    return re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda found: f"{float(found[0]):.4g}", text)
+    return re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda digits: f"{float(digits[0]):.4g}", text)

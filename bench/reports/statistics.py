@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,6 @@ from bench.errors import BenchError, RecordError
 from bench.predictions import Predictions, load_predictions
 from bench.record import Record, RunBlock
 from bench.tasks.metrics import METRICS, UNPARSABLE, parse_number
-
-if TYPE_CHECKING:
-    from sacrebleu.metrics import BLEU
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Resampled: TypeAlias = tuple[tuple[int | str, ...], Array, Callable[[Array, Array], Array]]
@@ -41,7 +38,7 @@ ROUNDING = 1e-9
 
 
 class Bootstrap:
-    """Resampled test scores of runs, from their stored predictions; each is computed once."""
+    """Resampled scores and comparisons of runs, each computed once from stored predictions."""
 
     def __init__(self, folder: Path, records: Iterable[Record]) -> None:
         self.folder = folder
@@ -54,34 +51,29 @@ class Bootstrap:
         """Scores of all resamples of a run; None without predictions."""
         run = self.records[id].run
         rows = _test_rows(run)
-        if (key := (rows, metric)) not in self._draws:
-            loaded = {
-                id: found
-                for id, other in sorted(self.records.items())
-                if _test_rows(other.run) == rows and (found := self._load(id, metric))
-            }
-            units = next((units for units, *_ in loaded.values()), ())
-            parts = {own: found for own, found in loaded.items() if found[0] == units}
-            self._draws[key] = _resample(run.task, parts) if parts else {}
-        return self._draws[key].get(id)
+        if (rows, metric) not in self._draws:
+            ids = [other for other in self.records if _test_rows(self.records[other].run) == rows]
+            loaded = {other: part for other in sorted(ids) if (part := self._load(other, metric))}
+            first_units = next((units for units, _, _ in loaded.values()), ())
+            parts = {other: part for other, part in loaded.items() if part[0] == first_units}
+            self._draws[rows, metric] = _resample(run.task, parts) if parts else {}
+        return self._draws[rows, metric].get(id)
 
     def compare(
         self, pairs: Iterable[tuple[str, str]], metric: str, observed: float
     ) -> dict[str, float]:
-        """Interval and p-value of a mean difference over pairs of runs; empty without predictions.
-
-        Each comparison is computed once for all tables and figures.
-        """
-        key = (pairs := tuple(pairs), metric)
-        if key not in self._compared:
-            self._compared[key] = {}
-            sides = [[self.draws(id, metric) for id in side] for side in zip(*pairs, strict=True)]
-            left, right = ([own for own in side if own is not None] for side in sides)
+        """Interval and p-value of a mean difference over run pairs; empty without predictions."""
+        pairs = tuple(pairs)
+        if (pairs, metric) not in self._compared:
+            comparison: dict[str, float] = {}
+            sides = [[self.draws(id, metric) for id in ids] for ids in zip(*pairs, strict=True)]
+            left, right = ([draws for draws in side if draws is not None] for side in sides)
             if len(left) == len(right) == len(pairs):
                 draws = np.mean(left, axis=0) - np.mean(right, axis=0)
-                ends = zip(("ci_low", "ci_high"), percentile_interval(draws), strict=True)
-                self._compared[key] = {**dict(ends), "p_value": bootstrap_p_value(observed, draws)}
-        return self._compared[key]
+                comparison["ci_low"], comparison["ci_high"] = percentile_interval(draws)
+                comparison["p_value"] = bootstrap_p_value(observed, draws)
+            self._compared[pairs, metric] = comparison
+        return self._compared[pairs, metric]
 
     def _load(self, id: str, metric: str) -> Resampled | None:
         record = self.records[id]
@@ -89,35 +81,38 @@ class Bootstrap:
         if record.predictions is None or stored is None:
             return None
         try:
-            found = resampled_metric(load_predictions(self.folder, record), metric)
-            if found is not None:
-                units, numbers, finish = found
-                score = finish(numbers.sum(axis=0)[None], np.array([len(units)]))[0]
-                if not math.isclose(score, stored, abs_tol=1e-6):
-                    raise RecordError(
-                        f"the predictions of {record.file_name} give {metric} {score:.4f}, the "
-                        f"record says {stored:.4f}: not used; run again"
-                    )
+            resampled = resampled_metric(load_predictions(self.folder, record), metric)
+            if resampled is None:
+                return None
+            units, numbers, finish = resampled
+            score = finish(numbers.sum(axis=0)[None], np.array([len(units)]))[0]
+            if not math.isclose(score, stored, abs_tol=1e-6):
+                raise RecordError(
+                    f"the predictions of {record.file_name} give {metric} {score:.4f}, the "
+                    f"record says {stored:.4f}: not used; run again"
+                )
         except BenchError as error:
-            self.warnings += [str(error)] * (str(error) not in self.warnings)
+            if (message := str(error)) not in self.warnings:
+                self.warnings.append(message)
             return None
-        return found
+        return resampled
 
 
 def _test_rows(run: RunBlock) -> tuple[object, ...]:
-    """What determines the test rows of a run."""
+    """Values that determine the test rows of a run."""
     return run.task, run.versions.task, run.data, run.data_seed, run.test_rows
 
 
 def _resample(purpose: str, parts: Mapping[str, Resampled]) -> dict[str, Array]:
     """Scores of all resamples by run; all runs share the draws."""
-    numbers = np.hstack([own for _, own, _ in parts.values()])
-    ends = np.cumsum([own.shape[1] for _, own, _ in parts.values()])
+    numbers = np.hstack([summands for _, summands, _ in parts.values()])
+    ends = np.cumsum([summands.shape[1] for _, summands, _ in parts.values()])[:-1]
     blocks: dict[str, list[Array]] = {id: [] for id in parts}
     for counts in resample_counts(len(numbers), seeded(purpose)):
-        sums, size = np.split(counts @ numbers, ends, axis=1), counts.sum(axis=1)
-        for (id, (*_, finish)), own in zip(parts.items(), sums, strict=False):
-            blocks[id].append(finish(own, size))
+        size = counts.sum(axis=1)
+        by_run = np.split(counts @ numbers, ends, axis=1)
+        for (id, (_, _, finish)), sums in zip(parts.items(), by_run, strict=True):
+            blocks[id].append(finish(sums, size))
     return {id: np.concatenate(block) for id, block in blocks.items()}
 
 
@@ -132,34 +127,33 @@ def resampled_metric(predictions: Predictions, metric: str) -> Resampled | None:
     references = [tuple(example.references) for example in examples]
     firsts = [texts[0] for texts in references]
     pairs = list(zip(answers, references, strict=True))
-    right = np.array([[answer in texts] for answer, texts in pairs], float)
+    correct = np.array([[answer in texts] for answer, texts in pairs], float)
     units: tuple[int | str, ...] = tuple(example.row for example in examples)
     if metric == "accuracy":
-        return units, right, _mean
+        return units, correct, _mean
     if metric == "f1" and scorer not in ("squad", "qa"):
-        hits = right * np.array([[answer == "1"] for answer in answers])
-        numbers = np.hstack([2 * hits, 2 * hits + 1 - right])
+        hits = correct * np.array([[answer == "1"] for answer in answers])
+        numbers = np.hstack([2 * hits, 2 * hits + 1 - correct])
         if grouped:
             groups = [str(example.group) for example in examples]
-            units = tuple(dict.fromkeys(groups))
-            numbers = _one_hot(groups, [*map(str, units)]).T @ numbers
+            names = list(dict.fromkeys(groups))
+            units, numbers = tuple(names), _one_hot(groups, names).T @ numbers
         return units, numbers, _f1
     if metric == "matthews_correlation":
         classes = sorted({*answers, *firsts})
         sides = [_one_hot(texts, classes) for texts in (answers, firsts)]
-        return units, np.hstack([*sides, right]), _matthews
+        return units, np.hstack([*sides, correct]), _matthews
     if metric == "pearson":
-        left, other = (side - side.mean() for side in map(_numbers, (answers, firsts)))
-        left, other = (side / max(1.0, np.abs(side).max()) for side in (left, other))
-        products = [left, other, left**2, other**2, left * other]
+        left, right = _centred(answers), _centred(firsts)
+        products = [left, right, left**2, right**2, left * right]
         return units, np.stack(products, axis=1), _pearson
     if metric == "bleu":
         return units, np.array([_bleu_counts(*pair) for pair in pairs], float), _bleu
-    return units, np.array([[_alone(scorer, *pair)[metric] / 100] for pair in pairs]), _mean
+    return units, np.array([[_row_scores(scorer, *pair)[metric] / 100] for pair in pairs]), _mean
 
 
 @functools.lru_cache(maxsize=2**16)
-def _alone(scorer: str, answer: str, references: tuple[str, ...]) -> Mapping[str, float]:
+def _row_scores(scorer: str, answer: str, references: tuple[str, ...]) -> Mapping[str, float]:
     return METRICS[scorer].compute([answer], [references])
 
 
@@ -167,21 +161,24 @@ def _one_hot(texts: Sequence[str], classes: Sequence[str]) -> Array:
     return np.array([[text == name for name in classes] for text in texts], float)
 
 
-def _numbers(texts: Iterable[str]) -> Array:
+def _centred(texts: Iterable[str]) -> Array:
+    """Numbers of the texts minus their mean, divided by their largest size if that is above 1."""
     parsed = map(parse_number, texts)
-    return np.array([UNPARSABLE if number is None else number for number in parsed])
+    numbers = np.array([UNPARSABLE if number is None else number for number in parsed])
+    centred: Array = numbers - numbers.mean()
+    return centred / max(1.0, float(np.abs(centred).max()))
 
 
 @functools.lru_cache(maxsize=2**16)
 def _bleu_counts(answer: str, references: tuple[str, ...]) -> list[float]:
     """Matched and total n-grams for n = 1 to 4, and lengths of answer and reference (Post 2018)."""
-    own = _bleu_against(references).corpus_score([answer], None)
-    return [*own.counts, *own.totals, own.sys_len, own.ref_len]
+    score = _bleu_against(references).corpus_score([answer], None)
+    return [*score.counts, *score.totals, score.sys_len, score.ref_len]
 
 
 @functools.lru_cache(maxsize=2**12)
-def _bleu_against(references: tuple[str, ...]) -> BLEU:
-    """BLEU scorer with the n-gram counts of the references."""
+def _bleu_against(references: tuple[str, ...]) -> Any:
+    """BLEU scorer of sacrebleu with the n-gram counts of the references."""
     from sacrebleu.metrics import BLEU
 
     return BLEU(force=True, references=[[text] for text in references])
@@ -202,9 +199,9 @@ def _f1(sums: Array, size: Array) -> Array:
 
 def _matthews(sums: Array, size: Array) -> Array:
     """Matthews correlation of any number of classes (Gorodkin 2004)."""
-    left, other = np.split(sums[:, :-1], 2, axis=1)
-    covariance = sums[:, -1] * size - (left * other).sum(axis=1)
-    spread = (size**2 - (left**2).sum(axis=1)) * (size**2 - (other**2).sum(axis=1))
+    left, right = np.split(sums[:, :-1], 2, axis=1)
+    covariance = sums[:, -1] * size - (left * right).sum(axis=1)
+    spread = (size**2 - (left**2).sum(axis=1)) * (size**2 - (right**2).sum(axis=1))
     return 100 * _ratio(covariance, np.sqrt(spread))
 
 
@@ -218,9 +215,9 @@ def _pearson(sums: Array, size: Array) -> Array:
 def _bleu(sums: Array, size: Array) -> Array:
     """Corpus BLEU with sacrebleu's smoothing ``exp``."""
     matches, totals = np.split(sums[:, :-2], 2, axis=1)
-    none = matches == 0
-    precision = _ratio(np.where(none, 0.5 ** none.cumsum(axis=1), matches), totals)
-    possible = (totals > 0).all(axis=1) & ~none.all(axis=1)
+    unmatched = matches == 0
+    precision = _ratio(np.where(unmatched, 0.5 ** unmatched.cumsum(axis=1), matches), totals)
+    possible = (totals > 0).all(axis=1) & ~unmatched.all(axis=1)
     logarithm = np.log(np.where(possible[:, None], precision, 1)).mean(axis=1)
     brevity = np.minimum(0, 1 - _ratio(sums[:, -1], sums[:, -2]))
     return np.where(possible, np.minimum(100, 100 * np.exp(logarithm + brevity)), 0)
@@ -255,12 +252,13 @@ def bootstrap_p_value(observed: float, draws: Array) -> float:
 
 
 def wilcoxon_p_value(differences: Iterable[float]) -> float:
-    """Two-sided p-value of the signed-rank test without differences of 0; 1 if none is left."""
+    """Two-sided p-value of the signed-rank test over differences other than 0; 1 without any."""
     from scipy.stats import wilcoxon
 
     # Differences that are equal up to rounding share a rank.
-    left = [float(step) for value in differences if (step := round(value / ROUNDING))]
-    return float(wilcoxon(left).pvalue) if left else 1.0
+    rounded = [float(round(value / ROUNDING)) for value in differences]
+    nonzero = [value for value in rounded if value]
+    return float(wilcoxon(nonzero).pvalue) if nonzero else 1.0
 
 
 def critical_difference(methods: int, tasks: int) -> float:
@@ -285,10 +283,10 @@ def two_level_interval(
 ) -> tuple[float, float]:
     """Interval of the mean of group means: groups are drawn, then members of each drawn group."""
     sizes = np.array([len(group) for group in groups])
-    members = np.array([[*group, *[0.0] * (sizes.max() - len(group))] for group in groups])
+    padded = np.array([[*group, *[0.0] * (sizes.max() - len(group))] for group in groups])
     drawn = generator.integers(0, len(groups), (resamples, len(groups)))
     inner = generator.random((*drawn.shape, sizes.max())) * sizes[drawn][..., None]
-    values = members[drawn[..., None], inner.astype(int)]
-    kept = np.arange(sizes.max()) < sizes[drawn][..., None]
-    means = np.where(kept, values, 0).sum(axis=-1) / sizes[drawn]
+    values = padded[drawn[..., None], inner.astype(int)]
+    filled = np.arange(sizes.max()) < sizes[drawn][..., None]
+    means = np.where(filled, values, 0).sum(axis=-1) / sizes[drawn]
     return percentile_interval(means.mean(axis=-1))
