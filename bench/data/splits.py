@@ -88,7 +88,7 @@ def declared_rows(task: Task) -> tuple[int, int, int]:
         others = [others[0] // 2, others[0] - others[0] // 2]
     elif task.split_rule == "hold-out-train":
         held_out = held_out_rows(train)
-        train, others = train - held_out, [held_out, *others]
+        train, others = train - held_out, [held_out, others[-1]]
     if not (train and all(others)):
         message = f"task {task.name} declares no or too few rows"
         raise DataError(f"{message}: correct them, or give a model that can be loaded")

@@ -129,7 +129,7 @@ def _reader(name: str) -> str:
     multimodal = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(config.model_type)
     # Encoders such as BERT have a causal class too, but weights for it only if they say so.
     classes = getattr(config, "architectures", None) or [causal]
-    if multimodal in classes:
+    if multimodal is not None and multimodal in classes:
         if config.get_text_config().model_type in causal_classes:
             return "AutoModelForImageTextToText"
         reason = f"transformers has no class for the text part of {multimodal}"

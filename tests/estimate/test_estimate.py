@@ -155,6 +155,8 @@ def test_a_model_that_is_not_here(tmp_path: Path, monkeypatch: Any) -> None:
 def test_few_declared_rows() -> None:
     hub = replace(get_task("qnli").hub, splits=("train", "test"), rows={"train": 800, "test": 9})
     assert declared_rows(replace(get_task("qnli"), hub=hub)) == (720, 80, 9)
+    three = replace(hub, splits=("train", "validation", "test"), rows=hub.rows | {"validation": 7})
+    assert declared_rows(replace(get_task("qnli"), hub=three)) == (720, 80, 9)  # The last tests.
     for rows in ({"train": 9, "test": 9}, {}):
         with pytest.raises(DataError, match="declares no or too few rows"):
             declared_rows(replace(get_task("qnli"), hub=replace(hub, rows=rows)))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import itertools
 import os
 import sys
 from dataclasses import replace
@@ -207,6 +208,7 @@ BARS += ("scoring test", "128/872", "cb pt 4 shots seed 42", " left")
 @pytest.mark.parametrize("terminal", [False, True])
 def test_display(verbosity: Verbosity, terminal: bool, monkeypatch: Any) -> None:
     monkeypatch.setattr("bench.progress.INTERVAL", 0)
+    monkeypatch.setattr("bench.progress.time.monotonic", itertools.count(0, 1e-4).__next__)
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=120 if terminal else 30)
     event = EvaluationEvent(1, 2, 1.0, 12.34, {"f1": 12.34}, 1.0, {"prompt": 0.3}, {}, 1, 12.34, 0)
