@@ -224,10 +224,10 @@ def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
     """Raise PromptError unless all prompts have the shape of ``initial``."""
     for prompt in prompts:
         if prompt.matrix.shape != initial.shape:
-            raise PromptError(
-                f"prompt of {prompt.task} has shape {tuple(prompt.matrix.shape)}, the initial "
-                f"prompt {tuple(initial.shape)}: train it with the same model and prompt length"
-            )
+            shape, expected = tuple(prompt.matrix.shape), tuple(initial.shape)
+            reason = f"has shape {shape}, the initial prompt {expected}"
+            advice = "train it with the same model and prompt length"
+            raise PromptError(f"prompt of {prompt.task} {reason}: {advice}")
 
 
 def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
@@ -236,8 +236,7 @@ def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None
     expected = tensor_digest(initial)
     for prompt in prompts:
         if prompt.initial_digest != expected:
-            raise InitialPromptMismatchError(
-                f"prompt of {prompt.task} was trained from initial prompt "
-                f"{(prompt.initial_digest or 'unknown')[:12]}, not from {expected[:12]}: "
-                "train it with the same model and seed"
-            )
+            digest = prompt.initial_digest or "unknown"
+            reason = f"was trained from initial prompt {digest[:12]}, not from {expected[:12]}"
+            advice = "train it with the same model and seed"
+            raise InitialPromptMismatchError(f"prompt of {prompt.task} {reason}: {advice}")

@@ -20,11 +20,8 @@ from bench.training.callbacks import Callback, EvaluationEvent, TrainingInfo
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 
-Report = str | tuple[str, str, int, int]
-"""A line of text, or (run, phase, steps done, total steps)."""
-
-INTERVAL = 0.2
-"""Minimum seconds between two progress reports of a phase."""
+Report = str | tuple[str, str, int, int]  # A line of text, or run, phase, steps done, all steps.
+INTERVAL = 0.2  # Minimum seconds between two progress reports of a phase.
 
 
 class Reporter(Callback):
@@ -92,12 +89,15 @@ class Display:
         if isinstance(report, str):
             self.say(report)
             return
-        what, phase, done, total = report
-        row, *before = self.rows.get(worker) or (self.bars.add_task("", count="", text=""),)
-        self.rows[worker] = row, what, phase
-        if before != [what, phase]:
+        run, phase, done, total = report
+        if worker not in self.rows:
+            self.rows[worker] = self.bars.add_task("", count="", text=""), "", ""
+        row, *previous = self.rows[worker]
+        self.rows[worker] = row, run, phase
+        if previous != [run, phase]:
             self.bars.reset(row, total=total or None)
-        count, name = f"{done}/{total}" if total else "", what or f"worker {worker + 1}"
+        count = f"{done}/{total}" if total else ""
+        name = run or f"worker {worker + 1}"
         self.bars.update(row, completed=done, description=name, count=count, text=phase)
         if not total or phase.startswith("training"):
             self.parts[worker] = done / total if total else 0
@@ -107,8 +107,7 @@ class Display:
         done, total = min(self.done + sum(self.parts.values()), self.total_runs), self.total_runs
         left = round((time.monotonic() - self.began) * (total / done - 1)) if done else 0
         text = f"{timedelta(seconds=left)} left" if done else ""
-        count = f"{self.done}/{total}"
-        self.bars.update(self.all, completed=done, count=count, text=text)
+        self.bars.update(self.all, completed=done, count=f"{self.done}/{total}", text=text)
 
     def wait(self, locked: int) -> None:
         """Print a message if all remaining runs are locked by other commands."""
