@@ -28,7 +28,7 @@ GRID_KEYS += ("methods", "shots", "seeds", "source_prompts")
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # Exactly one of each is set.
+EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # One of each pair is set.
 
 
 def _count_or(word: str) -> PlainValidator:
@@ -97,8 +97,8 @@ class TrainingSettings(_Strict):
 
     def evaluation_interval(self, examples: int) -> int:
         """Number of optimiser steps between two evaluations."""
-        every = self.evaluate_every
-        return -(-examples // self.batch_size) if every == "epoch" else every
+        steps = self.evaluate_every
+        return -(-examples // self.batch_size) if steps == "epoch" else steps
 
     def warmup(self, examples: int) -> int:
         """Number of warm-up steps."""

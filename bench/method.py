@@ -214,10 +214,10 @@ class SourceStage(Trainable[SettingsT]):
 
 def tensor_digest(tensor: Tensor) -> str:
     """SHA-256 over shape, dtype and bytes of a tensor."""
-    plain = tensor.detach().to("cpu").contiguous()
-    head = f"{tuple(plain.shape)}|{plain.dtype}|".encode()
-    data = plain.view(torch.uint8).numpy().tobytes()
-    return hashlib.sha256(head + data).hexdigest()
+    values = tensor.detach().to("cpu").contiguous()
+    header = f"{tuple(values.shape)}|{values.dtype}|".encode()
+    data = values.view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(header + data).hexdigest()
 
 
 def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:

@@ -136,7 +136,7 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         except (yaml.YAMLError, ValueError, RecursionError):
             faults.append(f"{subject}: {key}: no valid YAML (given: {value!r})")
             continue
-        if key in texts:  # Text stays text, such as an id of digits or a bare on.
+        if key in texts:  # An id of digits, or a bare on, stays text.
             pairs = zip(words, values, strict=True)
             values = [value if isinstance(value, str) else word for word, value in pairs]
         candidates[key] = values

@@ -108,8 +108,8 @@ class _Loop:
             if not running:
                 time.sleep(POLL)
                 continue
-            done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
-            for future in done:
+            finished, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
+            for future in finished:
                 run = running.pop(future)
                 outcome = self.pool.result(future)
                 if outcome is None:

@@ -336,7 +336,7 @@ def _diagnostics(result: TrainingResult) -> dict[str, Any]:
     history = [point for point in result.history if len(point) > 1]
     best = next((point for point in history if point["step"] == result.best_step), {})
     changes = {
-        key: sum(one.get(key) != other.get(key) for one, other in pairwise(history))
+        key: sum(point.get(key) != following.get(key) for point, following in pairwise(history))
         for key, value in best.items()
         if isinstance(value, list) and all(isinstance(item, str) for item in value)
     }
