@@ -56,8 +56,8 @@ def run(
     from bench.runner import Resources, run_grid
     from bench.store import ResultStore
 
-    given = {"methods": methods, "shots": shots, "seeds": seeds}
-    values: dict[str, Any] = {key: list(value) for key, value in given.items() if value}
+    axes = {"methods": methods, "shots": shots, "seeds": seeds}
+    values: dict[str, Any] = {key: list(value) for key, value in axes.items() if value}
     if tasks or suites:
         values |= {"tasks": list(tasks), "suites": list(suites)}
     items = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
@@ -65,8 +65,8 @@ def run(
     grid = make_grid(load_config(preset, None, values, items), store)
     run_grid(grid, store, Resources(workers=workers))
     frame = load_results(out)
-    own: pd.DataFrame = frame[frame["id"].isin(grid.ids)]
-    return own
+    rows: pd.DataFrame = frame[frame["id"].isin(grid.ids)]
+    return rows
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -77,10 +77,10 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     """
     from bench.reports.frame import load_results
 
-    found = load_results(Path(folder))
-    _warn(found.warnings)
-    found.frame.attrs["folder"] = str(folder)  # For :func:`table`.
-    return found.frame
+    results = load_results(Path(folder))
+    _warn(results.warnings)
+    results.frame.attrs["folder"] = str(folder)  # For :func:`table`.
+    return results.frame
 
 
 def table(
@@ -95,16 +95,16 @@ def table(
 
     if "folder" not in results.attrs or "id" not in results:
         raise RecordError("the frame has no runs of a folder: use one of bench.load_results")
-    found = load_results(Path(results.attrs["folder"]))
-    text, faults = render_tables(found.only(set(results["id"])), form, layout)
-    _warn(faults)
+    stored = load_results(Path(results.attrs["folder"]))
+    text, messages = render_tables(stored.only(set(results["id"])), form, layout)
+    _warn(messages)
     return text
 
 
-def _warn(faults: Sequence[str]) -> None:
+def _warn(messages: Sequence[str]) -> None:
     """Warn about records or predictions that are left out."""
-    for fault in faults:
-        warnings.warn(fault, stacklevel=3)
+    for message in messages:
+        warnings.warn(message, stacklevel=3)
 
 
 def load_prompt(folder: str | Path, prompt: str) -> Tensor:

@@ -40,8 +40,8 @@ def _run(words: list[str]) -> int:
             raise
         return _fail(str(error))
     except StopRequested as stop:
-        again = shlex.join(["bench", *words])
-        return _fail(f"{stop}; finished runs are kept, to continue: {again}", stop.exit_code)
+        command = shlex.join(["bench", *words])
+        return _fail(f"{stop}; finished runs are kept, to continue: {command}", stop.exit_code)
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -28,8 +28,7 @@ GRID_KEYS += ("methods", "shots", "seeds", "source_prompts")
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # Exactly one of each is set.
+EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # One of each pair is set.
 
 
 def _count_or(word: str) -> PlainValidator:
@@ -98,8 +97,8 @@ class TrainingSettings(_Strict):
 
     def evaluation_interval(self, examples: int) -> int:
         """Number of optimiser steps between two evaluations."""
-        every = self.evaluate_every
-        return -(-examples // self.batch_size) if every == "epoch" else every
+        steps = self.evaluate_every
+        return -(-examples // self.batch_size) if steps == "epoch" else steps
 
     def warmup(self, examples: int) -> int:
         """Number of warm-up steps."""
@@ -150,8 +149,8 @@ class RunConfig(_Strict):
 
     def task_names(self) -> tuple[str, ...]:
         """Names of the suites' tasks, then of ``tasks``, without duplicates."""
-        named = [task for suite in self.suites for task in get_suite(suite)]
-        return tuple(dict.fromkeys([*named, *self.tasks]))
+        suite_tasks = [task for suite in self.suites for task in get_suite(suite)]
+        return tuple(dict.fromkeys([*suite_tasks, *self.tasks]))
 
     def for_task(self, task: str) -> RunConfig:
         """Copy with the options of all suites that contain a task."""
@@ -182,9 +181,9 @@ class RunConfig(_Strict):
         base = self.source_training.model_copy(update={"batching": "random"})
         settings = self._changed(base, method, "source_training")
         if settings.batching != "random":
+            key = f"method_options.{method}.source_training.batching"
             raise ConfigError(
-                f"method_options.{method}.source_training.batching: a source stage draws its rows "
-                "with replacement; leave it out"
+                f"{key}: a source stage draws its rows with replacement; leave it out"
             )
         return settings
 
@@ -196,8 +195,8 @@ class RunConfig(_Strict):
         try:
             return TrainingSettings.model_validate({**base.model_dump(), **changes})
         except ValidationError as error:
-            place = ("method_options", method.partition(":")[0], part)
-            raise ConfigError(_described(error, place)) from error
+            location = ("method_options", method.partition(":")[0], part)
+            raise ConfigError(_described(error, location)) from error
 
 
 def load_config(
@@ -210,25 +209,22 @@ def load_config(
 
     Without ``preset``, the preset named in the file or ``smoke`` is used. A preset may have other
     values for models of another architecture.
-
-    Raises:
-        ConfigError: every fault found, each with its place.
-        ModelError: the model's configuration is needed, but cannot be read.
+    Raises ConfigError with every fault and its place, ModelError if the model cannot be read.
     """
     faults: list[str] = []
-    given = {} if file is None else read_yaml(file)
-    named = given.pop("preset", None)
-    given = _merged(given, options or {})
+    values = {} if file is None else read_yaml(file)
+    file_preset = values.pop("preset", None)
+    values = _merged(values, options or {})
     for item in items:
         try:
-            given = _merged(given, _parse_item(item))
+            values = _merged(values, _parse_item(item))
         except ConfigError as error:
             faults.extend(error.faults)
-    if "preset" in given:
-        faults.append(f"preset: choose it by --preset (given: {given.pop('preset')!r})")
-    title, usual = _read_preset(preset or str(named or PRESETS[0]), given.get("model"))
-    config = _checked({**_merged(usual, given), "preset": title}, faults)
-    changes = _changes(config, _validated({**usual, "preset": title}))
+    if "preset" in values:
+        faults.append(f"preset: choose it by --preset (given: {values.pop('preset')!r})")
+    title, defaults = _read_preset(preset or str(file_preset or PRESETS[0]), values.get("model"))
+    config = _checked({**_merged(defaults, values), "preset": title}, faults)
+    changes = _changes(config, _validated({**defaults, "preset": title}))
     return config.model_copy(update={"preset": f"{title} with {changes}"}) if changes else config
 
 
@@ -244,13 +240,13 @@ def _read_preset(name: str, model: object) -> tuple[str, dict[str, Any]]:
         raise UnknownNameError("preset", name, PRESETS)
     text = (resources.files("bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     values: dict[str, Any] = yaml.safe_load(text)
-    special = values.pop("architectures", {})
-    if special and isinstance(model, str) and model != values["model"]:
+    changes = values.pop("architectures", {})
+    if changes and isinstance(model, str) and model != values["model"]:
         from bench.models.loading import architecture_of
 
         architecture = architecture_of(model)
-        if architecture in special:
-            return f"{name} for {architecture} models", _merged(values, special[architecture])
+        if architecture in changes:
+            return f"{name} for {architecture} models", _merged(values, changes[architecture])
     return name, values
 
 
@@ -293,35 +289,36 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
     base, stage = values.get("training"), values.get("source_training")
     if isinstance(base, Mapping) and isinstance(stage, Mapping):
         # Setting one key of a pair clears the other.
-        named = [key for pair in EITHER if stage.keys() & set(pair) for key in pair]
-        values = {**values, "source_training": {**base, **dict.fromkeys(named), **stage}}
+        cleared = [key for pair in EITHER if stage.keys() & set(pair) for key in pair]
+        values = {**values, "source_training": {**base, **dict.fromkeys(cleared), **stage}}
     return RunConfig.model_validate(values)
 
 
 def _settings_faults(values: Mapping[str, Any]) -> Iterator[str]:
     """Faults in the settings of methods that run or have options, even if other keys are wrong."""
-    methods, options = values.get("methods"), values.get("method_options")
+    methods, options = values.get("methods"), _mapping(values.get("method_options"))
     methods = [*map(str, methods)] if isinstance(methods, list | tuple) else []
-    options = options if isinstance(options, Mapping) else {}
-    used = {method.partition(":")[0] for method in methods}
-    for method in [*methods, *(name for name in options if name not in used)]:
-        given = options.get(str(method).partition(":")[0])
-        settings = given.get("settings") if isinstance(given, Mapping) else None
-        settings = settings if isinstance(settings, Mapping) else {}
-        yield from _faults(parse_method, str(method), settings)
+    names = {method.partition(":")[0] for method in methods}
+    for method in [*methods, *(name for name in options if name not in names)]:
+        method_options = _mapping(options.get(str(method).partition(":")[0]))
+        yield from _faults(parse_method, str(method), _mapping(method_options.get("settings")))
     for name in (name for name in map(str, options) if ":" in name):
         yield f"method_options.{name}: options hold for all variants: name {name.partition(':')[0]}"
 
 
-def _changes(config: RunConfig, usual: RunConfig) -> str:
+def _mapping(value: object) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _changes(config: RunConfig, preset: RunConfig) -> str:
     """Validated protocol values that differ from those of the preset."""
-    actual, expected = _protocol(config), _protocol(usual)
+    actual, expected = _protocol(config), _protocol(preset)
     for name in TrainingSettings.model_fields.keys() - {"steps", "epochs"}:
         # Values inherited in the preset are changes only if they no longer equal ``training``.
         if expected[f"source_training.{name}"] == expected[f"training.{name}"]:
             expected[f"source_training.{name}"] = actual[f"training.{name}"]
-    found = (f"{k}={v}" for k, v in actual.items() if (k, v) not in expected.items())
-    return ", ".join(sorted(found))
+    changes = [item for item in actual.items() if item not in expected.items()]
+    return ", ".join(sorted(f"{key}={value}" for key, value in changes))
 
 
 def _protocol(config: RunConfig) -> dict[str, Any]:
@@ -334,57 +331,58 @@ def _protocol(config: RunConfig) -> dict[str, Any]:
             "few_shot_training": config.target_training(name, few_shot=True).model_dump(),
             "source_training": config.stage_training(name).model_dump(),
         }
-        for part, given in options.items():
-            options[part] = {key: checked[part][key] for key in given}
-    spec = config.source_spec().values()
-    values["source_settings"] = {key: spec[key] for key in config.source_settings}
+        for part, changes in options.items():
+            options[part] = {key: checked[part][key] for key in changes}
+    settings = config.source_spec().values()
+    values["source_settings"] = {key: settings[key] for key in config.source_settings}
     protocol = dict(_flat("", values))
-    for suite, own in config.suite_options.items():
+    for suite, changes in config.suite_options.items():
         changed = _protocol(config.for_suites(suite))
-        protocol |= {f"suite_options.{suite}.{key}": changed[key] for key, _ in _flat("", own)}
+        protocol |= {f"suite_options.{suite}.{key}": changed[key] for key, _ in _flat("", changes)}
     return protocol
 
 
-def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, part in value.items():
-            yield from _flat(f"{place}.{key}" if place else str(key), part)
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), part)
     else:
-        yield place, value
+        yield prefix, value
 
 
-def _described(error: ValidationError, place: tuple[str, ...] = ()) -> Iterator[str]:
+def _described(error: ValidationError, prefix: tuple[str, ...] = ()) -> Iterator[str]:
     """One line per fault: where, what is wrong, what was given."""
     faults = error.errors(include_url=False)
-    own = {fault["loc"] for fault in faults}
+    locations = {fault["loc"] for fault in faults}
     for fault in faults:
-        within = fault["loc"]
-        if fault["type"] == "too_short" and any(within == loc[:-1] for loc in own):
+        location = fault["loc"]
+        if fault["type"] == "too_short" and any(location == other[:-1] for other in locations):
             continue  # A list is too short only because its items are faulty.
-        if within[:1] == ("source_training",) and ("training", *within[1:]) in own:
+        if location[:1] == ("source_training",) and ("training", *location[1:]) in locations:
             continue  # Inherited; reported for ``training``.
-        *above, key = [*place, *map(str, within)]
-        where = ".".join([*above, key])
+        *parents, key = [*prefix, *map(str, location)]
+        path = ".".join([*parents, key])
         cause = fault.get("ctx", {}).get("error")
         if fault["type"] == "extra_forbidden":
             models: dict[int, type[BaseModel]] = {0: RunConfig, 2: MethodOptions}
-            fields = models.get(len(above), TrainingSettings).model_fields
-            known = {".".join([*above, field]) for field in fields}
-            known |= {f"training.{field}" for field in TrainingSettings.model_fields}
-            hint = where_set(key) and f"unknown key {where!r}: {where_set(key)}"
-            yield hint or str(UnknownNameError("key", where, known))
+            fields = models.get(len(parents), TrainingSettings).model_fields
+            choices = {".".join([*parents, field]) for field in fields}
+            choices |= {f"training.{field}" for field in TrainingSettings.model_fields}
+            hint = where_set(key)
+            unknown = UnknownNameError("key", path, choices)
+            yield f"unknown key {path!r}: {hint}" if hint else str(unknown)
         elif cause and isinstance(cause.args[0], UnknownNameError):
             yield str(cause)
         else:
-            yield f"{where}: {plain_fault(fault)}"
+            yield f"{path}: {plain_fault(fault)}"
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[Any, Any]) -> dict[str, Any]:
     """``changes`` over ``base``, nested mappings key by key; changed keys come last."""
     merged = {key: value for key, value in base.items() if key not in changes} | dict(changes)
-    for key, new in changes.items():
-        if isinstance(new, Mapping) and isinstance(base.get(key), Mapping):
-            merged[key] = _merged(base[key], new)
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
+            merged[key] = _merged(base[key], value)
     return merged
 
 

@@ -36,10 +36,10 @@ class UnknownNameError(ConfigError):
     """A task, suite, method, model, layout or key that does not exist; offers the nearest names."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
-        known, key = sorted(choices), name.rpartition(".")[2]
-        near = [choice for choice in known if choice.rpartition(".")[2] == key]  # Moved key.
-        near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+        names, key = sorted(choices), name.rpartition(".")[2]
+        near = [choice for choice in names if choice.rpartition(".")[2] == key]  # Moved key.
+        near = near or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 
 

@@ -46,7 +46,9 @@ SPEED = 40e12  # Assumed FLOP/s of an absent GPU, about an A100 with bf16.
 Amounts: TypeAlias = Any  # Array of passes, positions and text tokens.
 Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # Amounts with seconds, by kind.
 Rate: TypeAlias = Callable[[str], Amounts]  # Seconds per amount, by kind.
-CostsOf: TypeAlias = Callable[[RunBlock], tuple[Amounts, Amounts, Amounts]]
+Costs: TypeAlias = tuple[Amounts, Amounts, Amounts]  # Of training, validations and test.
+CostsOf: TypeAlias = Callable[[RunBlock], Costs]
+Say: TypeAlias = Callable[[str], object]  # Receives progress messages.
 LengthsOf: TypeAlias = "Callable[[str, str], Lengths]"  # By task and part.
 Lengths: TypeAlias = tuple[list[tuple[int, int]], float]
 """Input and answer lengths of sampled examples, and the number of examples each represents."""
@@ -62,7 +64,8 @@ def amounts(
     total = np.zeros(3)
     for start in range(0, len(pairs), size):
         rows = np.array(pairs[start : start + size])
-        positions = (1 if shared else len(rows)) * prompt + len(rows) * rows.max(axis=0).sum()
+        copies = 1 if shared else len(rows)
+        positions = copies * prompt + len(rows) * rows.max(axis=0).sum()
         total += (rows[:, 1].max() if answers else 1, positions, rows.sum())
     return total
 
@@ -78,8 +81,8 @@ def fit(timings: Timings) -> Rate:
     from scipy.optimize import nnls
 
     rates = {}
-    for kind, pairs in timings.items():
-        rows = np.array([[*found[:2], 0.0] / np.float64(seconds) for found, seconds in pairs])
+    for kind, timed in timings.items():
+        rows = np.array([[*amount[:2], 0.0] / np.float64(seconds) for amount, seconds in timed])
         scale = rows.max(axis=0) + 1e-12
         rates[kind] = nnls(rows / scale, np.ones(len(rows)))[0] / scale
     return lambda kind: rates.get(kind, np.zeros(3))  # Untrained methods have no steps.
@@ -91,20 +94,21 @@ def computed_rate(model: ModelBlock) -> Rate:
     In an encoder-decoder, a position passes through half of the parameters.
     """
     _, parameters, _ = KNOWN[model.name]
-    used = parameters / (2 if model.kind == "encoder-decoder" else 1)
+    used = parameters / 2 if model.kind == "encoder-decoder" else parameters
     return lambda kind: np.array([0.0, (2 if kind == ANSWERS else 4) * used / SPEED, 0.0])
 
 
 def sampled(config: RunConfig, model: FrozenLM) -> tuple[Examples, LengthsOf]:
     """Encoded examples of some rows of each split, and their lengths."""
     limits = {f"{split}_rows": used_rows(config, split, SAMPLE) for split in SPLITS}
-    source, given = open_source(config.data), (config.data_seed, config.input_length)
-    examples = Examples(source, model.encoder, *given, **limits)
+    source = open_source(config.data)
+    examples = Examples(source, model.encoder, config.data_seed, config.input_length, **limits)
 
     def lengths(task: str, split: str) -> Lengths:
         training = examples.training(task, None, 0).encoded
-        found = training if split == "train" else examples.evaluation(task, split)
-        pairs = [(len(e["input_ids"]), len(e["labels"])) for e in found.examples(range(len(found)))]
+        encoded = training if split == "train" else examples.evaluation(task, split)
+        chosen = encoded.examples(range(len(encoded)))
+        pairs = [(len(example["input_ids"]), len(example["labels"])) for example in chosen]
         rows = used_rows(config, split, len(getattr(examples.rows(task), split)))
         return pairs, rows / min(rows, SAMPLE)
 
@@ -128,30 +132,30 @@ def used_rows(config: RunConfig, split: str, rows: int) -> int:
     return min(rows, getattr(config, f"{split}_rows") or rows)
 
 
-def run_amounts(
-    config: RunConfig, lengths: LengthsOf, run: RunBlock
-) -> tuple[Amounts, Amounts, Amounts]:
+def run_amounts(config: RunConfig, lengths: LengthsOf, run: RunBlock) -> Costs:
     """Amounts of a run's training steps, its validations, and its test evaluation."""
     settings = TrainingSettings.model_validate(run.training)
     tasks = config.sources if run.task == SOURCE_STAGE else run.task.split("+")
-    parts = [lengths(task, "train") for task in tasks]
-    counts = np.array([len(pairs) * share for pairs, share in parts])
-    examples, draw = run.shots or round(counts.sum()), np.random.default_rng(0)
-    drawn = draw.choice(len(parts), 4 * SAMPLE, p=counts / counts.sum())
-    pairs = [parts[task][0][draw.integers(len(parts[task][0]))] for task in drawn]
-    training = amounts(pairs, min(settings.batch_size, examples), *prompt_of(run), False)
+    samples = [lengths(task, "train") for task in tasks]
+    counts = np.array([len(pairs) * weight for pairs, weight in samples])
+    examples = run.shots or round(counts.sum())
+    random, drawn = np.random.default_rng(0), []
+    for index in random.choice(len(tasks), 4 * SAMPLE, p=counts / counts.sum()):
+        pairs, _ = samples[index]
+        drawn.append(pairs[random.integers(len(pairs))])
+    training = amounts(drawn, min(settings.batch_size, examples), *prompt_of(run), False)
     steps = settings.total_steps(examples)
     evaluations = -(-steps // settings.evaluation_interval(examples))
     if not method_entry(run.method).load().trained:
         steps, evaluations = 0, 1
 
-    def answered(task: str, split: str) -> Amounts:
-        pairs, share = lengths(task, split)
+    def answers(task: str, split: str) -> Amounts:
+        pairs, weight = lengths(task, split)
         size = settings.evaluation_batch_size
-        return share * amounts(sorted(pairs), size, *prompt_of(run), answers=True)
+        return weight * amounts(sorted(pairs), size, *prompt_of(run), answers=True)
 
-    validation = evaluations * sum(answered(task, "validation") for task in tasks)
-    return training * (steps / training[0]), validation, answered(tasks[0], "test")
+    validation = evaluations * sum(answers(task, "validation") for task in tasks)
+    return training * (steps / training[0]), validation, answers(tasks[0], "test")
 
 
 def kind_of(run: RunBlock) -> str:
@@ -159,9 +163,7 @@ def kind_of(run: RunBlock) -> str:
     return f"{run.method} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else run.method
 
 
-def calibrated(
-    grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, say: Callable[[str], object]
-) -> Rate:
+def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, say: Say) -> Rate:
     """Measure rates from a few steps and answers of each method, on short and long inputs."""
     timings: Timings = defaultdict(list)
 
@@ -169,63 +171,65 @@ def calibrated(
         """Stand-in of equal size for a prompt that is not trained yet."""
         if isinstance(need, GivenPrompt):
             return need.stored
-        start = model.initial_prompt(grid.config.prompt_length, need.seed)
-        training = TrainingBlock.model_construct(initial_digest=tensor_digest(start))
-        tensors = {MERGED: start + 0.01 * torch.randn_like(start)}
+        initial = model.initial_prompt(grid.config.prompt_length, need.seed)
+        training = TrainingBlock.model_construct(initial_digest=tensor_digest(initial))
+        tensors = {MERGED: initial + 0.01 * torch.randn_like(initial)}
         if need.task == SOURCE_STAGE:
             tensors = stages.make(need).tensors()
         return StoredPrompt(Record.model_construct(training=training), tensors)
 
-    stages, nothing = Stages(model, examples, supply, Stop()), Validation({"": 0.0}, 0.0, None)
-    found = {run: costs(run.protocol)[0] for run in grid.todo if not run.start.tries}
-    by_length = sorted(found, key=lambda run: found[run][1] / max(1, found[run][0]))
-    ends = [{kind_of(run.protocol): run for run in part} for part in (by_length[::-1], by_length)]
-    for run in dict.fromkeys([*ends[0].values(), *ends[1].values()]):
+    stages = Stages(model, examples, supply, Stop())
+    unscored = Validation({"": 0.0}, 0.0, None)
+    steps_of = {run: costs(run.protocol)[0] for run in grid.todo if not run.start.tries}
+    by_length = sorted(steps_of, key=lambda run: steps_of[run][1] / max(1, steps_of[run][0]))
+    short = {kind_of(run.protocol): run for run in reversed(by_length)}
+    long = {kind_of(run.protocol): run for run in by_length}
+    for run in dict.fromkeys([*short.values(), *long.values()]):
         say(f"calibrating: {run.describe()}")
         run = replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
         stage = stages.make(run)
         for steps in (1, STEPS):
             changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
             settings = run.training.model_copy(update=changes)
-            loop = model, stage.module, stage.batches, settings, run.seed, lambda: nothing
-            done = train(*loop, info=TrainingInfo("", run.describe()))
+            info = TrainingInfo("", run.describe())
+            result = train(
+                model, stage.module, stage.batches, settings, run.seed, lambda: unscored, info=info
+            )
         protocol = run.protocol.model_copy(update={"training": settings.model_dump(mode="json")})
-        if done.steps:
-            timings[kind_of(protocol)].append((costs(protocol)[0], done.seconds))
+        if result.steps:
+            timings[kind_of(protocol)].append((costs(protocol)[0], result.seconds))
         if not isinstance(stage.module, SourceStage):
-            began, prompt = time.perf_counter(), stages.prompt_source(stage.module)
+            started = time.perf_counter()
+            prompt = stages.prompt_source(stage.module)
             texts = stages.evaluate(run, run.task, "validation", prompt).predictions
-            seconds = time.perf_counter() - began
-            written = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
+            seconds = time.perf_counter() - started
+            answers = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
             inputs = examples.evaluation(run.task, "validation").lengths
+            pairs = sorted(zip(inputs, answers, strict=True))
             sizes = settings.evaluation_batch_size, *prompt_of(protocol)
-            pairs = sorted(zip(inputs, written, strict=True))
             timings[ANSWERS].append((amounts(pairs, *sizes, answers=True), seconds))
     return fit(timings)
 
 
-def estimate(
-    grid: Grid, store: ResultStore, workers: int, say: Callable[[str], object]
-) -> dict[str, Any]:
-    """Cost of the remaining runs, JSON-ready; nothing is written to the store.
-
-    ``workers`` is the number of local processes; ``say`` receives progress messages.
-    """
-    config, start, most, width, origin = grid.config, 0.0, 0.0, 0, "nothing to run"
+def estimate(grid: Grid, store: ResultStore, workers: int, say: Say) -> dict[str, Any]:
+    """Cost of the remaining runs in local processes, JSON-ready; writes nothing to the store."""
+    config, origin = grid.config, "nothing to run"
+    width, loading, longest_run = 0, 0.0, 0.0  # Width of the model; the others in seconds.
     parts: dict[str, Amounts] = defaultdict(lambda: np.zeros(len(COLUMNS)))
     model = next(iter(grid.runs.values())).protocol.model
     if grid.todo and model.note == UNCHECKED:
         origin = f"{UNCHECKED}: the longest texts at {SPEED / 1e12:.0f} TFLOP/s"
-        most_tokens = cache(partial(longest, config, open_source(config.data)))
-        costs, rate = partial(run_amounts, config, most_tokens), computed_rate(model)
+        upper = cache(partial(longest, config, open_source(config.data)))
+        costs, rate = partial(run_amounts, config, upper), computed_rate(model)
         width = KNOWN[model.name][2]
     elif grid.todo:
-        origin, began, threads = "short calibrations", time.perf_counter(), torch.get_num_threads()
+        origin = "short calibrations"
+        started, threads = time.perf_counter(), torch.get_num_threads()
         torch.set_num_threads(min(threads, threads_each(workers)))
         device = usable_device(config.device)
         loaded = load(config.model, device, config.precision, config.bin_weights)
         examples, lengths = sampled(config, loaded)
-        start, width = time.perf_counter() - began, loaded.width
+        loading, width = time.perf_counter() - started, loaded.width
         costs = partial(run_amounts, config, lengths)
         rate = calibrated(grid, costs, examples, loaded, say)
         torch.set_num_threads(threads)
@@ -237,18 +241,22 @@ def estimate(
         seconds = float(rate(kind) @ steps + rate(ANSWERS) @ answers)
         part = parts[run.protocol.label if reported else f"prompts by {kind}"]
         part += (reported, trains, steps[0], steps[2], answers[2], seconds)
-        most = max(most, seconds)
+        longest_run = max(longest_run, seconds)
     total = sum(parts.values(), np.zeros(len(COLUMNS)))
-    prompt = RECORD_BYTES + 4 * config.prompt_length * width  # Bytes of a stored prompt.
-    counts = [dict(zip(COLUMNS, map(round, v), strict=True)) for v in (total, *parts.values())]
+    prompt_bytes = RECORD_BYTES + 4 * config.prompt_length * width
+    tables = [dict(zip(COLUMNS, map(round, v), strict=True)) for v in (total, *parts.values())]
     return {
-        **{"preset": config.preset, "model": config.model, "data": config.data},
-        **{"runs_to_run": grid.to_run, "runs_done": len(grid.records), "workers": workers},
-        "hours": (start + max(total[-1] / workers, most)) / 3600,
-        "disk_bytes": round(RECORD_BYTES * total[0] + prompt * total[1]),
+        "preset": config.preset,
+        "model": config.model,
+        "data": config.data,
+        "runs_to_run": grid.to_run,
+        "runs_done": len(grid.records),
+        "workers": workers,
+        "hours": (loading + max(total[-1] / workers, longest_run)) / 3600,
+        "disk_bytes": round(RECORD_BYTES * total[0] + prompt_bytes * total[1]),
         "costs_from": origin,
-        "total": counts[0],
-        "parts": dict(zip(parts, counts[1:], strict=True)),
+        "total": tables[0],
+        "parts": dict(zip(parts, tables[1:], strict=True)),
     }
 
 
@@ -256,7 +264,7 @@ def render_estimate(values: Mapping[str, Any]) -> str:
     """Format an estimate as text."""
     from tabulate import tabulate
 
-    heads = ["", *(name.replace("_", " ") for name in COLUMNS)]
-    parts = {**values["parts"], "all": values["total"]}.items()
-    table = tabulate([[key, *part.values()] for key, part in parts], heads, intfmt=",")
+    headers = ["", *(name.replace("_", " ") for name in COLUMNS)]
+    parts = {**values["parts"], "all": values["total"]}
+    table = tabulate([[key, *part.values()] for key, part in parts.items()], headers, intfmt=",")
     return render("estimate.txt.jinja", table=table.splitlines(), **values)

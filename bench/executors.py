@@ -43,12 +43,8 @@ from bench.worker import Outcome, Worker
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-TRIES = 2
-"""Maximum number of starts of a run whose process dies."""
-
-RETRIES = 30
-"""Maximum number of restarts by Ray after node loss; runs resume from their checkpoint."""
-
+TRIES = 2  # Maximum number of starts of a run whose process dies.
+RETRIES = 30  # Maximum number of restarts by Ray after node loss; runs resume from checkpoints.
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
 
@@ -95,12 +91,10 @@ class LocalPool(Pool):
 class ProcessPool(Pool):
     """Local worker processes, each served by a thread of this process; forwards stop signals."""
 
-    room: int
-
     def __init__(self, spec: str, workers: int, device: str, stop: Stop, display: Display) -> None:
         super().__init__()
-        self._spec, self.room, self._device = spec, workers, device
-        self._stop, self._display = stop, display
+        self.room: int = workers
+        self._spec, self._device, self._stop, self._display = spec, device, stop, display
         self._threads = ThreadPoolExecutor(workers)
         self._processes: list[BaseProcess] = []  # Includes replaced processes.
         self._channels: dict[int, Connection] = {}
@@ -169,8 +163,8 @@ class ProcessPool(Pool):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._channels[index], channel = context.Pipe()
-        share = _share(index, self.room, self._device)
-        process = context.Process(target=_serve, args=(channel, share, self._spec))
+        environment = _share(index, self.room, self._device)
+        process = context.Process(target=_serve, args=(channel, environment, self._spec))
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             process.start()
@@ -182,10 +176,7 @@ class ProcessPool(Pool):
 
 
 class RayPool(Pool):
-    """Ray cluster whose nodes share the result folder; Ray queues waiting runs.
-
-    For ``cpus`` and ``gpus`` see :class:`bench.runner.Resources`. Each node encodes its own rows.
-    """
+    """Ray cluster whose nodes share the result folder and encode their rows; Ray queues runs."""
 
     def __init__(
         self, spec: str, cpus: int, gpus: float | None, device: str, display: Display
@@ -199,11 +190,11 @@ class RayPool(Pool):
         try:
             self._ray = ray = importlib.import_module("ray")
         except ImportError as error:
-            hint = "Ray is not installed; pip install -c constraints.txt -e '.[ray]'"
-            raise ConfigError(f"--executor ray: {hint}") from error
+            reason = "Ray is not installed; pip install -c constraints.txt -e '.[ray]'"
+            raise ConfigError(f"--executor ray: {reason}") from error
         address = os.environ.get("RAY_ADDRESS", "auto")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        before = signal.getsignal(signal.SIGTERM)
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             if address not in ("auto", "local"):  # Ray itself would wait for minutes.
                 host, _, port = address.rpartition(":")
@@ -213,27 +204,28 @@ class RayPool(Pool):
             reason = f"({one_line(error)}); give HOST:PORT of a cluster's head, or unset it"
             raise ExecutorError(f"Ray cannot be used at RAY_ADDRESS={address} {reason}") from error
         finally:
-            signal.signal(signal.SIGTERM, before)  # Ray installs a handler of its own.
+            signal.signal(signal.SIGTERM, handler)  # Ray installs a handler of its own.
         # Ray prints messages of its nodes to standard output, some of them at shutdown.
         self.enter_context(contextlib.redirect_stdout(sys.stderr))
         self.callback(ray.shutdown)
-        total = ray.cluster_resources()
-        cpus, gpus = total.get("CPU", 0), total.get("GPU", 0)
+        cluster = ray.cluster_resources()
+        cpus, gpus = cluster.get("CPU", 0), cluster.get("GPU", 0)
         if self._gpus is None:
             self._gpus = 1.0 if gpus and self._device != "cpu" else 0.0
-        each = f"for each run, CPUs: {self._cpus}, GPUs: {self._gpus:g}"
-        self._display.say(f"Ray cluster, CPUs: {cpus:g}, GPUs: {gpus:g}; {each}")
-        resources = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": RETRIES}
-        self._execute = ray.remote(**resources)(_execute_on_ray)
+        share = f"for each run, CPUs: {self._cpus}, GPUs: {self._gpus:g}"
+        self._display.say(f"Ray cluster, CPUs: {cpus:g}, GPUs: {gpus:g}; {share}")
+        remote = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=RETRIES)
+        self._execute = remote(_execute_on_ray)
         return self
 
     def __exit__(self, *error: Any) -> bool:
         """Disconnect from the cluster; active runs save a checkpoint."""
         with contextlib.suppress(self._ray.exceptions.RayError):
-            for reference in self._running.values():
+            references = list(self._running.values())
+            for reference in references:
                 self._ray.cancel(reference)
-            if left := list(self._running.values()):
-                self._ray.wait(left, num_returns=len(left), timeout=60)
+            if references:
+                self._ray.wait(references, num_returns=len(references), timeout=60)
         return bool(super().__exit__(*error))
 
     def submit(self, prompt_id: str, blocked: str | None) -> Future[Any]:
@@ -259,34 +251,31 @@ def grid_spec(
     grid: Grid, store: ResultStore, loggers: Sequence[str], verbosity: Verbosity, debug: bool
 ) -> str:
     """JSON specification from which a worker process builds the grid."""
-    return json.dumps(
-        {
-            "config": grid.config.model_dump(mode="json"),
-            "out": str(store.folder.absolute()),
-            "prompts": str(store.prompts.absolute()),
-            "plugins": [str(path) for path in files_in_use()],
-            "loggers": list(loggers),
-            "verbosity": verbosity,
-            "debug": debug,
-            "todo": [run.prompt_id for run in grid.todo],
-            "to_replace": sorted(grid.to_replace),
-            # Configurations may hold relative paths, and records store the command.
-            "cwd": str(Path.cwd()),
-            "argv": sys.argv,
-        }
-    )
+    values = {
+        "config": grid.config.model_dump(mode="json"),
+        "out": str(store.folder.absolute()),
+        "prompts": str(store.prompts.absolute()),
+        "plugins": [str(path) for path in files_in_use()],
+        "loggers": list(loggers),
+        "verbosity": verbosity,
+        "debug": debug,
+        "todo": [run.prompt_id for run in grid.todo],
+        "to_replace": sorted(grid.to_replace),
+        "cwd": str(Path.cwd()),  # Configurations may hold relative paths.
+        "argv": sys.argv,  # Records store the command.
+    }
+    return json.dumps(values)
 
 
 # In worker processes
-
 STOP = Stop()
 _channels: list[Connection] = []  # Connection to the driver.
 
 
-def _serve(channel: Connection, share: dict[str, str], spec: str) -> None:
-    """Execute the runs that the driver sends; ``share`` holds environment variables."""
-    os.environ.update(share)
-    torch.set_num_threads(int(share[THREADS]))
+def _serve(channel: Connection, environment: dict[str, str], spec: str) -> None:
+    """Execute the runs that the driver sends, with these environment variables."""
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment[THREADS]))
     _channels.append(channel)
     with STOP.deferred():
         for number in handled():
@@ -363,17 +352,17 @@ def _worker(spec: str) -> Worker:
 
 def threads_each(workers: int) -> int:
     """Number of threads per worker, for this many workers on this machine."""
-    limited = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
-    wanted = os.environ.get(THREADS, "")
-    return max(1, min(cores // workers, int(wanted) if wanted.isdigit() else cores))
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    limit = os.environ.get(THREADS, "")
+    return max(1, min(cores // workers, int(limit) if limit.isdigit() else cores))
 
 
 def _share(index: int, workers: int, device: str) -> dict[str, str]:
     """Environment variables that give a worker its share of the machine."""
-    values = {THREADS: str(threads_each(workers))}
-    every = ",".join(map(str, range(torch.cuda.device_count())))
-    gpus = os.environ.get(GPUS, every).split(",")
+    environment = {THREADS: str(threads_each(workers))}
+    all_gpus = ",".join(map(str, range(torch.cuda.device_count())))
+    gpus = os.environ.get(GPUS, all_gpus).split(",")
     if len(gpus) > 1 and ":" not in device:
-        values[GPUS] = gpus[index % len(gpus)]
-    return values
+        environment[GPUS] = gpus[index % len(gpus)]
+    return environment

@@ -30,19 +30,17 @@ def atomic_write(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder that is writable "
-            "and has space"
-        ) from error
+        reason = f"{error.strerror or error}; choose a folder that is writable and has space"
+        raise OutputError(f"cannot write {path}: {reason}") from error
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    total = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -20,13 +20,10 @@ from bench.registry import MethodSpec
 from bench.store import ResultStore, StoredPrompt
 from bench.tasks import get_task
 
+# Configuration keys with equal values in all runs.
 COMMON: tuple[str, ...] = ("data_seed", "prompt_length", "input_length", "precision")
 COMMON += ("validation_rows", "train_rows", "test_rows")
-"""Configuration keys with equal values in all runs."""
-
-SOURCE_STAGE = "sources"
-"""Task name of a method's multi-task source stage; a mixture of PT is named ``a+b``."""
-
+SOURCE_STAGE = "sources"  # Task name of a multi-task source stage; a mixture of PT is named `a+b`.
 Overwrite = Literal["never", "failed", "always"]
 
 
@@ -91,8 +88,8 @@ class Run:
     @property
     def tasks(self) -> list[str]:
         """Names of the tasks whose rows are trained on."""
-        taught = [need.task for need in self.start.sources]
-        return taught if self.task == SOURCE_STAGE else self.task.split("+")
+        sources = [source.task for source in self.start.sources]
+        return sources if self.task == SOURCE_STAGE else self.task.split("+")
 
     @property
     def shots(self) -> int | None:
@@ -125,14 +122,16 @@ class Run:
 
     def sources(self) -> list[SourceBlock]:
         """Source prompts of the run, including those of its source stage and tries."""
-        start, shared = self.start, self.start.shared
-        mixture = () if shared is None or shared.start.sources else (shared,)
-        found = [
+        needs, runs, shared = [*self.start.sources], [*self.start.tries], self.start.shared
+        if shared is not None:
+            runs.append(shared)
+            if not shared.start.sources:  # A mixture of PT.
+                needs.append(shared)
+        blocks = [
             SourceBlock(task=need.task, prompt=need.prompt_id, given=isinstance(need, GivenPrompt))
-            for need in (*start.sources, *mixture)
+            for need in needs
         ]
-        behind = [run.sources() for run in (*start.tries, *((shared,) if shared else ()))]
-        return [*dict.fromkeys([*found, *chain.from_iterable(behind)])]
+        return [*dict.fromkeys(chain(blocks, *(run.sources() for run in runs)))]
 
 
 @dataclass(frozen=True)
@@ -168,10 +167,8 @@ def make_grid(
     """Build all runs of a configuration; reads no rows and loads no weights.
 
     ``overwrite`` says which recorded runs are repeated; for ``offline`` see
-    :func:`bench.models.loading.describe`.
-
-    Raises:
-        BenchError: model or data cannot be found, or a given prompt cannot be used.
+    :func:`bench.models.loading.describe`. Raises BenchError if model or data cannot be found or a
+    given prompt cannot be used.
     """
     maker = _GridMaker(config, store, offline)
     seal_of = cache(store.seal)  # None for runs with tries, which store no prompt.
@@ -185,18 +182,18 @@ def make_grid(
         elif record:
             records[prompt_id] = record
         if overwrite == "always":
-            to_replace |= {seal for each in (run, *run.start.tries) if (seal := seal_of(each))}
-    wanted, missing = reported.keys() - records.keys(), {None, *to_replace}
+            to_replace.update(filter(None, map(seal_of, (run, *run.start.tries))))
+    needed, missing = reported.keys() - records.keys(), {None, *to_replace}
     for run in reversed(maker.runs.values()):
-        if run.prompt_id not in wanted:
+        if run.prompt_id not in needed:
             continue
         # Scoring an instance-dependent prompt needs the prompts it starts from.
-        built = run.method.load().instance_dependent
-        for each in (run, *run.start.tries):
-            if built or seal_of(each) in missing:
-                needed = (need for need in each.start if isinstance(need, Run))
-                wanted |= {need.prompt_id for need in needed if seal_of(need) in missing}
-    todo = tuple(run for run in maker.runs.values() if run.prompt_id in wanted)
+        dependent = run.method.load().instance_dependent
+        for candidate in (run, *run.start.tries):
+            if dependent or seal_of(candidate) in missing:
+                needs = (need for need in candidate.start if isinstance(need, Run))
+                needed |= {need.prompt_id for need in needs if seal_of(need) in missing}
+    todo = tuple(run for run in maker.runs.values() if run.prompt_id in needed)
     return Grid(config, maker.runs, reported, records, todo, frozenset(to_replace))
 
 
@@ -205,41 +202,41 @@ class _GridMaker:
 
     def __init__(self, config: RunConfig, store: ResultStore, offline: bool) -> None:
         self.runs: dict[str, Run] = {}
-        self.config = config
-        self._store = store
+        self.config, self._store = config, store
         self._source = open_source(config.data)
         self._info = describe(config.model, offline)
         self._model = model_block(self._info)
         self._pt = config.source_spec()
         self._add = cache(self._make_run)
         self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
-        # Suites may change settings.
-        self._special = cache(config.for_task)
-        self._spec = cache(lambda task, method: self._special(task).method_spec(method))
-        self._training = cache(lambda task, *name: self._special(task).target_training(*name))
+        self._config_for = cache(config.for_task)  # Suites may change settings.
+        self._spec = cache(lambda task, method: self._config_for(task).method_spec(method))
+        self._training = cache(lambda task, *name: self._config_for(task).target_training(*name))
         self._data = cache(self._data_block)
         self._fingerprint = cache(lambda task: self._source.fingerprint(get_task(task)))
         self._find = cache(self._find_given)
-        named = {task: config.source_prompts.get(task) for task in config.sources}
-        self._given = {task: self._find(text, task) for task, text in named.items() if text}
-        changes = [f"source_prompts.{t}={p.prompt_id[:12]}" for t, p in self._given.items()]
-        first = ", " if " with " in config.preset else " with "
-        self._preset = config.preset + (first + ", ".join(changes) if changes else "")
+        self._given: dict[str, GivenPrompt] = {}
+        self._preset = config.preset
+        for task in config.sources:
+            if text := config.source_prompts.get(task):
+                prompt = self._given[task] = self._find(text, task)
+                separator = "," if " with " in self._preset else " with"
+                self._preset += f"{separator} source_prompts.{task}={prompt.prompt_id[:12]}"
 
     def reported(self) -> dict[str, Run]:
         """Build the runs of all tasks, methods, shots and seeds, with the runs they need."""
-        config = self.config
-        shots = [None if each == "full" else each for each in dict.fromkeys(config.shots)]
-        seeds, methods = dict.fromkeys(config.seeds), dict.fromkeys(config.methods)
-        grid = product(seeds, config.task_names(), shots, methods)
-        runs = [self._target(self._spec(task, m), task, few, seed) for seed, task, few, m in grid]
+        config, runs = self.config, []
+        grid = product(config.seeds, config.task_names(), config.shots, config.methods)
+        for seed, task, shots, method in dict.fromkeys(grid):
+            spec = self._spec(task, method)
+            runs.append(self._target(spec, task, None if shots == "full" else shots, seed))
         return {run.prompt_id: run for run in runs}
 
     def _target(self, spec: MethodSpec, task: str, shots: int | None, seed: int) -> Run:
-        config, few = self._special(task), shots is not None
+        config, few_shot = self._config_for(task), shots is not None
         if spec.tries:
-            tries = tuple(self._target(each, task, shots, seed) for each in spec.tries)
-            training = self._training(task, spec.name, few)
+            tries = tuple(self._target(candidate, task, shots, seed) for candidate in spec.tries)
+            training = self._training(task, spec.name, few_shot)
             return self._add(spec, task, shots, seed, training, Start(tries=tries))
         method, target, shared = spec.load(), None, None
         sources: tuple[Run | GivenPrompt, ...] = ()
@@ -248,35 +245,35 @@ class _GridMaker:
             if name not in config.sources:
                 raise UnknownNameError(f"source task of {spec.label}", name, config.sources)
         if not method.trained:  # One run for all shots and seeds.
-            shots, seed, few = None, 0, False
+            shots, seed, few_shot = None, 0, False
         if needs.sources or needs.shared:
             sources = tuple(
-                self._given.get(each)
-                or self._add(self._pt, each, None, seed, self.config.source_training)
-                for each in config.sources
+                self._given.get(source)
+                or self._add(self._pt, source, None, seed, self.config.source_training)
+                for source in config.sources
             )
         if needs.target:
-            training = self._training(task, "pt", few)
+            training = self._training(task, "pt", few_shot)
             target = self._add(self._spec(task, "pt"), task, shots, seed, training)
         if needs.shared:
-            settings, usual = config.stage_training(spec.name), method.Settings()
-            unread = {key: getattr(usual, key) for key in method.target_settings}
-            own = replace(spec.settings, **unread)
-            stage = spec if own == spec.settings else replace(spec, settings=own, label=spec.name)
-            shared = self._add(stage, SOURCE_STAGE, None, seed, settings, Start(sources))
+            training, defaults = config.stage_training(spec.name), method.Settings()
+            unread = {key: getattr(defaults, key) for key in method.target_settings}
+            stage = replace(spec, settings=replace(spec.settings, **unread), label=spec.name)
+            stage = spec if stage.settings == spec.settings else stage
+            shared = self._add(stage, SOURCE_STAGE, None, seed, training, Start(sources))
         if needs.mixture:
-            named = set(needs.named_sources or config.sources)
+            named = needs.named_sources or config.sources
             mixture = "+".join(source for source in config.sources if source in named)
             shared = self._add(self._pt, mixture, None, seed, config.stage_training("pt"))
         stored = None if needs.stored is None else self._find(needs.stored)
         start = Start(sources if needs.sources else (), target, shared, stored)
-        unknown = [task for task, p in self._given.items() if p.stored.initial_digest is None]
+        unknown = [t for t, prompt in self._given.items() if prompt.stored.initial_digest is None]
         if needs.same_initial and unknown:
             raise InitialPromptMismatchError(
                 f"source_prompts.{unknown[0]} was trained from an unknown initial prompt, but "
                 f"{spec.label} needs the difference to it: import it again with --initial or --seed"
             )
-        return self._add(spec, task, shots, seed, self._training(task, spec.name, few), start)
+        return self._add(spec, task, shots, seed, self._training(task, spec.name, few_shot), start)
 
     def _tasks(self, task: str) -> tuple[str, ...]:
         return self.config.sources if task == SOURCE_STAGE else tuple(task.split("+"))
@@ -333,24 +330,24 @@ class _GridMaker:
             stored = read_given(path, self._info, task or SOURCE_STAGE)
         else:
             stored = self._store.load_prompt(text)
-        run, length = stored.record.run, stored.matrix.shape[0]
-        place = f"prompt {text}" if task is None else f"source_prompts.{task}: prompt {text}"
-        fault, wanted = "", self.config.prompt_length
-        if self._model.note != UNCHECKED and run.model.digest != self._model.digest:
-            fault = f"belongs to another model than {self._model.name}: train or import it for that"
-        elif task not in (None, run.task):
-            fault = f"is of task {run.task}: name it for that one"
-        elif task is not None and length != wanted:
-            fault = f"has {length} tokens, the run {wanted}: set prompt_length={length}"
-        if fault:
-            raise PromptError(f"{place} {fault}")
+        run, length, model = stored.record.run, len(stored.matrix), self._model
+        expected = self.config.prompt_length
+        subject = f"prompt {text}" if task is None else f"source_prompts.{task}: prompt {text}"
+        if model.note != UNCHECKED and run.model.digest != model.digest:
+            reason = f"belongs to another model than {model.name}: train or import it for that"
+            raise PromptError(f"{subject} {reason}")
+        if task not in (None, run.task):
+            raise PromptError(f"{subject} is of task {run.task}: name it for that one")
+        if task is not None and length != expected:
+            reason = f"has {length} tokens, the run {expected}: set prompt_length={length}"
+            raise PromptError(f"{subject} {reason}")
         return GivenPrompt(run.task, stored)
 
 
 def model_block(model: ModelInfo, parameters: int = 0) -> ModelBlock:
     """Model block of a record."""
-    facts = {key: getattr(model, key) for key in ("name", "digest", "bundled", "note")}
-    return ModelBlock(kind=model.architecture, parameters=parameters, **facts)
+    fields = {key: getattr(model, key) for key in ("name", "digest", "bundled", "note")}
+    return ModelBlock(kind=model.architecture, parameters=parameters, **fields)
 
 
 def _digest(*parts: str) -> str:

@@ -57,38 +57,37 @@ class AdapterConfig(BaseModel):
 def export_peft(store: ResultStore, text: str, folder: Path, repository: str = "") -> Record:
     """Write a record's prompt as a PEFT adapter with a model card; ``text`` as in ``store.record``.
 
-    With ``repository``, upload it to that hub repository, which is created if missing.
-    Raises PromptError if the prompt is not one matrix or the upload fails, OutputError if the
-    folder holds files other than those of an earlier export or cannot be written.
+    With ``repository``, upload it to that hub repository. Raises PromptError if the prompt is not
+    one matrix or the upload fails, OutputError if the folder holds other files or is read-only.
     """
     record = store.record(text)
-    run, place = record.run, f"run {record.id[:12]}"
+    run = record.run
     if record.training is None:
         reason = f" ({record.error.message})" if record.error else ""
-        raise PromptError(f"{place} has no prompt: it failed{reason}; run it again")
-    tensors = store.load_prompt(record.training.prompt).tensors
-    if MERGED not in tensors or not len(tensors[MERGED]):
-        reason = "has no tokens" if MERGED in tensors else "depends on the input"
-        fault = f"the prompt of {run.label} {reason}, PEFT needs one for all inputs"
-        raise PromptError(f"{place} cannot be exported: {fault}; choose another method")
-    if others := {path.name for path in folder.glob("*")} - {CONFIG, WEIGHTS, CARD}:
+        raise PromptError(f"run {record.id[:12]} has no prompt: it failed{reason}; run it again")
+    matrix = store.load_prompt(record.training.prompt).tensors.get(MERGED)
+    if matrix is None or not len(matrix):
+        reason = "depends on the input" if matrix is None else "has no tokens"
+        raise PromptError(
+            f"run {record.id[:12]} cannot be exported: the prompt of {run.label} {reason}, "
+            "PEFT needs one for all inputs; choose another method"
+        )
+    files = [CONFIG, WEIGHTS, CARD]
+    if others := {path.name for path in folder.glob("*")}.difference(files):
         raise OutputError(f"cannot export to {folder}: it holds {min(others)}; name an empty one")
-    matrix = tensors[MERGED].float().contiguous()
+    matrix = matrix.float().contiguous()
     name, revision = base_model(run.model)
-    config = {
-        **{"peft_type": "PROMPT_TUNING", "task_type": TASK_TYPES[run.model.kind]},
-        **{"base_model_name_or_path": name, "revision": revision, "inference_mode": True},
-        **{"num_virtual_tokens": len(matrix), "token_dim": matrix.shape[1]},
-        **{"num_transformer_submodules": 1, "prompt_tuning_init": "RANDOM"},
-    }
+    config: dict[str, Any] = {"peft_type": "PROMPT_TUNING", "task_type": TASK_TYPES[run.model.kind]}
+    config |= {"base_model_name_or_path": name, "revision": revision, "inference_mode": True}
+    config |= {"num_virtual_tokens": len(matrix), "token_dim": matrix.shape[1]}
+    config |= {"num_transformer_submodules": 1, "prompt_tuning_init": "RANDOM"}
     atomic_write(folder / WEIGHTS, safetensors.torch.save({PROMPT: matrix}, {"format": "pt"}))
     atomic_write(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
     atomic_write(folder / CARD, model_card(record, len(matrix), repository).encode())
     if repository:
         with hub_errors(repository) as hub:
-            made = hub.create_repo(repository, exist_ok=True, token=True).repo_id
-            given = {"folder_path": folder, "allow_patterns": [CONFIG, WEIGHTS, CARD]}
-            hub.upload_folder(repo_id=made, token=True, **given)
+            repo_id = hub.create_repo(repository, exist_ok=True, token=True).repo_id
+            hub.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=files, token=True)
     return record
 
 
@@ -130,56 +129,63 @@ def import_prompt(
         name, _, revision = origin.removeprefix(HUB).partition("@")
         files = [CONFIG, WEIGHTS, OLD_WEIGHTS]
         with hub_errors(name) as hub:
-            found = hub.snapshot_download(name, revision=revision or None, allow_patterns=files)
-        path, origin = Path(found), f"{HUB}{name}@{Path(found).name}"  # Named by commit.
-    prompt = _read_prompt(path, info, frozen.width, tensor)
-    length = len(prompt[0])
+            folder = hub.snapshot_download(name, revision=revision or None, allow_patterns=files)
+        path, origin = Path(folder), f"{HUB}{name}@{Path(folder).name}"  # Named by commit.
+    matrix, notes = _read_prompt(path, info, frozen.width, tensor)
+    length = len(matrix)
     start = None if seed is None else frozen.initial_prompt(length, seed)
     if initial is not None:
         start, _ = _read_prompt(initial, info, frozen.width)
         if len(start) != length:
-            fault = f"the initial prompt {initial} has {len(start)} tokens, the prompt {length}"
-            raise PromptError(f"{fault}: give the one it was trained from")
-    stored = _stored(origin, info, task, prompt, start, frozen.parameter_count())
+            reason = f"the initial prompt {initial} has {len(start)} tokens, the prompt {length}"
+            raise PromptError(f"{reason}: give the one it was trained from")
+    stored = _imported(origin, info, task, matrix, notes, start, frozen.parameter_count())
     store.save_prompt(stored.record, stored.tensors)
     return store.load_prompt(stored.record.id).record
 
 
 def read_given(path: Path, model: ModelInfo, task: str) -> StoredPrompt:
     """Read a prompt file or adapter folder named in a configuration; width is checked later."""
-    return _stored(str(path), model, task, _read_prompt(path, model))
+    return _imported(str(path), model, task, *_read_prompt(path, model))
 
 
-def _stored(
+def _imported(
     origin: str,
     model: ModelInfo,
     task: str,
-    found: tuple[Tensor, list[str]],
+    matrix: Tensor,
+    notes: list[str],
     initial: Tensor | None = None,
     parameters: int = 0,
 ) -> StoredPrompt:
     """Imported prompt with its record; most facts on its training are unknown."""
-    matrix, notes = found
-    digest, start = tensor_digest(matrix), None if initial is None else tensor_digest(initial)
-    parts = json.dumps(["imported", model.digest, task, digest, start])
+    digest = tensor_digest(matrix)
+    initial_digest = None if initial is None else tensor_digest(initial)
+    parts = json.dumps(["imported", model.digest, task, digest, initial_digest])
     prompt_id = hashlib.sha256(parts.encode()).hexdigest()
     kind = "hub" if origin.startswith(HUB) else "local"
-    run = {
+    run: dict[str, Any] = {
+        "task": task,
         **dict.fromkeys(("method", "label", "preset"), "imported"),
+        "settings": {},
+        "training": {},
+        **dict.fromkeys(("seed", "data_seed"), 0),
         **dict.fromkeys(("shots", "input_length", "validation_rows"), None),
-        **{"settings": {}, "training": {}, "needs": [], "seed": 0, "data_seed": 0},
-        **{"task": task, "prompt_length": len(matrix), "precision": "float32"},
         "model": model_block(model, parameters),
-        "versions": dict.fromkeys(("results", "method", "task"), 0),
         "data": {"kind": kind, "name": origin, "fingerprint": digest, "revision": None},
+        "prompt_length": len(matrix),
+        "precision": "float32",
+        "versions": dict.fromkeys(("results", "method", "task"), 0),
+        "needs": [],
     }
-    training: dict[str, Any] = {
-        **dict.fromkeys(("steps", "best_step", "best_score", "trainable_parameters"), 0),
-        **{"stopped_early": False, "curve": [], "initial_digest": start, "prompt": prompt_id},
-    }
+    counts = dict.fromkeys(("steps", "best_step", "best_score", "trainable_parameters"), 0)
+    origins = {"initial_digest": initial_digest, "prompt": prompt_id}
     values = {
-        **{"schema": 2, "id": prompt_id, "status": "finished", "run": run, "training": training},
+        "id": prompt_id,
+        "status": "finished",
+        "run": run,
         "rows": {"train": 0, "validation": 0, "test": 0, "few_shot": None, "notes": notes},
+        "training": {**counts, **origins, "stopped_early": False, "curve": []},
         "timing": {"started": now(), "finished": now(), "peak_memory_bytes": 0},
         "provenance": provenance(),
         "prompt": {"form": "prompt", "sha256": digest, "imported": True},
@@ -188,19 +194,19 @@ def _stored(
 
 
 def _read_prompt(
-    path: Path, model: ModelInfo, width: int | None = None, wanted: str | None = None
+    path: Path, model: ModelInfo, width: int | None = None, tensor_name: str | None = None
 ) -> tuple[Tensor, list[str]]:
     """Finite float32 matrix ``(r, d)`` of a file or adapter folder, and notes on it.
 
-    Exactly one tensor must have ``width`` and the name ``wanted``; None accepts any.
+    ``width`` and ``tensor_name`` select one tensor of the file; None accepts any.
     """
     file, notes, config = path, [], None
     if path.is_dir():
         config = _read_config(path, model)
         file = path / (WEIGHTS if (path / WEIGHTS).exists() else OLD_WEIGHTS)
-        stated = config.base_model_name_or_path or model.name
-        if len({Path(name.partition("@")[0]).name for name in (stated, model.name)}) > 1:
-            notes.append(f"trained on {_shown(stated)}, but used with {model.name}")
+        base = config.base_model_name_or_path or model.name
+        if Path(base.partition("@")[0]).name != Path(model.name.partition("@")[0]).name:
+            notes.append(f"trained on {_printable(base)}, but used with {model.name}")
     tensors = _read_tensors(file)
     fitting = [
         name
@@ -208,21 +214,25 @@ def _read_prompt(
         if tensor.dim() == 2 and tensor.is_floating_point() and tensor.numel()
         and width in (None, tensor.shape[1]) and "lora" not in name.lower()
     ]  # fmt: skip
-    names = [name for name in fitting if name == (wanted or PROMPT)] or fitting * (not wanted)
+    names = [name for name in fitting if name == (tensor_name or PROMPT)]
+    if not names and not tensor_name:
+        names = fitting
     if len(names) != 1:
-        form = f"{wanted or 'one prompt'}, tokens x {width or 'width'} of a float type, and no "
-        fault = f"prompt file {file}: expected {form}low-rank pair; it holds {_listed(tensors)}"
-        raise PromptError(f"{fault}; choose another file or model, or name it by import --tensor")
+        expected = f"{tensor_name or 'one prompt'}, tokens x {width or 'width'} of a float type"
+        reason = f"expected {expected}, and no low-rank pair; it holds {_listed(tensors)}"
+        advice = "choose another file or model, or name it by import --tensor"
+        raise PromptError(f"prompt file {file}: {reason}; {advice}")
     tensor = tensors.pop(names[0])
+    length = len(tensor) if config is None else config.num_virtual_tokens
     if config is not None:  # PEFT allocates the prompt of a T5 twice and uses the first half.
-        usual = 2 if config.task_type == "SEQ_2_SEQ_LM" else 1
-        rows = config.num_virtual_tokens * (config.num_transformer_submodules or usual)
+        default = 2 if config.task_type == "SEQ_2_SEQ_LM" else 1
+        rows = length * (config.num_transformer_submodules or default)
         if len(tensor) != rows:
-            fault = f"its tensor has {len(tensor)} rows, its {CONFIG} states {rows}"
-            raise PromptError(f"adapter {path}: {fault}")
-    matrix = tensor.detach().to(torch.float32)[: config and config.num_virtual_tokens].clone()
+            reason = f"its tensor has {len(tensor)} rows, its {CONFIG} states {rows}"
+            raise PromptError(f"adapter {path}: {reason}")
+    matrix = tensor.detach().to(torch.float32)[:length].clone()
     if not matrix.isfinite().all():
-        raise PromptError(f"prompt file {file}: {_shown(names[0])} has NaN or infinite values")
+        raise PromptError(f"prompt file {file}: {_printable(names[0])} has NaN or infinite values")
     if tensors:
         notes.append(f"the file also holds {_listed(tensors)}; left out")
     if tensor.dtype != torch.float32:
@@ -237,10 +247,11 @@ def _read_config(folder: Path, model: ModelInfo) -> AdapterConfig:
         config = AdapterConfig.model_validate_json(_read_bytes(folder / CONFIG))
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        reason = f"{'.'.join(map(str, fault['loc'])) or 'JSON'}: {_shown(fault['msg'], 200)}"
-        place = folder / CONFIG
-        raise PromptError(f"{place} is not of PEFT prompt tuning: {reason}") from error
-    if config.task_type not in (None, expected := TASK_TYPES[model.architecture]):
+        key = ".".join(map(str, fault["loc"])) or "JSON"
+        reason = f"{key}: {_printable(fault['msg'], 200)}"
+        raise PromptError(f"{folder / CONFIG} is not of PEFT prompt tuning: {reason}") from error
+    expected = TASK_TYPES[model.architecture]
+    if config.task_type not in (None, expected):
         raise PromptError(f"adapter {folder} is for {config.task_type}, the model for {expected}")
     return config
 
@@ -262,16 +273,17 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise PromptError(f"prompt file {path}: expected a name that ends with {SUFFIXES}")
     data = _read_bytes(path)
     try:
-        safe = path.suffix.lower() == SUFFIXES[0]
-        content: Any = safetensors.torch.load(data) if safe else _unpickle(data)
+        is_safe = path.suffix.lower() == SUFFIXES[0]
+        content: Any = safetensors.torch.load(data) if is_safe else _unpickle(data)
     except Exception as error:  # A damaged or hostile file may raise anything.
-        fault = "damaged, or holds more than tensors, which is never unpickled"
-        reason = f"{fault} ({_shown(one_line(error), 100)}); save the prompt as .safetensors"
-        raise PromptError(f"prompt file {path}: {reason}") from error
-    named = content if isinstance(content, dict) else {"tensor": content}
+        raise PromptError(
+            f"prompt file {path}: damaged, or holds more than tensors, which is never unpickled "
+            f"({_printable(one_line(error), 100)}); save the prompt as .safetensors"
+        ) from error
+    values = content if isinstance(content, dict) else {"tensor": content}
     return {
         str(name): value
-        for name, value in named.items()
+        for name, value in values.items()
         if type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided
         and not value.is_quantized and not value.is_nested and value.is_cpu
         and value.numel() * value.element_size() <= len(data)  # Views may expand a few values.
@@ -292,13 +304,16 @@ def _unpickle(data: bytes) -> Any:
 
 def _listed(tensors: dict[str, Tensor]) -> str:
     """First tensors with shape and dtype, as one printable line."""
-    items = sorted(tensors.items())
-    shown = [f"{_shown(k)} {'x'.join(map(str, v.shape))} {str(v.dtype)[6:]}" for k, v in items]
-    shown[6:] = [f"{len(shown) - 6} more"] if len(shown) > 6 else []
-    return ", ".join(shown) or "no dense tensor"
+    items = [
+        f"{_printable(name)} {'x'.join(map(str, tensor.shape))} {str(tensor.dtype)[6:]}"
+        for name, tensor in sorted(tensors.items())
+    ]
+    if len(items) > 6:
+        items[6:] = [f"{len(items) - 6} more"]
+    return ", ".join(items) or "no dense tensor"
 
 
-def _shown(text: str, length: int = 60) -> str:
+def _printable(text: str, length: int = 60) -> str:
     return (text if text.isprintable() else ascii(text))[:length]
 
 

@@ -214,20 +214,20 @@ class SourceStage(Trainable[SettingsT]):
 
 def tensor_digest(tensor: Tensor) -> str:
     """SHA-256 over shape, dtype and bytes of a tensor."""
-    plain = tensor.detach().to("cpu").contiguous()
-    head = f"{tuple(plain.shape)}|{plain.dtype}|".encode()
-    data = plain.view(torch.uint8).numpy().tobytes()
-    return hashlib.sha256(head + data).hexdigest()
+    values = tensor.detach().to("cpu").contiguous()
+    header = f"{tuple(values.shape)}|{values.dtype}|".encode()
+    data = values.view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(header + data).hexdigest()
 
 
 def require_same_shape(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
     """Raise PromptError unless all prompts have the shape of ``initial``."""
     for prompt in prompts:
         if prompt.matrix.shape != initial.shape:
-            raise PromptError(
-                f"prompt of {prompt.task} has shape {tuple(prompt.matrix.shape)}, the initial "
-                f"prompt {tuple(initial.shape)}: train it with the same model and prompt length"
-            )
+            shape, expected = tuple(prompt.matrix.shape), tuple(initial.shape)
+            reason = f"has shape {shape}, the initial prompt {expected}"
+            advice = "train it with the same model and prompt length"
+            raise PromptError(f"prompt of {prompt.task} {reason}: {advice}")
 
 
 def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None:
@@ -236,8 +236,7 @@ def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None
     expected = tensor_digest(initial)
     for prompt in prompts:
         if prompt.initial_digest != expected:
-            raise InitialPromptMismatchError(
-                f"prompt of {prompt.task} was trained from initial prompt "
-                f"{(prompt.initial_digest or 'unknown')[:12]}, not from {expected[:12]}: "
-                "train it with the same model and seed"
-            )
+            digest = prompt.initial_digest or "unknown"
+            reason = f"was trained from initial prompt {digest[:12]}, not from {expected[:12]}"
+            advice = "train it with the same model and seed"
+            raise InitialPromptMismatchError(f"prompt of {prompt.task} {reason}: {advice}")

@@ -31,8 +31,8 @@ Kind = Literal["method", "task", "logger"]
 
 FILE_NAMES: Mapping[Kind, str] = {"method": "METHODS", "task": "TASKS", "logger": "LOGGERS"}
 
+# Valid plugin names; they become parts of file names and of ``NAME:KEY=VALUE,...``.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""Valid plugin names; they become parts of file names and of ``NAME:KEY=VALUE,...``."""
 
 _files: dict[Path, ModuleType] = {}
 
@@ -77,24 +77,26 @@ def files_in_use() -> tuple[Path, ...]:
 
 def discover(kind: Kind, builtin: Collection[str]) -> dict[str, Plugin]:
     """Plugins of a kind by name; installed packages are not imported."""
-    found: dict[str, Plugin] = {}
+    plugins: dict[str, Plugin] = {}
     for plugin in (*_installed(kind), *_from_files(kind)):
         if not NAME.fullmatch(plugin.name):
             raise plugin.fault("a name has letters, digits, '.', '_' and '-' only; rename it")
         if plugin.name in builtin:
             raise plugin.fault(f"there is a built-in {kind} of that name; rename the plugin")
-        if (other := found.setdefault(plugin.name, plugin)) is not plugin:
-            raise plugin.fault(f"{other.origin} has one of that name too; use only one of them")
-    return found
+        if plugin.name in plugins:
+            other = plugins[plugin.name].origin
+            raise plugin.fault(f"{other} has one of that name too; use only one of them")
+        plugins[plugin.name] = plugin
+    return plugins
 
 
 @cache
 def _installed(kind: Kind) -> tuple[Plugin, ...]:
-    found = []
+    plugins = []
     for entry in sorted(metadata.entry_points(group=f"dtvg_bench.{kind}s"), key=lambda e: e.name):
-        package = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
-        found.append(Plugin(kind, entry.name, package, entry.module, entry.attr))
-    return tuple(found)
+        origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
+        plugins.append(Plugin(kind, entry.name, origin, entry.module, entry.attr))
+    return tuple(plugins)
 
 
 def _from_files(kind: Kind) -> Iterator[Plugin]:
@@ -144,11 +146,11 @@ def _declared_tasks(file: Path) -> Iterator[tuple[str, Task]]:
         try:
             yield name, declared_task(name, values, file.parent)
         except ValidationError as error:
-            fault = max(error.errors(), key=lambda each: each["type"] == "extra_forbidden")
+            fault = max(error.errors(), key=lambda fault: fault["type"] == "extra_forbidden")
             key, reason = ".".join(map(str, fault["loc"][:2])), plain_fault(fault)
-            place = f"task {name}: {key}".removesuffix(": ")
+            subject = f"task {name}: {key}".removesuffix(": ")
             if fault["type"] == "extra_forbidden":
                 reason = str(UnknownNameError("key", key, Declaration.model_fields))
-            raise ConfigError(f"{place}: {reason}") from error
+            raise ConfigError(f"{subject}: {reason}") from error
         except ConfigError as error:
             raise ConfigError(f"task {name}: {error}") from error

@@ -21,8 +21,7 @@ from bench.record import PredictionsBlock, Record
 from bench.tasks.generation import MetricUnavailableError
 from bench.tasks.metrics import METRICS
 
-MOST_BYTES = 2**30
-"""Maximum uncompressed size of a predictions file."""
+MOST_BYTES = 2**30  # Maximum uncompressed size of a predictions file.
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,9 @@ class Predictions:
     def metrics(self) -> dict[str, float]:
         """All scores in percent; metrics that cannot be computed are left out."""
         scores: dict[str, float] = {}
-        rows = [(each.prediction.strip(), each.references, each.group) for each in self.examples]
-        answers, references, groups = zip(*rows, strict=True)
+        answers = [example.prediction.strip() for example in self.examples]
+        references = [example.references for example in self.examples]
+        groups = [example.group for example in self.examples]
         for scorer in self.scorers:
             with suppress(MetricUnavailableError):
                 scores |= METRICS[scorer].compute(answers, references, groups)
@@ -55,8 +55,9 @@ class Predictions:
 
     def to_lines(self) -> bytes:
         """Encode as JSON lines in ASCII, so that answers contain no line breaks."""
-        lines = [{k: v for k, v in asdict(e).items() if v is not None} for e in self.examples]
-        return b"".join(json.dumps(x, separators=(",", ":")).encode() + b"\n" for x in lines)
+        rows = (asdict(example) for example in self.examples)
+        rows = ({key: value for key, value in row.items() if value is not None} for row in rows)
+        return b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
 
 
 def judge(
@@ -99,9 +100,9 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
             raise ValueError(f"differs from the digest in {record.file_name}")
         for scorer in set(block.scorers) - METRICS.keys():
             raise ValueError(f"is scored by {scorer!r}, which this version lacks")
-        lines = json.loads(b"[" + b",".join(data.splitlines()) + b"]")
-        found = [Prediction(**line | {"references": tuple(line["references"])}) for line in lines]
+        rows = json.loads(b"[" + b",".join(data.splitlines()) + b"]")
+        examples = [Prediction(**row | {"references": tuple(row["references"])}) for row in rows]
     except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
         reason = one_line(error).removeprefix("ValueError: ")
         raise RecordError(f"cannot read predictions: {path} is not valid ({reason})") from error
-    return Predictions(tuple(found), tuple(block.scorers))
+    return Predictions(tuple(examples), tuple(block.scorers))

@@ -20,11 +20,8 @@ from bench.training.callbacks import Callback, EvaluationEvent, TrainingInfo
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 
-Report = str | tuple[str, str, int, int]
-"""A line of text, or (run, phase, steps done, total steps)."""
-
-INTERVAL = 0.2
-"""Minimum seconds between two progress reports of a phase."""
+Report = str | tuple[str, str, int, int]  # A line of text, or run, phase, steps done, all steps.
+INTERVAL = 0.2  # Minimum seconds between two progress reports of a phase.
 
 
 class Reporter(Callback):
@@ -32,15 +29,15 @@ class Reporter(Callback):
 
     def __init__(self, send: Callable[[Report], object], verbose: bool) -> None:
         self.say, self._send, self._verbose = send, send, verbose
-        self._what = self._training = ""
+        self._run = self._training = ""
         self._last = 0.0
 
     def phase(self, phase: str, done: int = 0, total: int = 0, what: str | None = None) -> None:
         """Report a phase and its progress; ``what`` sets the name of the run."""
-        self._what = self._what if what is None else what
+        self._run = self._run if what is None else what
         if done == 0 or time.monotonic() > self._last + INTERVAL:
             self._last = time.monotonic()
-            self._send((self._what, phase, done, total))
+            self._send((self._run, phase, done, total))
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
         self._training = "training"
@@ -53,7 +50,7 @@ class Reporter(Callback):
         self._training = f"training ({event.score:.1f})"
         if self._verbose:
             self.say(
-                f"{self._what}: step {event.step}/{event.total}, loss {event.loss:.4f}, "
+                f"{self._run}: step {event.step}/{event.total}, loss {event.loss:.4f}, "
                 f"validation {event.score:.1f} (best {event.best_score:.1f} at {event.best_step})"
             )
 
@@ -66,7 +63,7 @@ class Display:
 
     def __init__(self, console: Console, total_runs: int, verbosity: Verbosity) -> None:
         self.total_runs, self.verbosity = total_runs, verbosity
-        self.done, self.locked, self.began = 0, 0, time.monotonic()
+        self.done, self.locked, self.started = 0, 0, time.monotonic()
         name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bars = progress.Progress(
             progress.TextColumn("{task.description}", table_column=name),
@@ -92,12 +89,15 @@ class Display:
         if isinstance(report, str):
             self.say(report)
             return
-        what, phase, done, total = report
-        row, *before = self.rows.get(worker) or (self.bars.add_task("", count="", text=""),)
-        self.rows[worker] = row, what, phase
-        if before != [what, phase]:
+        run, phase, done, total = report
+        if worker not in self.rows:
+            self.rows[worker] = self.bars.add_task("", count="", text=""), "", ""
+        row, *previous = self.rows[worker]
+        self.rows[worker] = row, run, phase
+        if previous != [run, phase]:
             self.bars.reset(row, total=total or None)
-        count, name = f"{done}/{total}" if total else "", what or f"worker {worker + 1}"
+        count = f"{done}/{total}" if total else ""
+        name = run or f"worker {worker + 1}"
         self.bars.update(row, completed=done, description=name, count=count, text=phase)
         if not total or phase.startswith("training"):
             self.parts[worker] = done / total if total else 0
@@ -105,10 +105,11 @@ class Display:
 
     def _show_all(self) -> None:
         done, total = min(self.done + sum(self.parts.values()), self.total_runs), self.total_runs
-        left = round((time.monotonic() - self.began) * (total / done - 1)) if done else 0
-        text = f"{timedelta(seconds=left)} left" if done else ""
-        count = f"{self.done}/{total}"
-        self.bars.update(self.all, completed=done, count=count, text=text)
+        text = ""
+        if done:
+            seconds = round((time.monotonic() - self.started) * (total / done - 1))
+            text = f"{timedelta(seconds=seconds)} left"
+        self.bars.update(self.all, completed=done, count=f"{self.done}/{total}", text=text)
 
     def wait(self, locked: int) -> None:
         """Print a message if all remaining runs are locked by other commands."""
@@ -120,9 +121,9 @@ class Display:
         """Count a finished run and show its outcome."""
         self.done += 1
         self._show_all()
-        count = f"{self.done}/{self.total_runs}, {time.monotonic() - self.began:.0f} s"
-        head = "error:" if self.verbosity == "quiet" else f"[{count}]"
-        self.say(f"{head} {what}: {outcome}", failed)
+        count = f"{self.done}/{self.total_runs}, {time.monotonic() - self.started:.0f} s"
+        prefix = "error:" if self.verbosity == "quiet" else f"[{count}]"
+        self.say(f"{prefix} {what}: {outcome}", failed)
 
     def say(self, line: str, always: bool = False) -> None:
         """Print a line, unless quiet."""

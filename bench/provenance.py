@@ -16,10 +16,7 @@ from pathlib import Path
 import bench
 from bench.record import HardwareBlock, ProvenanceBlock
 
-RESULTS_VERSION = 2
-"""Version of the harness, raised by hand when scores change; part of every run id."""
-
-CODE = ("bench", "baselines", "dtvg")
+RESULTS_VERSION = 2  # Version of the harness, raised by hand when scores change; in every run id.
 PACKAGES = (
     *("dtvg-bench", "torch", "transformers", "datasets", "evaluate", "tokenizers", "safetensors"),
     *("numpy", "scikit-learn", "scipy", "sacrebleu", "rouge-score", "nltk"),
@@ -39,8 +36,8 @@ def provenance() -> ProvenanceBlock:
             versions[name] = metadata.version(name)
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
-        cpu = found[1] if found else cpu
+        if match := re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE):
+            cpu = match[1]
     return ProvenanceBlock(
         git_commit=commit,
         git_dirty=dirty,
@@ -99,6 +96,8 @@ def _git() -> tuple[str | None, bool | None]:
     git = partial(subprocess.check_output, text=True, cwd=root, stderr=subprocess.DEVNULL)
     try:
         commit = git(["git", "rev-parse", "HEAD"]).strip()
-        return commit, bool(git(["git", "status", "--porcelain", "--", *CODE]))
+        return commit, bool(
+            git(["git", "status", "--porcelain", "--", "bench", "baselines", "dtvg"])
+        )
     except (OSError, subprocess.CalledProcessError):
         return None, None

@@ -254,15 +254,16 @@ class Record(Block):
 
     @model_validator(mode="after")
     def _agrees(self) -> Record:
-        scores, rows, answers = self.scores, self.rows, self.predictions
+        scores, rows, predictions = self.scores, self.rows, self.predictions
         if self.status == "failed" and (self.error is None or scores is not None):
             raise ValueError("a failed record has an error and no scores")
         if self.status == "finished" and (self.error or not rows or not self.training):
             raise ValueError("a finished record has rows and training and no error")
         if scores is not None and scores.table_metric not in scores.test:
             raise ValueError(f"scores.test lacks the table metric {scores.table_metric}")
-        if answers is not None and rows and answers.rows != rows.test:
-            raise ValueError(f"predictions.rows {answers.rows} are not the {rows.test} test rows")
+        if predictions is not None and rows and predictions.rows != rows.test:
+            count = predictions.rows
+            raise ValueError(f"predictions.rows {count} are not the {rows.test} test rows")
         return self
 
     @property
@@ -319,8 +320,8 @@ def _parse(data: bytes, path: Path) -> Record:
         record = Record.model_validate(json.loads(data, parse_constant=_refuse))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(map(str, fault["loc"]))
-        reason = f"{place}: {fault['msg']}".removeprefix(": Value error, ")
+        key = ".".join(map(str, fault["loc"]))
+        reason = f"{key}: {fault['msg']}".removeprefix(": Value error, ")
         if fault["loc"] == ("schema",):
             reason = f"schema {fault['input']!r}, this program reads 2"
         raise RecordError(f"record {path} is not valid: {reason}; run again") from error

@@ -47,10 +47,7 @@ METHODS: Mapping[str, MethodEntry] = {
     "no_prompt": MethodEntry("baselines.fixed:NoPrompt", "the frozen model alone"),
     "fixed": MethodEntry("baselines.fixed:FixedPrompt", "a stored prompt as it is"),
 }
-
-
-MOST_TRIES = 1000
-"""Maximum number of combinations of values to try."""
+MOST_TRIES = 1000  # Maximum number of combinations of values to try.
 
 
 @dataclass(frozen=True)
@@ -71,28 +68,30 @@ class MethodSpec:
         from pydantic import TypeAdapter
 
         adapter = TypeAdapter[Any](type(self.settings))
-        each = [adapter.dump_python(spec.settings, mode="json") for spec in self.tries or [self]]
-        found: dict[str, list[Any]] = {key: [] for key in each[0]}
-        for key, value in (item for values in each for item in values.items()):
-            found[key] += [] if value in found[key] else [value]
-        return {key: values if len(values) > 1 else values[0] for key, values in found.items()}
+        candidates: dict[str, list[Any]] = {}
+        for spec in self.tries or [self]:
+            for key, value in adapter.dump_python(spec.settings, mode="json").items():
+                values = candidates.setdefault(key, [])
+                if value not in values:
+                    values.append(value)
+        return {key: values if len(values) > 1 else values[0] for key, values in candidates.items()}
 
 
 def methods() -> dict[str, MethodEntry]:
     """The built-in methods, then those of plugins; none is imported."""
-    found = dict(METHODS)
+    entries = dict(METHODS)
     for name, plugin in discover("method", METHODS).items():
         path = f"{plugin.module}:{plugin.attribute}"
-        found[name] = MethodEntry(path, f"plugin of {plugin.origin}", plugin)
-    return found
+        entries[name] = MethodEntry(path, f"plugin of {plugin.origin}", plugin)
+    return entries
 
 
 def method_entry(text: str) -> MethodEntry:
     """The entry of a method given as ``name`` or ``name:key=value,...``."""
-    name, known = text.partition(":")[0], methods()
-    if name not in known:
-        raise UnknownNameError("method", name, known)
-    return known[name]
+    name, entries = text.partition(":")[0], methods()
+    if name not in entries:
+        raise UnknownNameError("method", name, entries)
+    return entries[name]
 
 
 def where_set(key: str) -> str:
@@ -101,9 +100,9 @@ def where_set(key: str) -> str:
     for name in METHODS:
         for field in fields(METHODS[name].load().Settings):
             owners.setdefault(field.name, []).append(name)
-    for found in difflib.get_close_matches(key.replace("lr", "learning_rate"), owners, 1, 0.8):
-        names = ", ".join(owners[found])
-        return f"{found} is a setting of {names}: --method {owners[found][0]}:{found}=VALUE"
+    for setting in difflib.get_close_matches(key.replace("lr", "learning_rate"), owners, 1, 0.8):
+        names = ", ".join(owners[setting])
+        return f"{setting} is a setting of {names}: --method {owners[setting][0]}:{setting}=VALUE"
     return ""
 
 
@@ -111,82 +110,84 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     """Parse ``name`` or ``name:key=value,...``; its values override ``options``.
 
     ``key=a|b`` gives candidates, of which validation selects one; several keys give their product.
-    Text settings (``str``) take one value.
-
-    Raises:
-        ConfigError: unknown method or setting, or a value of the wrong type; all faults are listed.
+    Text settings (``str``) take one value. Raises ConfigError with all faults: an unknown method
+    or setting, or a value of the wrong type.
     """
     import yaml
     from pydantic import TypeAdapter, ValidationError
 
     method = method_entry(text).load()
     name, colon, variant = text.partition(":")
-    known = {field.name: field.type for field in fields(method.Settings)}
-    default, place = method.Settings(), f"method {text!r}"
-    texts = {key for key in known if isinstance(getattr(default, key), str)}
-    chosen: dict[str, list[Any]] = {}
+    types = {field.name: field.type for field in fields(method.Settings)}
+    defaults, subject = method.Settings(), f"method {text!r}"
+    texts = {key for key in types if isinstance(getattr(defaults, key), str)}
+    candidates: dict[str, list[Any]] = {}
     faults = []
     for item in variant.split(",") if colon else ():
         key, equals, value = item.partition("=")
         if not equals or not key:
-            faults.append(f"{place}: expected {name}:key=value, got {item!r}")
+            faults.append(f"{subject}: expected {name}:key=value, got {item!r}")
             continue
-        words = [value] if known.get(key) in (str, "str") else value.split("|")
+        words = [value] if types.get(key) in (str, "str") else value.split("|")
         if len(words) > 1 and not all(word.strip() for word in words):
-            faults.append(f"{place}: {key}: a value beside '|' is missing")
+            faults.append(f"{subject}: {key}: a value beside '|' is missing")
         try:
-            read = [(word, yaml.safe_load(word)) for word in words]
+            values = [yaml.safe_load(word) for word in words]
         except (yaml.YAMLError, ValueError, RecursionError):
-            faults.append(f"{place}: {key}: no valid YAML (given: {value!r})")
+            faults.append(f"{subject}: {key}: no valid YAML (given: {value!r})")
             continue
-        # Text settings stay text, such as an id of digits or a bare on.
-        text_only = key in texts
-        chosen[key] = [w if text_only and not isinstance(v, str) else v for w, v in read]
-    unknown = (options.keys() | chosen.keys()) - known.keys()
-    faults += [str(UnknownNameError(f"setting of {name}", key, known)) for key in unknown]
+        if key in texts:  # An id of digits, or a bare on, stays text.
+            pairs = zip(words, values, strict=True)
+            values = [value if isinstance(value, str) else word for word, value in pairs]
+        candidates[key] = values
+    unknown = (options.keys() | candidates.keys()) - types.keys()
+    faults += [str(UnknownNameError(f"setting of {name}", key, types)) for key in unknown]
     if "|" in variant and not method.trained:
-        faults.append(f"{place}: {name} trains nothing, so give one value, without '|'")
-    if math.prod(map(len, chosen.values())) > MOST_TRIES:
-        faults.append(f"{place}: more than {MOST_TRIES} combinations; give fewer values")
+        faults.append(f"{subject}: {name} trains nothing, so give one value, without '|'")
+    if math.prod(map(len, candidates.values())) > MOST_TRIES:
+        faults.append(f"{subject}: more than {MOST_TRIES} combinations; give fewer values")
     if faults:
         raise ConfigError(sorted(faults))
-    # YAML reads a bare on or off as a boolean.
-    bare = {key for key, value in options.items() if key in texts and isinstance(value, bool)}
-    plain = {**options, **{key: "on" if options[key] else "off" for key in bare}}
+    configured = dict(options)
+    for key in texts & options.keys():
+        if isinstance(options[key], bool):  # YAML reads a bare on or off as a boolean.
+            configured[key] = "on" if options[key] else "off"
     adapter, tries = TypeAdapter(method.Settings), []
     try:
-        for values in itertools.product(*chosen.values()):
-            tries.append(adapter.validate_python(plain | dict(zip(chosen, values, strict=True))))
-            method.needs(tries[-1])
-            for key, value in asdict(tries[-1]).items():
+        for combination in itertools.product(*candidates.values()):
+            changes = dict(zip(candidates, combination, strict=True))
+            settings = adapter.validate_python(configured | changes)
+            method.needs(settings)
+            for key, value in asdict(settings).items():
                 if isinstance(value, float) and not math.isfinite(value):
                     raise ValueError(f"{key}: expected a finite number (given: {value})")
-        usual = adapter.validate_python(plain)
+            tries.append(settings)
+        base = adapter.validate_python(configured)
     except ValidationError as error:
         raise ConfigError(
-            ": ".join([place, *map(str, fault["loc"]), plain_fault(fault)])
+            ": ".join([subject, *map(str, fault["loc"]), plain_fault(fault)])
             for fault in error.errors()
         ) from error
     except ValueError as error:
-        raise ConfigError(f"{place}: {error}") from error
+        raise ConfigError(f"{subject}: {error}") from error
 
     def label(*tries: Any) -> str:
         """Method name with the settings that differ from ``options``."""
-        values = {key: [*dict.fromkeys(getattr(t, key) for t in tries)] for key in sorted(chosen)}
-        written = ",".join(
-            f"{key}={'|'.join('null' if value is None else str(value) for value in found)}"
-            for key, found in values.items()
-            if found != [getattr(usual, key)]
-        )
-        return f"{name}:{written}" if written else name
+        changes = []
+        for key in sorted(candidates):
+            values = list(dict.fromkeys(getattr(settings, key) for settings in tries))
+            if values != [getattr(base, key)]:
+                words = ("null" if value is None else str(value) for value in values)
+                changes.append(f"{key}={'|'.join(words)}")
+        return f"{name}:{','.join(changes)}" if changes else name
 
-    specs = tuple(MethodSpec(name, each, label(each)) for each in dict.fromkeys(tries))
+    specs = tuple(MethodSpec(name, settings, label(settings)) for settings in dict.fromkeys(tries))
     return MethodSpec(name, tries[0], label(*tries), specs) if len(specs) > 1 else specs[0]
 
 
 def plain_fault(fault: ErrorDetails) -> str:
     """Message for a pydantic error: what was expected, and the given value."""
-    known = {
+    messages = {
         **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
         "int_parsing_size": "expected a smaller number",
         **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
@@ -202,11 +203,14 @@ def plain_fault(fault: ErrorDetails) -> str:
         "greater_than": "expected more than {gt}",
         "less_than": "expected less than {lt}",
     }
-    message = fault["msg"].removeprefix("Value error, ")
-    message = known.get(fault["type"], message[:1].lower() + message[1:])
-    given, context = fault["input"], fault.get("ctx", {})
-    shown = "" if isinstance(given, Mapping) or not fault["loc"] else f" (given: {given!r})"
-    return message.format(**context) + shown if fault["type"] in known else message + shown
+    if fault["type"] in messages:
+        message = messages[fault["type"]].format(**fault.get("ctx", {}))
+    else:
+        message = fault["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+    if isinstance(fault["input"], Mapping) or not fault["loc"]:
+        return message
+    return f"{message} (given: {fault['input']!r})"
 
 
 def _checked(plugin: Plugin) -> type[PromptMethod[Any]]:

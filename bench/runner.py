@@ -21,8 +21,7 @@ from bench.training.callbacks import make_callbacks
 from bench.training.stopping import Stop
 from bench.worker import Outcome, Worker
 
-POLL = 0.5
-"""Seconds between checks for signals and for runs locked by other processes."""
+POLL = 0.5  # Seconds between checks for signals and for runs locked by other processes.
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,12 @@ def run_grid(
     resources: Resources = Resources(),
     loggers: Sequence[str] = (),
     verbosity: Verbosity = "normal",
-    debug: bool = False,
+    debug: bool = False,  # Show the tracebacks of failed runs.
 ) -> Counter[str]:
     """Execute the remaining runs of a grid; loads nothing if none remain.
 
-    ``debug`` shows the tracebacks of failed runs.
-
-    Returns:
-        Number of reported runs by state: finished, failed, or found done by another process.
-
-    Raises:
-        BenchError: input or output cannot be used, or a callback failed.
-        StopRequested: a signal requested a stop; unfinished runs can be resumed.
+    Returns the number of reported runs by state: finished, failed, or found done by another
+    process. Raises BenchError if input, output or a callback fails, StopRequested after a signal.
     """
     if not grid.todo:
         return Counter()
@@ -88,8 +81,7 @@ class _Loop:
     counts: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)  # Reasons.
     deaths: Counter[str] = field(default_factory=Counter)  # Lost processes per run.
-    # Runs locked by another driver, with the time of the next try.
-    locked: deque[tuple[float, Run]] = field(default_factory=deque)
+    locked: deque[tuple[float, Run]] = field(default_factory=deque)  # With the time to try again.
 
     def run(self) -> Counter[str]:
         """Start runs as they become ready, until all have ended."""
@@ -116,8 +108,8 @@ class _Loop:
             if not running:
                 time.sleep(POLL)
                 continue
-            done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
-            for future in done:
+            finished, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
+            for future in finished:
                 run = running.pop(future)
                 outcome = self.pool.result(future)
                 if outcome is None:
@@ -144,13 +136,13 @@ class _Loop:
     def _ended(self, run: Run, outcome: Outcome) -> None:
         key = run.prompt_id
         scored = key in self.grid.reported and key not in self.grid.records
-        what = run.describe() if scored else f"prompt {run.describe()}"
+        name = run.describe() if scored else f"prompt {run.describe()}"
         if outcome.state == "error":
             raise ExecutorError(outcome.text)
         failed = outcome.state == "failed"
         if failed:
             self.failed[key] = outcome.text
         text = "done by another command" if outcome.state == "found" else outcome.text
-        self.display.finish(what, f"failed: {text}" if failed else text, failed=failed)
+        self.display.finish(name, f"failed: {text}" if failed else text, failed=failed)
         if scored:
             self.counts[outcome.state] += 1

@@ -62,9 +62,10 @@ class Stage:
         return snapshot(self.module) if merged is None else {MERGED: merged}
 
     def _scores(self, task: str, prompt: PromptSource) -> TaskScores:
-        done = self.stages.evaluate(self.run, task, "validation", prompt, self.answered_together)
-        self.answered_together = done.micro_batch_size or self.answered_together
-        return done.scores
+        rows = self.answered_together
+        evaluation = self.stages.evaluate(self.run, task, "validation", prompt, rows)
+        self.answered_together = evaluation.micro_batch_size or rows
+        return evaluation.scores
 
 
 class Stages:
@@ -78,30 +79,27 @@ class Stages:
         stop: Stop,
         tell: Callable[[str, int, int], object] = lambda phase, done, total: None,
     ) -> None:
-        self.model = model
-        self._examples = examples
-        self._supply = supply
-        self._stop = stop
-        self._tell = tell
+        self.model, self._examples, self._supply = model, examples, supply
+        self._stop, self._tell = stop, tell
 
     def make(self, run: Run) -> Stage:
         """Build the stage of a run: a method on one target task, or a joint source stage."""
-        settings, examples, names = run.training, self._examples, run.tasks
-        chosen = [examples.training(name, run.shots, run.seed) for name in names]
-        encoded = [part.encoded for part in chosen]
+        examples, size, device = self._examples, run.training.batch_size, self.model.device
+        samples = {task: examples.training(task, run.shots, run.seed) for task in run.tasks}
+        encoded = [sample.encoded for sample in samples.values()]
         rows = RowsBlock(
-            train=sum(part.rows for part in chosen),
-            validation=sum(len(examples.evaluation(name, "validation")) for name in names),
+            train=sum(sample.rows for sample in samples.values()),
+            validation=sum(len(examples.evaluation(task, "validation")) for task in samples),
             test=0,
-            few_shot=None if run.is_source_stage else chosen[0].few_shot,
+            few_shot=None if run.is_source_stage else samples[run.task].few_shot,
             notes=[],
         )
-        common = settings.batch_size, run.seed, self.model.device
         if not run.is_source_stage:
-            batches = TaskBatches(encoded[0], *common, settings.batching)
+            batches = TaskBatches(encoded[0], size, run.seed, device, run.training.batching)
             return Stage(run, self.build(run), batches, rows, self)
-        module = self.build(run, dict(zip(names, map(len, encoded), strict=True)))
-        return Stage(run, module, MixtureBatches(encoded, module, *common), rows, self)
+        module = self.build(run, {task: len(sample.encoded) for task, sample in samples.items()})
+        mixture = MixtureBatches(encoded, module, size, run.seed, device)
+        return Stage(run, module, mixture, rows, self)
 
     def build(self, run: Run, examples: Mapping[str, int] | None = None) -> Any:
         """Build the method's module; with ``examples`` (count by task), its source stage.

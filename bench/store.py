@@ -28,14 +28,9 @@ if TYPE_CHECKING:
 
     from bench.grid import Run
 
-MERGED = "prompt"
-"""Tensor name of a merged prompt."""
-
-PREFIX = re.compile(r"[0-9a-f]{4,64}")
-"""The beginning of an id."""
-
-ABANDONED = 3600.0
-"""Age in seconds at which temporary files of killed processes are removed."""
+MERGED = "prompt"  # Tensor name of a merged prompt.
+PREFIX = re.compile(r"[0-9a-f]{4,64}")  # The beginning of an id.
+ABANDONED = 3600.0  # Age in seconds at which temporary files of killed processes are removed.
 
 
 @dataclass(frozen=True)
@@ -64,8 +59,7 @@ class ResultStore:
     def __init__(self, folder: Path, prompts: Path | None = None) -> None:
         self.folder, self.records = folder, folder / "records"
         self.checkpoints, self.configs = folder / "checkpoints", folder / "configs"
-        self.logs = folder / "logs"
-        self.prompts = prompts or folder / "prompts"
+        self.logs, self.prompts = folder / "logs", prompts or folder / "prompts"
         self.locks = self.prompts / "locks"
 
     def check_writable(self) -> None:
@@ -93,14 +87,12 @@ class ResultStore:
         lock = FileLock(path, blocking=False)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            pass  # Held by another process.
+            with suppress(Timeout):  # Held by another process.
+                lock.acquire()
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise OutputError(
-                f"cannot lock {path}: {reason}; choose a folder that is writable and has locks"
-            ) from error
+            advice = "choose a folder that is writable and has locks"
+            raise OutputError(f"cannot lock {path}: {reason}; {advice}") from error
         try:
             yield lock.is_locked
         finally:
@@ -108,18 +100,17 @@ class ResultStore:
 
     def running(self, runs: Iterable[Run]) -> list[Run]:
         """The runs that are locked by any process."""
-        found = []
+        locked = []
         for run in runs:
             if (self.locks / f"{run.prompt_id}.lock").exists():
-                with self.lock(run) as free:
-                    found += [] if free else [run]
-        return found
+                with self.lock(run) as held:
+                    if not held:
+                        locked.append(run)
+        return locked
 
     def checkpoint(self, run: Run) -> Path:
         """Path of a run's checkpoint."""
         return self.checkpoints / f"{run.prompt_name}.safetensors"
-
-    # Records
 
     def find(self, run: Run) -> Record | None:
         """The record of a run; None if it is missing or damaged."""
@@ -148,8 +139,6 @@ class ResultStore:
         """Read the only record with this file name, or whose name or id begins with ``text``."""
         return read_record(_file(self.records, Path(text).name.removesuffix(".json"), "record"))
 
-    # Prompts
-
     def seal(self, run: Run) -> str | None:
         """Seal of a run's stored prompt, new after each training; None if missing or damaged."""
         with suppress(PromptError):
@@ -161,8 +150,8 @@ class ResultStore:
         """Store a prompt; the record, with the digest of the tensors, is written last."""
         import safetensors.torch
 
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        data = safetensors.torch.save(plain)
+        copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        data = safetensors.torch.save(copies)
         assert record.prompt is not None
         block = record.prompt.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
         path = self.prompts / record.file_name
@@ -194,25 +183,26 @@ class ResultStore:
 def _file(folder: Path, text: str, kind: str) -> Path:
     """The only JSON file whose name or id begins with ``text``."""
     paths = sorted(folder.glob("*.json"))
-    found = [path for path in paths if text and path.stem.startswith(text)]
-    found = [path for path in found if path.stem == text] or found
-    if not found and PREFIX.fullmatch(text):
-        found = [path for path in paths if path.stem.rpartition("-")[2].startswith(text[:12])]
+    matches = [path for path in paths if text and path.stem.startswith(text)]
+    matches = [path for path in matches if path.stem == text] or matches
+    if not matches and PREFIX.fullmatch(text):
+        matches = [path for path in paths if path.stem.rpartition("-")[2].startswith(text[:12])]
         if len(text) > 12:
-            found = [path for path in found if read_record(path).id.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.stem for path in found[:3])
-        raise RecordError(f"{len(found)} {kind}s begin with {text!r}: {names}; give more of it")
-    given = text[:12] if PREFIX.fullmatch(text) else text
-    words = {
-        word[:size]: path.stem
+            matches = [path for path in matches if read_record(path).id.startswith(text)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(path.stem for path in matches[:3])
+        raise RecordError(f"{len(matches)} {kind}s begin with {text!r}: {names}; give more of it")
+    prefix = text[:12] if PREFIX.fullmatch(text) else text
+    names_by_key = {
+        key[:length]: path.stem
         for path in reversed(paths)
-        for word in (path.stem, path.stem.rpartition("-")[2])
-        for size in (None, len(given))
+        for key in (path.stem, path.stem.rpartition("-")[2])
+        for length in (None, len(prefix))
     }
-    near = dict.fromkeys(words[word] for word in difflib.get_close_matches(given, words, n=3))
+    keys = difflib.get_close_matches(prefix, names_by_key, n=3)
+    near = dict.fromkeys(names_by_key[key] for key in keys)
     hint = f"did you mean {' or '.join(near)}?" if near else "give its name or id"
     raise RecordError(f"no {kind} {text!r} in {folder}: {hint}")
 

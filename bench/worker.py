@@ -41,8 +41,8 @@ from bench.training.evaluation import fixed_prompt
 from bench.training.loop import train
 from bench.training.stopping import Stop
 
+# Fields of the training result that are copied into the record.
 FROM_RESULT = ("steps", "best_step", "best_score", "stopped_early", "curve", "micro_batch_size")
-"""Fields of the training result that are copied into the record."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,7 @@ class Outcome:
 
 
 class Worker:
-    """Trains and scores the runs of one grid in this process; model and rows stay loaded.
-
-    ``debug`` shows the tracebacks of failed runs.
-    """
+    """Trains and scores the runs of one grid in this process; model and rows stay loaded."""
 
     def __init__(
         self,
@@ -70,7 +67,7 @@ class Worker:
         display: Reporter,
         callbacks: Sequence[Callback] = (),
         stop: Stop | None = None,
-        debug: bool = False,
+        debug: bool = False,  # Show the tracebacks of failed runs.
     ) -> None:
         self.grid, self.store, self.display, self.stop = grid, store, display, stop or Stop()
         self._callbacks, self._debug = (display, *callbacks), debug
@@ -94,9 +91,9 @@ class Worker:
     def examples(self) -> Examples:
         """Encoded rows; each split is loaded on first use."""
         config = self.grid.config
-        given = config.data_seed, config.input_length
+        source, encoder = open_source(config.data), self.model.encoder
         limits = config.validation_rows, config.train_rows, config.test_rows
-        return Examples(open_source(config.data), self.model.encoder, *given, *limits)
+        return Examples(source, encoder, config.data_seed, config.input_length, *limits)
 
     def prepare(self) -> None:
         """Encode all data of the remaining runs up front, so that bad rows fail early."""
@@ -105,13 +102,13 @@ class Worker:
             self.stages.check_starts(run)
             for task in run.tasks:
                 self.display.phase("encoding", what=task)
-                rows = [
+                splits = [
                     examples.training(task, run.shots, run.seed).encoded,
                     examples.evaluation(task, "validation"),
                 ]
                 if run.prompt_id in self.grid.reported:
-                    rows.append(examples.evaluation(task, "test"))
-                longest = max(length for split in rows for length in split.lengths)
+                    splits.append(examples.evaluation(task, "test"))
+                longest = max(length for split in splits for length in split.lengths)
                 answer = examples.task(task).target_length
                 self.model.require_room(run.protocol.prompt_length + longest, answer)
 
@@ -131,9 +128,10 @@ class Worker:
             if record is not None and record.error is not None and not to_score:
                 return Outcome("failed", record.error.message)
             try:
-                tries = {each: self._stored(each) for each in run.start.tries or (run,)}
-                best = max(tries, key=lambda each: _validation_score(tries[each]))  # First best.
-                stored = tries[best]
+                candidates = run.start.tries or (run,)
+                prompts = {candidate: self._stored(candidate) for candidate in candidates}
+                best = max(candidates, key=lambda candidate: _validation_score(prompts[candidate]))
+                stored = prompts[best]
                 if stored is not None and not to_score:
                     return Outcome("found")
                 if blocked is not None:
@@ -143,14 +141,14 @@ class Worker:
                 stored = stored or self._train(run)
                 if not to_score:
                     return Outcome("finished", f"validation {_validation_score(stored):.1f}")
-                record, answers = self._score(best, stored)
-                blocks = _blocks(run, tries, best)
-                changes = {"id": run.id, "run": self._run_block(run), "tries": blocks}
-                scored = self.store.write(record.model_copy(update=changes), answers)
-                assert scored.scores is not None
-                assert scored.training is not None
-                values = _info(run), scored.training.steps, scored.scores.test
-                tell(self._callbacks, "on_scores", *values)
+                record, predictions = self._score(best, stored)
+                tries = _tries(run, prompts, best)
+                changes = {"id": run.id, "run": self._run_block(run), "tries": tries}
+                record = self.store.write(record.model_copy(update=changes), predictions)
+                scores, training = record.scores, record.training
+                assert scores is not None
+                assert training is not None
+                tell(self._callbacks, "on_scores", _info(run), training.steps, scores.test)
             except Exception as error:
                 if isinstance(error, BenchError) and not isinstance(error, RunError):
                     raise
@@ -160,8 +158,8 @@ class Worker:
                 if to_score:
                     self.store.write(self._failed(run, error))
                 return Outcome("failed", " ".join(str(error).split()))
-        metric = scored.scores.table_metric
-        return Outcome("finished", f"test {metric} {scored.scores.test[metric]:.1f}")
+        metric = scores.table_metric
+        return Outcome("finished", f"test {metric} {scores.test[metric]:.1f}")
 
     def _stored(self, run: Run) -> StoredPrompt | None:
         """The prompt of a run; None if it is missing, damaged or to be replaced."""
@@ -197,7 +195,9 @@ class Worker:
             warn=self.display.say,
         )
         tensors = stage.tensors()
-        other: Literal["shared", "module"] = "shared" if run.is_source_stage else "module"
+        form: Literal["prompt", "module", "shared"] = "prompt"
+        if MERGED not in tensors:
+            form = "shared" if run.is_source_stage else "module"
         record = Record(
             id=run.prompt_id,
             status="finished",
@@ -220,7 +220,7 @@ class Worker:
             ),
             provenance=provenance(),
             sources=run.sources(),
-            prompt=PromptBlock(form="prompt" if MERGED in tensors else other, sha256=UNSEALED),
+            prompt=PromptBlock(form=form, sha256=UNSEALED),
         )
         self.store.save_prompt(record, tensors)
         checkpoint.remove()
@@ -237,16 +237,19 @@ class Worker:
         record, training = stored.record, stored.record.training
         assert training is not None
         assert record.rows is not None
-        began = time.perf_counter()
+        started = time.perf_counter()
         rows, task = self.examples.evaluation(run.task, "test"), self.examples.task(run.task)
-        together = training.evaluation_micro_batch_size
-        test = self.stages.evaluate(run, run.task, "test", source, together)
-        seconds = time.perf_counter() - began
+        micro_batch_size = training.evaluation_micro_batch_size
+        test = self.stages.evaluate(run, run.task, "test", source, micro_batch_size)
+        seconds = time.perf_counter() - started
         scorers = task.scorers or task.metrics
-        answers = judge(scorers, rows.rows, test.predictions, rows.references, rows.groups)
+        predictions = judge(scorers, rows.rows, test.predictions, rows.references, rows.groups)
         best = next(point for point in training.curve if point.step == training.best_step)
-        labels, known = self.examples.labels(run.task), task.labels
-        majority = majority_scores(task, labels, rows.references, rows.groups)
+        labels, majority = self.examples.labels(run.task), None
+        scores = majority_scores(task, labels, rows.references, rows.groups)
+        if scores is not None and task.labels is not None:
+            label = max(task.labels, key=Counter(labels).__getitem__)
+            majority = MajorityBlock(label=label, test=scores)
         notes, share = self._notes(run, record), test.scores.valid_label_share
         timing = {"finished": now(), "evaluation_seconds": seconds}
         changes = {
@@ -258,17 +261,15 @@ class Worker:
                 valid_label_share={"validation": best.valid_label_share, "test": share},
                 left_out=test.scores.left_out,
             ),
-            "majority": None
-            if majority is None or known is None
-            else MajorityBlock(label=max(known, key=Counter(labels).__getitem__), test=majority),
+            "majority": majority,
             "training": training.model_copy(
-                update={"evaluation_micro_batch_size": test.micro_batch_size or together}
+                update={"evaluation_micro_batch_size": test.micro_batch_size or micro_batch_size}
             ),
             "timing": record.timing.model_copy(update=timing),
             "provenance": provenance(),
             "prompt": None,
         }
-        return record.model_copy(update=changes), answers
+        return record.model_copy(update=changes), predictions
 
     def _notes(self, run: Run, prompt: Record) -> list[str]:
         """Caveats on the scores, for the record."""
@@ -279,18 +280,16 @@ class Worker:
         for source in sources:
             if source.given:
                 notes.append(f"source prompt of {source.task} was given: {source.prompt[:12]}")
-        elsewhere = differences(prompt.provenance, provenance())
-        if elsewhere:
-            notes.append(f"the prompt was trained elsewhere: {'; '.join(elsewhere)}")
+        if changes := differences(prompt.provenance, provenance()):
+            notes.append(f"the prompt was trained elsewhere: {'; '.join(changes)}")
         return notes
 
     def _failed(self, run: Run, error: Exception) -> Record:
         """Record of a failed run."""
-        message = " ".join(str(error).split())
         return Record(
             id=run.id,
             status="failed",
-            error=ErrorBlock(type=type(error).__name__, message=message),
+            error=ErrorBlock(type=type(error).__name__, message=" ".join(str(error).split())),
             run=self._run_block(run),
             timing=TimingBlock(started=now(), finished=now(), peak_memory_bytes=peak_memory()),
             provenance=provenance(),
@@ -313,18 +312,18 @@ def _validation_score(stored: StoredPrompt | None) -> float:
     return -math.inf if training is None else training.best_score
 
 
-def _blocks(run: Run, tries: Mapping[Run, StoredPrompt | None], best: Run) -> list[TryBlock]:
+def _tries(run: Run, prompts: Mapping[Run, StoredPrompt | None], best: Run) -> list[TryBlock]:
     """Tries of a run with the settings that differ; empty for a run without tries."""
     common = run.protocol.settings
     return [
         TryBlock(
-            settings={k: v for k, v in each.protocol.settings.items() if v != common[k]},
+            settings={k: v for k, v in candidate.protocol.settings.items() if v != common[k]},
             score=stored.record.training.best_score if stored and stored.record.training else None,
-            prompt=each.prompt_id,
-            chosen=each is best,
+            prompt=candidate.prompt_id,
+            chosen=candidate is best,
         )
-        for each, stored in tries.items()
-        if each is not run
+        for candidate, stored in prompts.items()
+        if candidate is not run
     ]
 
 
@@ -337,7 +336,7 @@ def _diagnostics(result: TrainingResult) -> dict[str, Any]:
     history = [point for point in result.history if len(point) > 1]
     best = next((point for point in history if point["step"] == result.best_step), {})
     changes = {
-        key: sum(one.get(key) != other.get(key) for one, other in pairwise(history))
+        key: sum(point.get(key) != following.get(key) for point, following in pairwise(history))
         for key, value in best.items()
         if isinstance(value, list) and all(isinstance(item, str) for item in value)
     }

@@ -17,7 +17,7 @@ from click import Option, Parameter
 from bench import __version__
 from bench.errors import UnknownNameError
 
-COMMANDS = {
+COMMANDS = {  # Module and short help; the module is imported when the command is used.
     "run": ("run", "Train and score a grid of runs, and print its table."),
     "plan": ("run", "Estimate steps, tokens, hours and disk of a grid."),
     "status": ("results", "Count runs of a result folder, and check its files."),
@@ -31,7 +31,6 @@ COMMANDS = {
     "import": ("files", "Import a PEFT adapter or a prompt file into the prompt store."),
     "doctor": ("files", "Check whether this machine can run the benchmark."),
 }
-"""Module and short help by command; the module is imported when the command is used."""
 
 
 class Group(click.Group):
@@ -86,7 +85,7 @@ class ListOption(Option):
         return super().type_cast_value(ctx, [piece.strip() for piece in pieces])
 
 
-TITLES = {
+TITLES = {  # Section titles of the help, by the first option of each section.
     "suites": "Grid",
     "model": "Model and data",
     "preset": "Configuration",
@@ -94,7 +93,6 @@ TITLES = {
     "dry_run": "Messages",
     "out": "Folders",
 }
-"""Section titles of the help, by the first option of each section."""
 
 
 class Sections(click.Command):

@@ -49,14 +49,14 @@ def list_(
     """List tasks, suites, methods, bundled models, or the prompts in a result folder or store."""
     listings: dict[str, Callable[[], Rows]] = {
         "tasks": lambda: _tasks(suites),
-        "suites": lambda: [{"suite": k, "tasks": [*v]} for k, v in list_suites().items()],
-        "methods": lambda: [{"method": k, "title": v.title} for k, v in methods().items()],
+        "suites": lambda: [{"suite": name, "tasks": [*v]} for name, v in list_suites().items()],
+        "methods": lambda: [{"method": name, "title": v.title} for name, v in methods().items()],
         "models": _models,
         "prompts": lambda: _prompts(folder),
     }
-    for option, given, fits in (("suite", suites, "tasks"), ("settings", settings, "methods")):
-        if given and kind != fits:
-            raise ConfigError(f"--{option} is for {fits}: leave it out, or list {fits}")
+    for option, value, listed in (("suite", suites, "tasks"), ("settings", settings, "methods")):
+        if value and kind != listed:
+            raise ConfigError(f"--{option} is for {listed}: leave it out, or list {listed}")
     rows = _settings() if settings else listings[kind]()
     if as_json:
         print_json(rows)
@@ -73,10 +73,10 @@ def list_(
 
 
 def _tasks(suites: list[str]) -> Rows:
-    all_suites = list_suites().items()
     chosen = [name for suite in suites for name in get_suite(suite)]
-    return [
-        {
+    rows = []
+    for task in list_tasks():
+        row: dict[str, Any] = {
             "task": task.name,
             "hub": " ".join(filter(None, (task.hub.path, task.hub.config))),
             "revision": task.hub.revision,
@@ -85,12 +85,13 @@ def _tasks(suites: list[str]) -> Rows:
             "split": task.split_rule,
             "input_length": task.input_length,
             "rows": [f"{split} {count}" for split, count in task.hub.rows.items()],
-            "suites": [suite for suite, names in all_suites if task.name in names],
-            **({"plugin": plugin.origin} if (plugin := task_plugin(task.name)) else {}),
+            "suites": [suite for suite, names in list_suites().items() if task.name in names],
         }
-        for task in list_tasks()
-        if not suites or task.name in chosen
-    ]
+        if plugin := task_plugin(task.name):
+            row["plugin"] = plugin.origin
+        if not suites or task.name in chosen:
+            rows.append(row)
+    return rows
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
@@ -111,44 +112,47 @@ def _models() -> Rows:
 
 def _settings() -> Rows:
     """Settings of all methods: default, differing preset values, and description (comment)."""
-    presets = {name: load_config(name).method_options for name in PRESETS}
-    llama = load_config("paper", None, {"model": "tiny-llama"}).method_options
-    presets["paper with a Llama"] = llama
+    configs = {preset: load_config(preset) for preset in PRESETS}
+    configs["paper with a Llama"] = load_config("paper", None, {"model": "tiny-llama"})
     rows = []
     for name, entry in methods().items():
         settings = entry.load().Settings
         code = "".join(map(inspect.getsource, settings.__mro__[-2::-1]))
         comments = dict(re.findall(r"^    (\w+): [^#\n]+  # (.+)$", code, re.MULTILINE))
-        given = {k: v[name].settings if name in v else {} for k, v in presets.items()}
-        for key, value in MethodSpec(name, settings(), name).values().items():
-            other = {k: own[key] for k, own in given.items() if own.get(key, value) != value}
-            row = {"method": name, "setting": key, "default": value, "presets": other}
-            rows.append(row | {"what": comments.get(key, "")})
+        for key, default in MethodSpec(name, settings(), name).values().items():
+            row: dict[str, Any] = {"method": name, "setting": key, "default": default}
+            row |= {"presets": {}, "what": comments.get(key, "")}
+            for preset, config in configs.items():
+                options = config.method_options.get(name)
+                if options and options.settings.get(key, default) != default:
+                    row["presets"][preset] = options.settings[key]
+            rows.append(row)
     return rows
 
 
 def _prompts(folder: Path) -> Rows:
-    inside = folder / "prompts"
-    prompts, warnings = ResultStore(folder, inside if inside.is_dir() else folder).list_prompts()
+    prompts = folder / "prompts"
+    store = ResultStore(folder, prompts if prompts.is_dir() else folder)
+    records, warnings = store.list_prompts()
     base.warn(warnings)
-    keys, rows = ("task", "label", "prompt_length", "shots", "seed"), Rows()
-    for record in prompts:
-        row = {"id": record.id[:12], **{key: getattr(record.run, key) for key in keys}}
-        form = record.prompt and record.prompt.form  # None: a record without a prompt.
-        rows += [row | {"model": record.run.model.name, "form": form}] if form else []
+    keys, rows = ("task", "label", "prompt_length", "shots", "seed"), []
+    for record in records:
+        if record.prompt is not None:
+            row = {"id": record.id[:12], **{key: getattr(record.run, key) for key in keys}}
+            rows.append(row | {"model": record.run.model.name, "form": record.prompt.form})
     return rows
 
 
 DATA = [
     Argument(["action"], type=Choice(["check", "prefetch"])),
     *(base.SUITES, base.TASKS),
-    Option(["--data", "place"], default="hub", help="'hub', 'bundled' or a folder."),
+    Option(["--data", "source"], default="hub", help="'hub', 'bundled' or a folder."),
     *(base.PLUGIN, base.JSON),
 ]
 
 
 @bench.command(params=DATA)
-def data(action: str, suites: list[str], tasks: list[str], place: str, as_json: bool) -> None:
+def data(action: str, suites: list[str], tasks: list[str], source: str, as_json: bool) -> None:
     """Check the data of some or all tasks, or load it from the hub into the cache (HF_HOME).
 
     check compares every split with what the task declares: columns, row counts (hub only), and
@@ -160,29 +164,29 @@ def data(action: str, suites: list[str], tasks: list[str], place: str, as_json: 
 
     import datasets
 
-    offline = place == "hub" and datasets.config.HF_HUB_OFFLINE
+    offline = source == "hub" and datasets.config.HF_HUB_OFFLINE
     variables = " and ".join(offline_variables()) or "HF_HUB_OFFLINE"
-    if action == "prefetch" and (offline or place != "hub"):
+    if action == "prefetch" and (offline or source != "hub"):
         raise ConfigError(f"prefetch loads from the hub: unset {variables}, leave out --data")
     if offline:
         click.echo(f"{variables} is set: checking only the cache of this machine", err=True)
-    seen: Rows = []
-    for report in check(open_source(place), chosen, texts=action == "check"):
-        seen.append({**asdict(report), "ok": report.ok})
+    rows: Rows = []
+    for report in check(open_source(source), chosen, texts=action == "check"):
+        rows.append({**asdict(report), "ok": report.ok})
         if not as_json:
-            counts = ", ".join(f"{split} {rows}" for split, rows in report.rows.items())
-            head = f"{'ok' if report.ok else 'differs':<8} {report.task:<14} {counts}".rstrip()
-            faults = [f"! {fault}" for fault in report.differences]
-            click.echo("\n  ".join([head, *faults, *(f"note: {note}" for note in report.notes)]))
-    good, total = sum(report["ok"] for report in seen), len(seen)
-    last = f"{good} of {counted(total, 'task')} as declared, {total - good} not"
-    print_json(seen) if as_json else click.echo(last)
-    sys.exit(1 if good < total else 0)
+            counts = ", ".join(f"{split} {count}" for split, count in report.rows.items())
+            lines = [f"{'ok' if report.ok else 'differs':<8} {report.task:<14} {counts}".rstrip()]
+            lines += [f"! {difference}" for difference in report.differences]
+            click.echo("\n  ".join([*lines, *(f"note: {note}" for note in report.notes)]))
+    passed, total = sum(row["ok"] for row in rows), len(rows)
+    summary = f"{passed} of {counted(total, 'task')} as declared, {total - passed} not"
+    print_json(rows) if as_json else click.echo(summary)
+    sys.exit(1 if passed < total else 0)
 
 
 EXPORT = [
     base.FOLDER,
-    Argument(["record"], metavar="RUN"),
+    Argument(["name"], metavar="RUN"),
     Argument(["target"], metavar="[FOLDER]", type=PATH, required=False),
     Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
     Option(["--push-to-hub", "repository"], default="", metavar="REPO", help="Also upload it."),
@@ -191,34 +195,33 @@ EXPORT = [
 
 
 @bench.command(params=EXPORT, epilog=base.RUN)
-def export(folder: Path, record: str, target: Path | None, as_json: bool, **options: Any) -> None:
+def export(folder: Path, name: str, target: Path | None, as_json: bool, **options: Any) -> None:
     """Write the prompt of a RUN in DIR to FOLDER, or to the Hugging Face hub, as a PEFT adapter.
 
     `peft.PeftModel.from_pretrained(model, FOLDER)` loads it. ATTEMPT's prompt depends on the input
     and cannot be exported.
     """
-    places = [str(place) for place in (target, options["repository"]) if place]
-    if not places:
-        fault = "nowhere to export to: give FOLDER or --push-to-hub OWNER/NAME."
-        raise click.UsageError(fault, click.get_current_context())
+    targets = [str(path) for path in (target, options["repository"]) if path]
+    if not targets:
+        message = "nowhere to export to: give FOLDER or --push-to-hub OWNER/NAME."
+        raise click.UsageError(message, click.get_current_context())
 
     from bench.interop import export_peft
 
     store = ResultStore(folder, options["prompts"])
-    with tempfile.TemporaryDirectory() as own:
-        found = export_peft(store, record, target or Path(own), options["repository"])
-    told = f"{found.run.describe()}: adapter and model card in {' and '.join(places)}"
-    print_json({"id": found.id, "folder": places[0]}) if as_json else click.echo(told)
+    with tempfile.TemporaryDirectory() as temporary:
+        record = export_peft(store, name, target or Path(temporary), options["repository"])
+    text = f"{record.run.describe()}: adapter and model card in {' and '.join(targets)}"
+    print_json({"id": record.id, "folder": targets[0]}) if as_json else click.echo(text)
 
 
-SEED = IntRange(0, 2**63 - 1)
 IMPORT = [
     Argument(["source"], metavar="PATH"),
     Option(["--task"], required=True, help="Task the prompt was trained on."),
     Option(["--model"], required=True, help="Model of the prompt, as for bench run."),
     Option(["--tensor"], help="Name of the prompt's tensor, if the file has several."),
     Option(["--initial"], type=PATH, help="File of the prompt's initial prompt."),
-    Option(["--seed"], type=SEED, help="Seed, if bench drew the initial prompt."),
+    Option(["--seed"], type=IntRange(0, 2**63 - 1), help="Seed, if bench drew the initial prompt."),
     *(base.JSON, base.PLUGIN, base.OUT, base.PROMPTS),
 ]
 
@@ -248,14 +251,14 @@ def import_(source: str, as_json: bool, out: Path, prompts: Path | None, **optio
 @bench.command(params=[base.OUT, base.JSON])
 def doctor(out: Path, as_json: bool) -> None:
     """Check versions, devices, hub, folders and a short training; exit code 1 if a check fails."""
-    found = []
+    findings = []
     for name, state, text in _findings(out):
-        found.append({"name": name, "state": state, "text": text})
+        findings.append({"name": name, "state": state, "text": text})
         if not as_json:
             click.echo(f"{state:<5} {name}: {text}")
     if as_json:
-        print_json(found)
-    sys.exit(1 if any(finding["state"] == "fault" for finding in found) else 0)
+        print_json(findings)
+    sys.exit(1 if any(finding["state"] == "fault" for finding in findings) else 0)
 
 
 def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
@@ -275,10 +278,10 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
     except (OSError, ValueError) as error:
         yield "hub", "note", f"{constants.ENDPOINT} cannot be reached ({one_line(error)})"
     for name, folder in {"result folder": out, "model cache": Path(constants.HF_HUB_CACHE)}.items():
-        place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
         try:
-            with tempfile.TemporaryFile(dir=place):
-                free = shutil.disk_usage(place).free / 1e9
+            with tempfile.TemporaryFile(dir=parent):
+                free = shutil.disk_usage(parent).free / 1e9
             yield name, "ok", f"{folder} can be written, {free:.1f} GB free"
         except OSError as error:
             yield name, "fault", f"{folder} cannot be written ({one_line(error)})"
@@ -293,11 +296,11 @@ def _self_test() -> list[str]:
     from bench.runner import run_grid
 
     options = {"suites": [], "tasks": ["cb"], "methods": ["pt"], "shots": [16], "seeds": [42]}
-    short = ("training.steps=8", "training.evaluate_every=4", "validation_rows=16")
+    items = ("training.steps=8", "training.evaluate_every=4", "validation_rows=16")
     try:
         with tempfile.TemporaryDirectory() as folder:
             store = ResultStore(Path(folder))
-            grid = make_grid(load_config(None, None, options, short), store)
+            grid = make_grid(load_config(None, None, options, items), store)
             run_grid(grid, store, verbosity="quiet")
             return [r.error.message for r in read_records(store.records)[0] if r.error]
     except Exception as error:  # Any exception is a finding.

@@ -62,17 +62,17 @@ def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list
             reported |= {run.id: run for run in grid.reported.values()}
         except BenchError as error:
             warn([f"running or missing runs of {path.name} are not known: {error}"])
-    left = [run for key, run in reported.items() if key not in recorded]
-    return [*running.values()], [run.describe() for run in left if run.prompt_id not in running]
+    missing = [run for key, run in reported.items() if key not in recorded]
+    return [*running.values()], [run.describe() for run in missing if run.prompt_id not in running]
 
 
 def _faults(store: ResultStore) -> Iterator[str]:
     """Read all files of a result folder; yields one line per fault, with the file name."""
     from bench.training.checkpoint import CheckpointFile
 
-    prompts, damaged = store.list_prompts()
-    records, more = read_records(store.records)
-    yield from (*damaged, *more)
+    prompts, prompt_warnings = store.list_prompts()
+    records, record_warnings = read_records(store.records)
+    yield from (*prompt_warnings, *record_warnings)
     reads: list[Callable[[], object]] = [partial(store.load_prompt, p.id) for p in prompts]
     reads += [partial(load_predictions, store.records, r) for r in records if r.predictions]
     reads += [CheckpointFile(path).load for path in store.checkpoints.glob("*.safetensors")]
@@ -81,12 +81,12 @@ def _faults(store: ResultStore) -> Iterator[str]:
             read()
         except BenchError as error:
             yield str(error)
-    known = {prompt.id for prompt in prompts}
+    prompt_ids = {prompt.id for prompt in prompts}
     for record in records:
         path = store.records / record.file_name
         if not path.exists():
             yield f"{path} has another name: rename it"
-        if known and record.training and record.training.prompt not in known:
+        if prompt_ids and record.training and record.training.prompt not in prompt_ids:
             yield f"{path}: prompt {record.training.prompt} is not in {store.prompts}"
     for path in store.configs.glob("*.yaml"):
         try:
@@ -125,12 +125,11 @@ def table(folder: Path, form: str | None, standalone: bool, **options: Any) -> N
     click.echo(text, nl=False)
 
 
-FORMATS = Choice(["pdf", "png"])
 PLOT = [
     FOLDER,
     Argument(["names"], metavar="[NAME]...", nargs=-1),
     Option(["--out"], type=PATH, help="Output folder; default: DIR/figures."),
-    ListOption(["--format", "formats"], type=FORMATS, default=("pdf", "png")),
+    ListOption(["--format", "formats"], type=Choice(["pdf", "png"]), default=("pdf", "png")),
     Option(["--paper"], type=Choice(["5.5", "6.3"]), help="Width in inches; no title, no caption."),
     JSON,
 ]
@@ -184,35 +183,38 @@ def report(folder: Path, html: Path | None, out: Path | None, as_json: bool) -> 
     warn(results.warnings)
     gc.disable()  # Saves a quarter of the time; the process ends soon.
     with Console(stderr=True).status("") as progress:
+        paths = []
         if html is not None:
             save_page(results, html, progress.update)
-        written = save_everything(results, out, progress.update) if out is not None else []
-    _print_paths([*([html] if html else []), *written], as_json)
+            paths.append(html)
+        if out is not None:
+            paths += save_everything(results, out, progress.update)
+    _print_paths(paths, as_json)
 
 
 SHOW = [
     FOLDER,
-    Argument(["record"], metavar="RUN"),
+    Argument(["name"], metavar="RUN"),
     Option(["--errors"], is_flag=True, help="Also print the test examples answered wrong."),
     *(PLUGIN, JSON),
 ]
 
 
 @bench.command(params=SHOW, epilog=base.RUN)
-def show(folder: Path, record: str, errors: bool, as_json: bool) -> None:
+def show(folder: Path, name: str, errors: bool, as_json: bool) -> None:
     """Print the record of a RUN in DIR: scores, curves, diagnostics and environment."""
     if errors and as_json:
         raise ConfigError("--errors prints text: leave it out, or --json")
     store = ResultStore(folder)
-    found = store.record(record)
+    record = store.record(name)
     if as_json:
-        print_json(found.model_dump(mode="json", by_alias=True))
+        print_json(record.model_dump(mode="json", by_alias=True))
         return
-    text = show_record(found)
+    text = show_record(record)
     if errors:
-        predictions = load_predictions(store.records, found)
+        predictions = load_predictions(store.records, record)
         try:
-            inputs = _inputs(found, predictions)
+            inputs = _inputs(record, predictions)
         except BenchError as error:
             inputs = None
             warn([f"inputs are not shown: {error}"])

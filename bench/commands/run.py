@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,15 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
     if grid.todo:  # A finished grid needs no model and no executor.
         from bench.runner import Resources, run_grid
 
-        used, verbosity = Resources(**resources), verbosity or "normal"
-        counts = run_grid(grid, store, used, loggers, verbosity, options["debug"])
+        verbosity = verbosity or "normal"
+        counts = run_grid(grid, store, Resources(**resources), loggers, verbosity, options["debug"])
     results = load_results(store.folder).only(grid.ids)
     # Includes runs that failed before this command or in another process.
     failed = sum(record.status == "failed" for record in results.records)
     if not quiet:
-        found = len(grid.reported) - counts["finished"] - failed
+        earlier = len(grid.reported) - counts["finished"] - failed
         finished = counted(counts["finished"], "run")
-        states = f"{finished} finished, {found} found finished, {failed} failed"
+        states = f"{finished} finished, {earlier} found finished, {failed} failed"
         click.echo(f"{states}; records in {store.records}", err=True)
         base.warn(results.warnings)
     form = "json" if options["as_json"] else base.terminal_form()
@@ -129,13 +130,13 @@ def plan(file: Path | None, **options: Any) -> None:
 
 def _resources(options: dict[str, Any]) -> dict[str, Any]:
     """Values for :class:`bench.runner.Resources`; ConfigError for the other executor's options."""
-    keys = {"workers": "local", "cpus_per_run": "ray", "gpus_per_run": "ray"}
-    executor, given = options["executor"], {k: options[k] for k in keys if options[k] is not None}
-    for key in given:
-        if keys[key] != executor:
+    executors = {"workers": "local", "cpus_per_run": "ray", "gpus_per_run": "ray"}
+    values = {key: options[key] for key in executors if options[key] is not None}
+    for key in values:
+        if executors[key] != options["executor"]:
             option = key.replace("_", "-")
-            raise ConfigError(f"--{option} has no meaning with --executor {executor}")
-    return {"executor": executor, **given}
+            raise ConfigError(f"--{option} has no meaning with --executor {options['executor']}")
+    return {"executor": options["executor"], **values}
 
 
 def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
@@ -148,16 +149,17 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
     if options["suites"] or options["tasks"]:
         values |= {"suites": options["suites"], "tasks": options["tasks"]}
     if options["shots"]:
-        values["shots"] = [int(w) if re.fullmatch(NUMBER, w) else w for w in options["shots"]]
+        words = options["shots"]
+        values["shots"] = [int(word) if re.fullmatch(NUMBER, word) else word for word in words]
     if options["seeds"]:
         values["seeds"] = [seed for word in options["seeds"] for seed in _seeds(word)]
-    given, limit = (options["preset"], file, values), options["limit"]
-    config = load_config(*given, options["items"])
+    preset, items, limit = options["preset"], [*options["items"]], options["limit"]
+    config = load_config(preset, file, values, items)
     if not limit:
         return config
-    rows = ("train_rows", "validation_rows", "test_rows")
-    limits = [f"{key}={min(limit, getattr(config, key) or limit)}" for key in rows]
-    return load_config(*given, [*options["items"], *limits])
+    for key in ("train_rows", "validation_rows", "test_rows"):
+        items.append(f"{key}={min(limit, getattr(config, key) or limit)}")
+    return load_config(preset, file, values, items)
 
 
 def _print_config(config: RunConfig, as_json: bool) -> None:
@@ -167,21 +169,20 @@ def _print_config(config: RunConfig, as_json: bool) -> None:
     if as_json:
         print_json({**config.model_dump(mode="json"), "settings": settings})
         return
-    head = "# Settings of the methods; to change one: --method pt:learning_rate=0.01"
+    header = "# Settings of the methods; to change one: --method pt:learning_rate=0.01"
     lines = [f"# {label}: {json.dumps(values)}" for label, values in settings.items()]
-    click.echo("\n".join([dump_config(config).rstrip(), head, *lines]))
+    click.echo("\n".join([dump_config(config).rstrip(), header, *lines]))
 
 
 def _seeds(word: str) -> Sequence[int | str]:
     """Seeds of a number or a range such as ``42-44``; other words fail when validated."""
-    ends = re.fullmatch(rf"({NUMBER})(?:-({NUMBER}))?", word)
-    if ends is None:
+    match = re.fullmatch(rf"({NUMBER})(?:-({NUMBER}))?", word)
+    if match is None:
         return [word]
-    first, last = int(ends[1]), int(ends[2] or ends[1])
+    first, last = int(match[1]), int(match[2] or match[1])
     if not first <= last < first + MOST_SEEDS:
-        raise ConfigError(
-            f"--seeds {word}: expected FIRST-LAST, such as 42-44, of at most {MOST_SEEDS} seeds"
-        )
+        expected = f"FIRST-LAST, such as 42-44, of at most {MOST_SEEDS} seeds"
+        raise ConfigError(f"--seeds {word}: expected {expected}")
     return range(first, last + 1)
 
 
@@ -193,12 +194,12 @@ def _grid(config: RunConfig, options: dict[str, Any], offline: bool) -> tuple[Gr
 def _environment(file: Path, grid: Grid) -> Iterator[str]:
     """Differences between this environment and that of the result folder that holds ``file``."""
     folder = file.absolute().parent
-    records, _ = read_records(folder.parent / "records") if folder.name == "configs" else ([], [])
-    own = [record for record in records if record.id in grid.ids]
-    if records and not own:
+    records = read_records(folder.parent / "records")[0] if folder.name == "configs" else []
+    matching = [record for record in records if record.id in grid.ids]
+    if records and not matching:
         yield "its records belong to other runs: model, data or a version changed"
-    lines = [line for r in own or records for line in differences(r.provenance, provenance())]
-    yield from dict.fromkeys(lines)
+    changes = (differences(record.provenance, provenance()) for record in matching or records)
+    yield from dict.fromkeys(chain.from_iterable(changes))
 
 
 def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
@@ -210,27 +211,32 @@ def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
             need.describe() if isinstance(need, Run) else f"{need.task} given {need.prompt_id}"
             for need in run.start
         ]
-        line = {"run": run.describe(), "needs": needs}
+        row = {"run": run.describe(), "needs": needs}
         if key in grid.reported:
             state = "to run" if key in todo else grid.records[key].status
-            runs.append({"id": run.id, "state": state, **line})
+            runs.append({"id": run.id, "state": state, **row})
         else:
-            exists = "exists" if store.seal(run) else "not needed"
-            prompts.append({"id": key, "state": "to train" if key in todo else exists, **line})
+            stored = "exists" if store.seal(run) else "not needed"
+            prompts.append({"id": key, "state": "to train" if key in todo else stored, **row})
     return {
-        **{key: getattr(grid.config, key) for key in ("preset", "model", "data")},
+        "preset": grid.config.preset,
+        "model": grid.config.model,
+        "data": grid.config.data,
         "note": next(iter(grid.runs.values())).protocol.model.note,
-        **{"to_run": grid.to_run, "finished": len(grid.records) - len(grid.failed)},
-        **{"failed": len(grid.failed), "prompts_to_train": len(grid.todo) - grid.to_run},
-        **{"runs": runs, "prompts": prompts},
+        "to_run": grid.to_run,
+        "finished": len(grid.records) - len(grid.failed),
+        "failed": len(grid.failed),
+        "prompts_to_train": len(grid.todo) - grid.to_run,
+        "runs": runs,
+        "prompts": prompts,
     }
 
 
 def _print_overview(values: dict[str, Any]) -> None:
     for kind in ("prompts", "runs"):
         click.echo(f"{kind}:")
-        for line in values.pop(kind):
-            needs = f" (needs {counted(len(line['needs']), 'prompt')})" if line["needs"] else ""
-            click.echo(f"  {line['state']:<10} {line['run']}{needs}")
+        for row in values.pop(kind):
+            needs = f" (needs {counted(len(row['needs']), 'prompt')})" if row["needs"] else ""
+            click.echo(f"  {row['state']:<10} {row['run']}{needs}")
     for key, value in values.items():
         click.echo(f"{key.replace('_', ' ')}: {value}")
