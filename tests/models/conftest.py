@@ -12,9 +12,8 @@ from bench.method import Batch
 from bench.models.base import FrozenLM
 from bench.models.decoder_only import DecoderOnlyLM
 from bench.models.encoder_decoder import EncoderDecoderLM
-from bench.models.loading import BUNDLED
+from bench.models.loading import BUNDLED, load
 
-Make: TypeAlias = Callable[..., FrozenLM]
 Rows: TypeAlias = list[tuple[list[int], list[int]]]
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -55,8 +54,8 @@ def make_model(kind: str, **settings: Any) -> FrozenLM:
         ids["decoder_start_token_id"] = words.pad_token_id
     if kind not in ("t5", "mamba"):
         ids["max_position_embeddings"] = 96
-    options = {"bos_token_id": None, **ids, **(MODELS | MORE).get(kind, {}), **settings}
-    config = AutoConfig.for_model(kind, vocab_size=len(words), **options)
+    ids |= {"bos_token_id": None, "vocab_size": len(words)}
+    config = AutoConfig.for_model(kind, **{**ids, **(MODELS | MORE).get(kind, {}), **settings})
     reads_all = config.is_encoder_decoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -68,13 +67,10 @@ def make_model(kind: str, **settings: Any) -> FrozenLM:
     return adapter(module, words, torch.device("cpu"))
 
 
-known = functools.cache(make_model)
-
-
-@pytest.fixture(scope="session")
-def random_lm() -> Make:
-    """A new model with random weights, by its kind and settings."""
-    return make_model
+@functools.cache
+def known(kind: str) -> FrozenLM:
+    """A bundled model, or one with random weights; not to be changed."""
+    return load(kind) if kind in BUNDLED else make_model(kind)
 
 
 @pytest.fixture(params=MODELS)
