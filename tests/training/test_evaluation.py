@@ -60,7 +60,7 @@ class Numbered:
 
 
 def answered(
-    model: Echo, number: int, batch_size: int, per_row: bool = False, stop: Stop | None = None
+    model: Any, number: int, batch_size: int, per_row: bool = False, stop: Stop | None = None
 ) -> Evaluation:
     asked: list[int] = []
 
@@ -70,8 +70,7 @@ def answered(
 
     prompt = own if per_row else fixed_prompt(torch.full((1, 1), 7.0))
     examples: Any = Numbered(number)
-    frozen: Any = model
-    done = evaluate(frozen, prompt, examples, get_task("squad"), batch_size, stop=stop)
+    done = evaluate(model, prompt, examples, get_task("squad"), batch_size, stop=stop)
     assert sum(asked) == number * per_row  # Once for each row, however often it is tried.
     return done
 
@@ -104,21 +103,21 @@ def test_other_errors_and_a_row_that_does_not_fit(fits: int, message: str) -> No
         answered(Echo(fits, RuntimeError(message)), 9, 9)
 
 
-SAID = (
-    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
-    "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
-    "CUDA error: CUSPARSE_STATUS_INSUFFICIENT_RESOURCES when calling `cusparseCreate(handle)`",
-    "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
-    "Native API failed. Native API returns: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
-    "hipErrorOutOfMemory",
-    "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory",
-    "RESOURCE_EXHAUSTED: while running",
-    "std::bad_alloc",
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "CUDA error: CUSPARSE_STATUS_INSUFFICIENT_RESOURCES when calling `cusparseCreate(handle)`",
+        "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+        "Native API failed. Native API returns: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+        "hipErrorOutOfMemory",
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory",
+        "RESOURCE_EXHAUSTED: while running",
+        "std::bad_alloc",
+    ],
 )
-
-
-@pytest.mark.parametrize("message", SAID)
 def test_what_libraries_say_when_memory_runs_out(message: str) -> None:
     assert answered(Echo(3, RuntimeError(message)), 9, 9).micro_batch_size == 3
 
