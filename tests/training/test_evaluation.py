@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench.data import EncodedExamples
 from bench.errors import StopRequested
 from bench.method import Batch
 from bench.stages import Stages
@@ -43,20 +45,12 @@ class Echo:
         return [f"{number} {int(mine)}" for number, mine in zip(read, own, strict=True)]
 
 
-class Numbered:
-    """Encoded examples of equal length, each of which says its number."""
-
-    def __init__(self, number: int) -> None:
-        self.lengths = [1] * number
-        self.references = [[str(i)] for i in range(number)]
-        self.groups = [None] * number
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def batch(self, indices: list[int]) -> Batch:
-        ids = torch.tensor(indices).unsqueeze(1)
-        return Batch(ids, torch.ones_like(ids), ids)
+def numbered(number: int) -> EncodedExamples:
+    """Examples of equal length, each of which says its number."""
+    ids = [[i] for i in range(number)]
+    columns = {"input_ids": ids, "labels": ids, "length": [1] * number, "group": [None] * number}
+    columns["references"] = [[str(i)] for i in range(number)]
+    return EncodedExamples(Dataset.from_dict(columns), pad_id=0)
 
 
 def answered(
@@ -69,8 +63,7 @@ def answered(
         return 2.0 * batch.input_ids.unsqueeze(2)
 
     prompt = own if per_row else fixed_prompt(torch.full((1, 1), 7.0))
-    examples: Any = Numbered(number)
-    done = evaluate(model, prompt, examples, get_task("squad"), batch_size, stop=stop)
+    done = evaluate(model, prompt, numbered(number), get_task("squad"), batch_size, stop=stop)
     assert sum(asked) == number * per_row  # Once for each row, however often it is tried.
     return done
 
