@@ -36,11 +36,7 @@ class Apart(DecoderOnlyLM):
         return super().run(prompt.expand(len(batch), -1, -1), batch, chosen)
 
 
-Models = tuple[DecoderOnlyLM, DecoderOnlyLM]
-
-
-@pytest.fixture(scope="module")
-def models(shared: Path) -> Models:
+def make_models(shared: Path) -> tuple[DecoderOnlyLM, DecoderOnlyLM]:
     """The two ways with one model."""
     torch.manual_seed(0)
     module = LlamaForCausalLM(LlamaConfig(**SHAPE, num_hidden_layers=30, tie_word_embeddings=True))
@@ -84,10 +80,8 @@ def processor(times: list[Any]) -> list[float]:
 
 
 @pytest.mark.parametrize("task", ["sst2", "rte"])
-def test_training(
-    task: str, models: Models, shared: Path, tmp_path: Path, in_turn: Any, figure: Any
-) -> None:
-    ours, apart = models
+def test_training(task: str, shared: Path, tmp_path: Path, in_turn: Any, figure: Any) -> None:
+    ours, apart = make_models(shared)
     rows = read_rows(ours, shared).training(task, STEPS * BATCH, 42).encoded
     batches = [rows.batch(range(at, at + BATCH)) for at in range(0, STEPS * BATCH, BATCH)]
     model, order = wrapped(ours.model, "CAUSAL_LM"), {"train_sampling_strategy": "sequential"}
@@ -103,9 +97,9 @@ def test_training(
     assert peer.state.global_step == STEPS
 
 
-def test_answers_to_sst2(models: Models, shared: Path, in_turn: Any, figure: Any) -> None:
+def test_answers_to_sst2(shared: Path, in_turn: Any, figure: Any) -> None:
     """Greedy answers of four tokens, against ``generate`` in the order of the data."""
-    lm, _ = models
+    lm, _ = make_models(shared)
     examples = read_rows(lm, shared)
     task = replace(examples.task("sst2"), target_length=ANSWER)
     table = examples.evaluation("sst2", "validation").table
@@ -132,7 +126,7 @@ from pathlib import Path
 import torch
 import test_prefix as own
 torch.set_num_threads(1)
-ours, apart = own.models.__wrapped__(Path(sys.argv[2]))
+ours, apart = own.make_models(Path(sys.argv[2]))
 ids = torch.randint(3, 30000, (own.BATCH, 47))
 batch = own.Batch(ids, torch.ones_like(ids), ids[:, :2])
 before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

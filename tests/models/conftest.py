@@ -1,7 +1,6 @@
 """Small models with random weights, and batches of texts."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
@@ -78,19 +77,15 @@ def lm(request: pytest.FixtureRequest) -> FrozenLM:
     return known(request.param)
 
 
-@pytest.fixture(scope="session")
-def batch_of() -> Callable[[Rows], Batch]:
+def batch_of(rows: Rows) -> Batch:
     """Rows of (input ids, label ids), padded to the longest."""
 
     def pad(rows: list[list[int]], value: int) -> torch.Tensor:
         width = max(map(len, rows))
         return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
-    def batch(rows: Rows) -> Batch:
-        mask = pad([[1] * len(read) for read, _ in rows], 0)
-        return Batch(pad([r for r, _ in rows], 0), mask, pad([w for _, w in rows], -100))
-
-    return batch
+    mask = pad([[1] * len(read) for read, _ in rows], 0)
+    return Batch(pad([r for r, _ in rows], 0), mask, pad([w for _, w in rows], -100))
 
 
 @pytest.fixture
@@ -103,5 +98,5 @@ def rows() -> Rows:
 
 
 @pytest.fixture
-def batch(rows: Rows, batch_of: Callable[[Rows], Batch]) -> Batch:
+def batch(rows: Rows) -> Batch:
     return batch_of(rows)

@@ -1,7 +1,7 @@
 """Forward passes and answers against plain transformers runs, row by row and without padding."""
 
 import copy
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +13,7 @@ from bench.method import Batch
 from bench.models.base import FrozenLM
 from bench.models.encoder_decoder import ENCODED_AT_ONCE
 from bench.models.loading import load
-from tests.models.conftest import MODELS, known, make_model
-
-Rows: TypeAlias = list[tuple[list[int], list[int]]]
+from tests.models.conftest import MODELS, Rows, known, make_model
 
 PROMPT = [17, 2005, 400]
 MOST = 14

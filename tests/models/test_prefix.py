@@ -17,7 +17,7 @@ from bench.method import Batch, ModelOutput
 from bench.models.base import FrozenLM
 from bench.training.loop import backward
 from dtvg import DTVGPrompt
-from tests.models.conftest import known, make_model
+from tests.models.conftest import batch_of, known, make_model
 
 KINDS = ["tiny-llama", "llama", "qwen2", "gpt2"]
 LENGTH, ROWS = 6, 12
@@ -127,7 +127,7 @@ def test_parts_of_a_batch_share_one_pass(name: str, most: int, batch: Batch) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_outputs_and_answers(kind: str, batch: Batch, batch_of: Any) -> None:
+def test_outputs_and_answers(kind: str, batch: Batch) -> None:
     """States lie as behind a prompt for each row; answers to 64 rows of mixed lengths."""
     lm, draw = known(kind), torch.Generator().manual_seed(1)
     prompt = lm.initial_prompt(LENGTH, 0).unsqueeze(0)
@@ -186,7 +186,7 @@ def test_active_dropout(kind: str, settings: Any, shares: bool, batch: Batch) ->
 
 
 @pytest.mark.parametrize("kind", ["mistral", "gpt_neo", "gemma2"])
-def test_windows(kind: str, batch_of: Any) -> None:
+def test_windows(kind: str) -> None:
     """Padding between prompt and input would count as distance."""
     lm, said = make_model(kind), list[str]()
     lm.warn = said.append
