@@ -127,20 +127,15 @@ def peft_trainer(model: Any, rows: Any, tokenizer: Any, folder: Path, **options:
     )
 
 
-@pytest.fixture(scope="session")
-def untrained() -> Callable[[], T5ForConditionalGeneration]:
-    """Makes a T5 of t5-small's shape with random weights, always equal ones."""
-
-    def make() -> T5ForConditionalGeneration:
-        torch.manual_seed(0)
-        # The defaults are t5-small, with dropout.
-        return T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
-
-    return make
+def untrained() -> T5ForConditionalGeneration:
+    """A T5 of t5-small's shape with random weights, always equal ones."""
+    torch.manual_seed(0)
+    # The defaults are t5-small, with dropout.
+    return T5ForConditionalGeneration(T5Config(decoder_start_token_id=0))
 
 
 @pytest.fixture(scope="session")
-def t5_small(untrained: Callable[[], T5ForConditionalGeneration], shared: Path) -> EncoderDecoderLM:
+def t5_small(shared: Path) -> EncoderDecoderLM:
     """That T5 with its real tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
     return EncoderDecoderLM(untrained(), tokenizer, torch.device("cpu"))

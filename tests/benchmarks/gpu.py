@@ -36,7 +36,6 @@ from bench.training.loop import Validation, train
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("pt", "spot", "attempt", "mpt", "dtvg")
-PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 
 
 class Scale(NamedTuple):
@@ -138,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"transformers {transformers.__version__}; {scale}\n")
     line("precision", "method", "ms a step", "examples per second", "peak GiB")
     line(*["---"] * 5)
-    for precision in PRECISIONS:
+    for precision in ("float32", "bf16"):
         model = make_model(scale, precision, device)
         for name in METHODS:
             time_steps(model, name, scale, steps=3)

@@ -6,15 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.cli.conftest import SHORT
+
 ROOT = Path(__file__).parents[2]
-SHORT = {
-    **{"training.steps": 2, "training.evaluate_every": 1, "training.warmup_steps": 0},
-    **{"validation_rows": 8, "input_length": 32, "prompt_length": 4},
-}
 GRID = (
     *("run", "--method", "pt", "--method", "no_prompt", "--shots", "4", "--seeds", "1,2,3"),
     *("--task", "mrpc", "--task", "boolq"),
-    *(word for key, value in SHORT.items() for word in ("--set", f"{key}={value}")),
+    *(word for item in SHORT for word in ("--set", item)),
 )
 
 

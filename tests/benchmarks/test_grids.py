@@ -20,9 +20,8 @@ SEEDS = 20
 
 def configuration() -> RunConfig:
     options = {"suites": [], "tasks": SUITES["paper"][:25], "methods": METHODS}
-    return load_config(
-        options=options | {"shots": [4, 16, 32, "full"], "seeds": list(range(SEEDS))}
-    )
+    options |= {"shots": [4, 16, 32, "full"], "seeds": list(range(SEEDS))}
+    return load_config(options=options)
 
 
 def store_records(grid: Grid, folder: Path) -> None:

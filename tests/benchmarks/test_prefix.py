@@ -4,7 +4,6 @@ It stands against a prompt for each row, and against PEFT's PromptTuning, which 
 of all positions.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,31 +36,22 @@ class Apart(DecoderOnlyLM):
         return super().run(prompt.expand(len(batch), -1, -1), batch, chosen)
 
 
-Models = Callable[..., tuple[DecoderOnlyLM, DecoderOnlyLM]]
-
-
-@pytest.fixture(scope="module")
-def models(shared: Path) -> Models:
-    """The two ways with one model of some layers."""
-
-    def make(layers: int = 30) -> tuple[DecoderOnlyLM, DecoderOnlyLM]:
-        torch.manual_seed(0)
-        config = LlamaConfig(**SHAPE, num_hidden_layers=layers, tie_word_embeddings=True)
-        module = LlamaForCausalLM(config)
-        words = AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
-        cpu = torch.device("cpu")
-        return DecoderOnlyLM(module, words, cpu), Apart(module, words, cpu)
-
-    return make
+def make_models(shared: Path) -> tuple[DecoderOnlyLM, DecoderOnlyLM]:
+    """The two ways with one model."""
+    torch.manual_seed(0)
+    module = LlamaForCausalLM(LlamaConfig(**SHAPE, num_hidden_layers=30, tie_word_embeddings=True))
+    words = AutoTokenizer.from_pretrained(shared / "tokenizers" / "t5")
+    cpu = torch.device("cpu")
+    return DecoderOnlyLM(module, words, cpu), Apart(module, words, cpu)
 
 
 def read_rows(lm: DecoderOnlyLM, shared: Path) -> Examples:
     return Examples(open_source(str(shared / "data")), lm.encoder, data_seed=42)
 
 
-def train_steps(lm: DecoderOnlyLM, batches: list[Batch], length: int = PROMPT) -> None:
+def train_steps(lm: DecoderOnlyLM, batches: list[Batch]) -> None:
     """Training steps of PT."""
-    method = PromptTuning(lm.initial_prompt(length, 42), PTSettings())
+    method = PromptTuning(lm.initial_prompt(PROMPT, 42), PTSettings())
     optimiser = adamw(method.parameter_groups())
     with lm.training():
         for batch in batches:
@@ -78,10 +68,10 @@ def sequences(rows: EncodedExamples) -> datasets.Dataset:
     return datasets.Dataset.from_list(texts)
 
 
-def predicted(batch: Batch, length: int = PROMPT) -> float:
+def predicted(batch: Batch) -> float:
     """Positions with a prompt for each row, over those with a shared one."""
     width = batch.mask.shape[1] + batch.labels.shape[1] - 1
-    return len(batch) * (length + width) / (length + len(batch) * width)
+    return len(batch) * (PROMPT + width) / (PROMPT + len(batch) * width)
 
 
 def processor(times: list[Any]) -> list[float]:
@@ -90,10 +80,8 @@ def processor(times: list[Any]) -> list[float]:
 
 
 @pytest.mark.parametrize("task", ["sst2", "rte"])
-def test_training(
-    task: str, models: Models, shared: Path, tmp_path: Path, in_turn: Any, figure: Any
-) -> None:
-    ours, apart = models()
+def test_training(task: str, shared: Path, tmp_path: Path, in_turn: Any, figure: Any) -> None:
+    ours, apart = make_models(shared)
     rows = read_rows(ours, shared).training(task, STEPS * BATCH, 42).encoded
     batches = [rows.batch(range(at, at + BATCH)) for at in range(0, STEPS * BATCH, BATCH)]
     model, order = wrapped(ours.model, "CAUSAL_LM"), {"train_sampling_strategy": "sequential"}
@@ -109,9 +97,9 @@ def test_training(
     assert peer.state.global_step == STEPS
 
 
-def test_answers_to_sst2(models: Models, shared: Path, in_turn: Any, figure: Any) -> None:
+def test_answers_to_sst2(shared: Path, in_turn: Any, figure: Any) -> None:
     """Greedy answers of four tokens, against ``generate`` in the order of the data."""
-    lm, _ = models()
+    lm, _ = make_models(shared)
     examples = read_rows(lm, shared)
     task = replace(examples.task("sst2"), target_length=ANSWER)
     table = examples.evaluation("sst2", "validation").table
@@ -132,30 +120,13 @@ def test_answers_to_sst2(models: Models, shared: Path, in_turn: Any, figure: Any
     figure("times as fast as PEFT", peer / together, least=2.8)
 
 
-@pytest.mark.parametrize("length", [20, 100])
-@pytest.mark.parametrize("width", [32, 128, 256])
-def test_lengths(length: int, width: int, models: Models, in_turn: Any, figure: Any) -> None:
-    """Training steps of 16 rows, one of them shorter; ten layers, as the ratio is that of one."""
-    ours, apart = models(10)
-    draw = torch.Generator().manual_seed(0)
-    ids = torch.randint(3, 30000, (BATCH, width), generator=draw)
-    mask = torch.ones_like(ids[:, 1:])
-    mask[0, -1] = 0  # Padding needs a mask, without which attention takes half of the time.
-    batch = Batch(ids[:, 1:], mask, ids[:, :2])
-    train_steps(ours, [batch], length)
-    steps = [partial(train_steps, lm, [batch], length) for lm in (ours, apart)]
-    together, each = processor(in_turn(*steps, rounds=2))
-    figure("predicted", predicted(batch, length))
-    figure("measured", each / together)
-
-
 MEMORY = """
 import resource, sys
 from pathlib import Path
 import torch
 import test_prefix as own
 torch.set_num_threads(1)
-ours, apart = own.models.__wrapped__(Path(sys.argv[2]))()
+ours, apart = own.make_models(Path(sys.argv[2]))
 ids = torch.randint(3, 30000, (own.BATCH, 47))
 batch = own.Batch(ids, torch.ones_like(ids), ids[:, :2])
 before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -16,7 +16,7 @@ from bench.models.encoder_decoder import EncoderDecoderLM
 from bench.training.callbacks import TrainingInfo
 from bench.training.loop import Validation, train
 from dtvg import DTVGPrompt
-from tests.benchmarks.conftest import BATCH, PROMPT, peft_trainer, wrapped
+from tests.benchmarks.conftest import BATCH, PROMPT, peft_trainer, untrained, wrapped
 
 TASKS = ("mrpc", "boolq", "mnli")
 ROWS = 128  # Of each task.
@@ -59,12 +59,12 @@ def train_steps(
 
 
 def test_prompt_tuning_against_peft(
-    rows: EncodedExamples, t5_small: EncoderDecoderLM, untrained: Any, tmp_path: Path, ratio: Any
+    rows: EncodedExamples, t5_small: EncoderDecoderLM, tmp_path: Path, ratio: Any
 ) -> None:
     """An epoch in batches by length, against the Trainer of transformers in random ones."""
-    table, model = rows.table.select_columns(["input_ids", "labels"]), untrained()
+    table = rows.table.select_columns(["input_ids", "labels"])
     options = {"max_steps": EPOCH, "learning_rate": 0.3, "warmup_steps": 2, "weight_decay": 1e-5}
-    model = wrapped(model, "SEQ_2_SEQ_LM")
+    model = wrapped(untrained(), "SEQ_2_SEQ_LM")
     peer = peft_trainer(model, table, t5_small.tokenizer, tmp_path, **options)
     train_steps(t5_small, prompt_tuning(t5_small), rows, 1)
     ours = partial(train_steps, t5_small, prompt_tuning(t5_small), rows, EPOCH)
@@ -72,7 +72,7 @@ def test_prompt_tuning_against_peft(
     assert peer.state.global_step == EPOCH
 
 
-def test_bf16_against_float32(rows: Any, t5_small: Any, untrained: Any, ratio: Any) -> None:
+def test_bf16_against_float32(rows: Any, t5_small: Any, ratio: Any) -> None:
     told = Path("/proc/cpuinfo")
     if not told.exists() or "bf16" not in told.read_text():
         pytest.skip("needs a processor with bfloat16 instructions (as Linux tells)")

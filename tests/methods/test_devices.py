@@ -36,29 +36,18 @@ def moved(module: nn.Module) -> nn.Module:
     return module
 
 
-def dtvg() -> DTVGPrompt:
-    return moved(DTVGPrompt(torch.ones(4, 6), torch.ones(4, 6), torch.ones(3, 4, 6)))
-
-
 COMPUTE: dict[str, Callable[[], Tensor]] = {
     "pt": lambda: moved(PromptTuning(torch.ones(4, 6), PTSettings()))(),
     "attempt": lambda: moved(AttemptPrompt(torch.ones(4, 6), torch.ones(3, 4, 6)))(
         torch.ones(2, 5, 6, device=GPU)
     ),
     "mpt": lambda: compose(*(torch.ones(s, device=GPU) for s in ((4, 6), (3, 4, 1), (3, 1, 6)))),
-    "dtvg": lambda: dtvg()._mix(torch.ones(3, device=GPU)),
+    "dtvg": lambda: moved(DTVGPrompt(torch.ones(4, 6), torch.ones(4, 6), torch.ones(3, 4, 6)))._mix(
+        torch.ones(3, device=GPU)
+    ),
 }
 
 
 @pytest.mark.parametrize("name", COMPUTE)
 def test_prompts_are_computed_on_the_gpu(name: str) -> None:
     assert COMPUTE[name]().device == GPU
-
-
-@pytest.mark.parametrize("name", ["initial", "source_vectors", "target_scale"])
-def test_a_tensor_left_on_the_cpu_is_found(name: str) -> None:
-    module = dtvg()
-    left = torch.ones(getattr(module, name).shape)
-    setattr(module, name, nn.Parameter(left) if name == "target_scale" else left)
-    with pytest.raises(RuntimeError, match="cpu"):
-        module._mix(torch.ones(3, device=GPU))

@@ -14,7 +14,6 @@ from torch.distributions import Categorical, kl_divergence
 from baselines.mpt import MPT, MPTSettings, MPTSourceStage, compose
 from bench.errors import PromptError
 from bench.method import IGNORED_LABEL, Batch, Ingredients, ModelOutput, Needs
-from bench.models.loading import load
 
 EXAMPLES = {"mnli": 300, "qnli": 200, "sst2": 100}
 
@@ -140,15 +139,3 @@ def test_batch_is_split_evenly(number: int, batch_size: int) -> None:
         assert set(tasks) <= set(range(number))
         if batch_size == 7:
             assert sorted(Counter(tasks).values()) in ([3, 4], [7])
-
-
-@pytest.mark.parametrize("name", ["tiny", "tiny-llama"])
-def test_hidden_states_of_an_answer_give_its_scores(name: str, batch: Batch) -> None:
-    model = load(name)
-    rows = replace(batch, labels=batch.labels.masked_fill(batch.labels == IGNORED_LABEL, 1))
-    with model.inference():
-        for prompts in (model.initial_prompt(3, 0)[None], torch.randn(4, 3, model.width)):
-            output = model.run(prompts, rows)
-            scores = model.model.lm_head(output.answer_hidden)
-            ratio = (scores * output.logits).sum() / scores.square().sum()  # T5 scales the states.
-            torch.testing.assert_close(ratio * scores, output.logits, atol=1e-3, rtol=1e-3)

@@ -1,7 +1,6 @@
 """Small models with random weights, and batches of texts."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
@@ -12,9 +11,8 @@ from bench.method import Batch
 from bench.models.base import FrozenLM
 from bench.models.decoder_only import DecoderOnlyLM
 from bench.models.encoder_decoder import EncoderDecoderLM
-from bench.models.loading import BUNDLED
+from bench.models.loading import BUNDLED, load
 
-Make: TypeAlias = Callable[..., FrozenLM]
 Rows: TypeAlias = list[tuple[list[int], list[int]]]
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -55,8 +53,8 @@ def make_model(kind: str, **settings: Any) -> FrozenLM:
         ids["decoder_start_token_id"] = words.pad_token_id
     if kind not in ("t5", "mamba"):
         ids["max_position_embeddings"] = 96
-    options = {"bos_token_id": None, **ids, **(MODELS | MORE).get(kind, {}), **settings}
-    config = AutoConfig.for_model(kind, vocab_size=len(words), **options)
+    ids |= {"bos_token_id": None, "vocab_size": len(words)}
+    config = AutoConfig.for_model(kind, **{**ids, **(MODELS | MORE).get(kind, {}), **settings})
     reads_all = config.is_encoder_decoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -68,13 +66,10 @@ def make_model(kind: str, **settings: Any) -> FrozenLM:
     return adapter(module, words, torch.device("cpu"))
 
 
-known = functools.cache(make_model)
-
-
-@pytest.fixture(scope="session")
-def random_lm() -> Make:
-    """A new model with random weights, by its kind and settings."""
-    return make_model
+@functools.cache
+def known(kind: str) -> FrozenLM:
+    """A bundled model, or one with random weights; not to be changed."""
+    return load(kind) if kind in BUNDLED else make_model(kind)
 
 
 @pytest.fixture(params=MODELS)
@@ -82,19 +77,15 @@ def lm(request: pytest.FixtureRequest) -> FrozenLM:
     return known(request.param)
 
 
-@pytest.fixture(scope="session")
-def batch_of() -> Callable[[Rows], Batch]:
+def batch_of(rows: Rows) -> Batch:
     """Rows of (input ids, label ids), padded to the longest."""
 
     def pad(rows: list[list[int]], value: int) -> torch.Tensor:
         width = max(map(len, rows))
         return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
-    def batch(rows: Rows) -> Batch:
-        mask = pad([[1] * len(read) for read, _ in rows], 0)
-        return Batch(pad([r for r, _ in rows], 0), mask, pad([w for _, w in rows], -100))
-
-    return batch
+    mask = pad([[1] * len(read) for read, _ in rows], 0)
+    return Batch(pad([r for r, _ in rows], 0), mask, pad([w for _, w in rows], -100))
 
 
 @pytest.fixture
@@ -107,5 +98,5 @@ def rows() -> Rows:
 
 
 @pytest.fixture
-def batch(rows: Rows, batch_of: Callable[[Rows], Batch]) -> Batch:
+def batch(rows: Rows) -> Batch:
     return batch_of(rows)

@@ -1,24 +1,19 @@
 """Forward passes and answers against plain transformers runs, row by row and without padding."""
 
 import copy
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig, RwkvConfig
+from transformers import GenerationConfig
 
 from bench.errors import ConfigError, ModelError
 from bench.method import Batch
 from bench.models.base import FrozenLM
-from bench.models.decoder_only import DecoderOnlyLM
 from bench.models.encoder_decoder import ENCODED_AT_ONCE
 from bench.models.loading import load
-from tests.models.conftest import MODELS
-
-Make: TypeAlias = Callable[..., FrozenLM]
-Rows: TypeAlias = list[tuple[list[int], list[int]]]
+from tests.models.conftest import MODELS, Rows, known, make_model
 
 PROMPT = [17, 2005, 400]
 MOST = 14
@@ -65,6 +60,11 @@ def test_rows_of_bundled_models_equal_a_plain_run(name: str, rows: Rows, batch: 
     lm = load(name)
     lm.model.double()
     check_rows(lm, rows, batch, PROMPT)
+    # States behind answer tokens give the scores; T5 scales them.
+    output = lm.run(lm.embed(torch.tensor([PROMPT])), batch)
+    scores = lm.model.lm_head(output.answer_hidden).float()
+    ratio = (scores * output.logits).sum() / scores.square().sum()
+    torch.testing.assert_close(ratio * scores, output.logits, atol=1e-4, rtol=1e-4)
 
 
 def wandering(lm: FrozenLM, seed: int = 0) -> FrozenLM:
@@ -135,8 +135,8 @@ def test_greedy_answers(lm: FrozenLM, batch: Batch, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("kind", ["t5", "llama"])
-def test_answers_without_end(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
-    lm = wandering(random_lm(kind))
+def test_answers_without_end(kind: str, batch: Batch, monkeypatch: Any) -> None:
+    lm = wandering(known(kind))
     lm.encoder.end_id = 4095
     for most in (1, 5):
         found, passes = answers(lm, batch, monkeypatch, most=most)
@@ -147,56 +147,48 @@ def test_answers_without_end(kind: str, random_lm: Make, batch: Batch, monkeypat
 
 
 @pytest.mark.parametrize("kind", ["bart", "llama"])
-def test_settings_of_a_model(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
+def test_settings_of_a_model(kind: str, batch: Batch, monkeypatch: Any) -> None:
     batch = batch.rows(0, 4)
-    module = random_lm(kind).model
+    plain, module = known(kind), make_model(kind).model
     given = {"decoder_start_token_id": 0, "forced_bos_token_id": 7}
     rules = {"repetition_penalty": 50.0, "min_length": 9, "no_repeat_ngram_size": 1}
     module.generation_config = GenerationConfig(do_sample=True, temperature=0.6, **rules, **given)
-    lm = type(random_lm(kind))(module, random_lm(kind).tokenizer, torch.device("cpu"))
-    lm = wandering(lm)
+    lm = wandering(type(plain)(module, plain.tokenizer, plain.device))
     for beams in (1, 3):
         first = {"forced_bos_token_id": 7} if kind == "bart" else {}
-        expected = theirs(wandering(random_lm(kind)), batch, num_beams=beams, **first)
+        expected = theirs(wandering(plain), batch, num_beams=beams, **first)
         found, _ = answers(lm, batch, monkeypatch, beams)
         assert found == expected
         assert ({row[0] for row in found} == {7}) == (kind == "bart")
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart", "llama"])
-def test_beams_equal_peer(kind: str, random_lm: Make, batch: Batch, monkeypatch: Any) -> None:
-    lm, batch = wandering(random_lm(kind)), batch.rows(0, 6)
+def test_beams_equal_peer(kind: str, batch: Batch, monkeypatch: Any) -> None:
+    lm, batch = wandering(known(kind)), batch.rows(0, 6)
     found, _ = answers(lm, batch, monkeypatch, beams=4)
     assert found == theirs(lm, batch, num_beams=4)
     assert found != answers(lm, batch, monkeypatch)[0]
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-llama"])
-def test_one_prompt_serves_every_row_and_none_is_needed(name: str, batch: Batch) -> None:
-    lm = load(name)
-    one, empty = lm.embed(torch.tensor([PROMPT])), torch.empty(1, 0, lm.width)
-    for prompt in (one, empty):
-        spread = prompt.expand(len(batch), -1, -1)
-        with lm.inference():
-            torch.testing.assert_close(lm.run(prompt, batch).logits, lm.run(spread, batch).logits)
-        for beams in (1, 2):
-            assert lm.answer(prompt, batch, 4, beams) == lm.answer(spread, batch, 4, beams)
-
-
-def test_answers_are_shown_as_written(random_lm: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_shown_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Llama's own tokenizer_config.json asks for the spaces before punctuation to be removed."""
-    lm = random_lm("llama")
+    lm = known("llama")
     monkeypatch.setattr(lm.tokenizer, "clean_up_tokenization_spaces", True)
     text = "the dog runs , then it does n't ."
     ids = lm.encoder.encode(["x"], [text], 64, 64)["labels"]
     assert lm.decode(torch.tensor(ids)) == [text]
 
 
-def test_too_few_positions_are_refused(random_lm: Make, batch: Batch) -> None:
-    lm = random_lm("llama")
-    long = torch.zeros(1, 90, lm.width)
-    for use in (lambda: lm.run(long, batch), lambda: lm.answer(long, batch, 2)):
-        with pytest.raises(ModelError, match="the model takes 96: lower") as caught:
+@pytest.mark.parametrize(("kind", "written"), [("llama", 5), ("bart", 0)])
+def test_too_few_positions_are_refused(kind: str, written: int, batch: Batch) -> None:
+    """Those of an encoder are not those of answers."""
+    lm = known(kind)
+    room = 96 - batch.mask.shape[1] - written
+    fits, long = (torch.zeros(1, length, lm.width) for length in (room, room + 1))
+    assert lm.run(fits, batch).loss.isfinite()
+    assert len(lm.answer(fits, batch, 5)) == len(batch)
+    for use in (lambda: lm.run(long, batch), lambda: lm.answer(long, batch, 5)):
+        with pytest.raises(ModelError, match="have 97 tokens, the model takes 96: lower") as caught:
             use()
         assert "\n" not in str(caught.value)
 
@@ -228,9 +220,9 @@ DISTANT = {
 
 
 @pytest.mark.parametrize("kind", DISTANT)
-def test_families_equal_a_plain_run(kind: str, random_lm: Make, rows: Rows, batch: Batch) -> None:
+def test_families_equal_a_plain_run(kind: str, rows: Rows, batch: Batch) -> None:
     """Their embeddings are scaled, their labels shifted or their outputs made in other ways."""
-    lm = random_lm(kind, **DISTANT[kind])
+    lm = make_model(kind, **DISTANT[kind])
     check_rows(lm, rows, batch, PROMPT)
     equal = lm.initial_prompt(5, 0).unsqueeze(1) == lm.embed(torch.arange(4096))  # (5, V, d)
     assert equal.all(dim=2).any(dim=1).all()
@@ -241,6 +233,7 @@ def test_families_equal_a_plain_run(kind: str, random_lm: Make, rows: Rows, batc
     ("kind", "options", "fault"),
     [
         ("bert", {**CAUSAL, "is_decoder": False}, "reads padding or what follows"),
+        ("rwkv", {"hidden_size": 32, "num_hidden_layers": 2}, "RwkvForCausalLM reads padding"),
         ("roberta", {**CAUSAL, "is_decoder": True}, "other scores from embeddings"),
         (
             "gemma4_text",
@@ -253,39 +246,21 @@ def test_families_equal_a_plain_run(kind: str, random_lm: Make, rows: Rows, batc
     ],
 )
 def test_families_that_cannot_be_tuned_are_refused_in_one_line(
-    kind: str, options: dict[str, Any], fault: str, random_lm: Make
+    kind: str,
+    options: dict[str, Any],
+    fault: str,
 ) -> None:
     torch.manual_seed(7)
     expected = torch.rand(2)
     torch.manual_seed(7)
     with pytest.raises(ModelError, match=fault) as caught:
-        random_lm(kind, **options)
+        make_model(kind, **options)
     assert "\n" not in str(caught.value)
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_positions_of_an_encoder_are_not_those_of_answers(random_lm: Make, batch: Batch) -> None:
-    lm = random_lm("bart")
-    room = 96 - batch.mask.shape[1]
-    fits, long = (torch.zeros(1, length, lm.width) for length in (room, room + 1))
-    assert lm.run(fits, batch).loss.isfinite()
-    assert len(lm.answer(fits, batch, 3)) == len(batch)
-    for use in (lambda: lm.run(long, batch), lambda: lm.answer(long, batch, 3)):
-        with pytest.raises(ModelError, match="have 97 tokens, the model takes 96"):
-            use()
-
-
-def test_a_model_that_reads_padding_is_refused(random_lm: Make) -> None:
-    words = random_lm("llama").tokenizer
-    config = RwkvConfig(vocab_size=len(words), hidden_size=32, num_hidden_layers=2)
-    torch.manual_seed(0)
-    module = AutoModelForCausalLM.from_config(config)
-    with pytest.raises(ModelError, match="RwkvForCausalLM reads padding"):
-        DecoderOnlyLM(module, words, torch.device("cpu"))
-
-
 def test_initial_prompts_are_distinct_embeddings_of_the_first_tokens() -> None:
-    lm = load("tiny")
+    lm = known("tiny")
     initial = lm.initial_prompt(50, 7)
     first = lm.embedding.weight.detach()[:5000]
     nearest = torch.cdist(initial, first).argmin(dim=1)

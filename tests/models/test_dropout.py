@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from transformers import AttentionInterface
 from bench.method import Batch
 from bench.models.base import FrozenLM
 from bench.models.dropout import ATTENTION, FrozenDropout
+from tests.models.conftest import make_model
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -49,9 +49,9 @@ def test_in_bf16_rates_and_factors_are_right() -> None:
 
 
 @pytest.fixture(scope="module")
-def frugal(random_lm: Callable[..., FrozenLM]) -> FrozenLM:
+def frugal() -> FrozenLM:
     """A T5 with dropout, which the bundled one has none of."""
-    return random_lm("t5", dropout_rate=0.1)
+    return make_model("t5", dropout_rate=0.1)
 
 
 @pytest.fixture(scope="module")

@@ -68,8 +68,8 @@ def test_a_file_is_converted_once(cache: Path, tmp_path: Path, monkeypatch: Any)
     file = tmp_path / "tiny.gguf"
     model, draw = write(file), torch.get_rng_state()
     (tmp_path / "tokenizer_config.json").write_text("{")  # Of another model.
-    convert, copy = conversion._converted, cache / hashlib.sha256(file.read_bytes()).hexdigest()
-    raced = lambda *given: [made := convert(*given), shutil.copytree(made, copy)][0]  # noqa: E731
+    digest, convert = hashlib.sha256(file.read_bytes()).hexdigest(), conversion._converted
+    raced = lambda *given: [made := convert(*given), shutil.copytree(made, cache / digest)][0]  # noqa: E731
     monkeypatch.setattr(conversion, "_converted", raced)  # Another process is faster.
     lm, info = load(str(file)), describe(str(file))
     assert torch.equal(torch.get_rng_state(), draw)
@@ -77,7 +77,6 @@ def test_a_file_is_converted_once(cache: Path, tmp_path: Path, monkeypatch: Any)
     with torch.no_grad():
         torch.testing.assert_close(lm.model(ids).logits, model(ids).logits)
     assert (lm.tokenizer.decode(ids[0]), lm.encoder.end_id) == ("12 is a number.", 259)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert (info.name, info.digest) == (str(file), digest)
     assert (info.architecture, info.note) == ("decoder-only", "GGUF file tiny.gguf, Q8_0")
     assert [path.name for path in cache.iterdir()] == [digest]

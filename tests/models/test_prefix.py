@@ -1,10 +1,9 @@
 """A prompt that rows share, against a prompt for each row."""
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +15,10 @@ from baselines.pt import PromptTuning, PTSettings
 from baselines.spot import SPoT, SPoTSettings
 from bench.method import Batch, ModelOutput
 from bench.models.base import FrozenLM
-from bench.models.loading import load
-from bench.training.loop import adamw, backward
+from bench.training.loop import backward
 from dtvg import DTVGPrompt
+from tests.models.conftest import batch_of, known, make_model
 
-Make: TypeAlias = Callable[..., FrozenLM]
 KINDS = ["tiny-llama", "llama", "qwen2", "gpt2"]
 LENGTH, ROWS = 6, 12
 
@@ -46,11 +44,6 @@ class Penalised(PromptTuning):
     def loss(self, model: Any, batch: Batch) -> Tensor:
         prompt = self.prompt_for(model, batch)
         return model.run(prompt, batch).loss + 0.1 * prompt.square().mean()
-
-
-@pytest.fixture(scope="module")
-def make(random_lm: Make) -> Make:
-    return functools.cache(lambda kind: load(kind) if kind == "tiny-llama" else random_lm(kind))
 
 
 @pytest.fixture
@@ -106,8 +99,8 @@ def width(batch: Batch) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["pt", "spot", "mpt", "dtvg", "stage"])
-def test_losses_and_gradients(name: str, kind: str, make: Make, batch: Batch) -> None:
-    lm = make(kind)
+def test_losses_and_gradients(name: str, kind: str, batch: Batch) -> None:
+    lm = known(kind)
     method, prompts = build(name, lm), 3 if name == "stage" else 1
     with positions(lm) as passes:
         loss, found = step(lm, method, batch)
@@ -120,9 +113,9 @@ def test_losses_and_gradients(name: str, kind: str, make: Make, batch: Batch) ->
 
 @pytest.mark.parametrize("name", ["penalised", "dtvg", "stage", "attempt"])
 @pytest.mark.parametrize("most", [5, 1])
-def test_parts_of_a_batch_share_one_pass(name: str, most: int, make: Make, batch: Batch) -> None:
+def test_parts_of_a_batch_share_one_pass(name: str, most: int, batch: Batch) -> None:
     """But not in ATTEMPT, where the prompts of parts of one row look like prompts for all rows."""
-    lm = make("llama")
+    lm = known("llama")
     method, expected = build(name, lm), ROWS * width(batch) + LENGTH
     with positions(lm) as passes:
         loss, found = step(lm, method, batch, most)
@@ -133,24 +126,10 @@ def test_parts_of_a_batch_share_one_pass(name: str, most: int, make: Make, batch
     assert max(map(relative, found, reference)) < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
-def test_twenty_steps(kind: str, make: Make, batch: Batch) -> None:
-    lm, prompts = make(kind), []
-    for model in (lm, Apart(lm)):
-        method = build("pt", lm)
-        optimiser = adamw(method.parameter_groups())
-        for _ in range(20):
-            step(model, method, batch)
-            optimiser.step()
-        prompts.append(method.prompt.detach())
-    assert relative(*prompts) < 1e-4
-    assert relative(prompts[0], lm.initial_prompt(LENGTH, 0)) > 0.1
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_outputs_and_answers(kind: str, make: Make, batch: Batch, batch_of: Any) -> None:
+def test_outputs_and_answers(kind: str, batch: Batch) -> None:
     """States lie as behind a prompt for each row; answers to 64 rows of mixed lengths."""
-    lm, draw = make(kind), torch.Generator().manual_seed(1)
+    lm, draw = known(kind), torch.Generator().manual_seed(1)
     prompt = lm.initial_prompt(LENGTH, 0).unsqueeze(0)
     with lm.inference():
         found, expected = lm.run(prompt, batch), Apart(lm).run(prompt, batch)
@@ -168,8 +147,8 @@ def test_outputs_and_answers(kind: str, make: Make, batch: Batch, batch_of: Any)
     assert len(set(texts)) > 3
 
 
-def test_one_pass_over_the_prompt_serves_all_batches(make: Make, batch: Batch) -> None:
-    lm, found = make("llama"), []
+def test_one_pass_over_the_prompt_serves_all_batches(batch: Batch) -> None:
+    lm, found = known("llama"), []
     matrix = lm.initial_prompt(LENGTH, 0)
     with positions(lm) as passes, lm.inference():
         for _ in range(2):
@@ -182,17 +161,16 @@ def test_one_pass_over_the_prompt_serves_all_batches(make: Make, batch: Batch) -
 
 
 NONE = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0)
-RATES = [("gpt2", {}, False), ("gpt2", NONE, True), ("llama", {}, True)]
+HALF = {"attention_dropout": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "shares"), [*RATES, ("llama", {"attention_dropout": 0.5}, False)]
+    ("kind", "settings", "shares"),
+    [("gpt2", {}, False), ("gpt2", NONE, True), ("llama", {}, True), ("llama", HALF, False)],
 )
-def test_active_dropout(
-    kind: str, settings: Any, shares: bool, random_lm: Make, batch: Batch
-) -> None:
+def test_active_dropout(kind: str, settings: Any, shares: bool, batch: Batch) -> None:
     """In training, each row has its own prompt and its own mask; said once."""
-    lm, losses, said = random_lm(kind, **settings), [], list[str]()
+    lm, losses, said = make_model(kind, **settings), [], list[str]()
     lm.warn = said.append
     prompt = lm.initial_prompt(LENGTH, 0).unsqueeze(0)
     with lm.training(), torch.no_grad(), positions(lm) as passes:
@@ -208,9 +186,9 @@ def test_active_dropout(
 
 
 @pytest.mark.parametrize("kind", ["mistral", "gpt_neo", "gemma2"])
-def test_windows(kind: str, random_lm: Make, batch_of: Any) -> None:
+def test_windows(kind: str) -> None:
     """Padding between prompt and input would count as distance."""
-    lm, said = random_lm(kind), list[str]()
+    lm, said = make_model(kind), list[str]()
     lm.warn = said.append
     prompt = lm.initial_prompt(LENGTH, 0).unsqueeze(0)
     for length, shares in ((7, True), (8, False), (30, False)):
@@ -224,9 +202,9 @@ def test_windows(kind: str, random_lm: Make, batch_of: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mamba", "llama"])
-def test_models_that_cannot_continue(kind: str, random_lm: Make, batch: Batch) -> None:
+def test_models_that_cannot_continue(kind: str, batch: Batch) -> None:
     """One has other states; the other counts positions anew behind a cache."""
-    module, said = random_lm(kind).model, list[str]()
+    plain, said = make_model(kind), list[str]()
 
     def count_anew(module: Any, args: Any, options: dict[str, Any]) -> Any:
         cache = options.get("past_key_values")
@@ -234,8 +212,8 @@ def test_models_that_cannot_continue(kind: str, random_lm: Make, batch: Batch) -
             options["position_ids"] = options["position_ids"] * 0
         return args, options
 
-    hook = module.register_forward_pre_hook(count_anew, with_kwargs=True)
-    lm = type(random_lm(kind))(module, random_lm(kind).tokenizer, torch.device("cpu"))
+    hook = plain.model.register_forward_pre_hook(count_anew, with_kwargs=True)
+    lm = type(plain)(plain.model, plain.tokenizer, plain.device)
     hook.remove()
     lm.warn = said.append
     with positions(lm) as passes:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.config import TrainingSettings
 from bench.method import Batch, ParameterGroup, Trainable
-from bench.training.callbacks import TrainingInfo
+from bench.training.callbacks import Callback, TrainingInfo
 from bench.training.loop import TrainingResult, Validation, train
 
 INFO = TrainingInfo("wsc.fixed-pt-16-42-0123456789ab", "wsc.fixed pt 16 shots seed 42")
@@ -46,6 +46,20 @@ class Pull(Trainable[Any]):
 
     def diagnostics(self) -> dict[str, Any]:
         return {"first": float(self.vector.detach()[0])}
+
+
+class At(Callback):
+    """Acts behind a step, and notes the step that training began with."""
+
+    def __init__(self, step: int, act: Callable[[], object]) -> None:
+        self.step, self.act = step, act
+
+    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
+        self.started = step
+
+    def on_step(self, step: int, total: int) -> None:
+        if step == self.step:
+            self.act()
 
 
 class Stream:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from rich.console import Console
@@ -45,35 +45,28 @@ class Counts(Pull):
         return {"group": ["mnli", "qqp"], "scales": {"target": 0.5}, "parts": [1.0, 2.0]}
 
 
-class Keeps(Callback):
-    def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        for name in ("on_start", "on_step", "on_evaluation", "on_finish"):
-            setattr(self, name, lambda *values, name=name: self.events.append((name, *values)))
-
-
 class Fails(Callback):
     def __init__(self, event: str) -> None:
-        setattr(self, event, self.fail)
+        setattr(self, event, Mock(side_effect=ValueError("disk\nfull")))
 
-    def fail(self, *values: object) -> None:
-        raise ValueError("disk\nfull")
+
+@pytest.fixture
+def keeps() -> Mock:
+    """A callback that keeps the events."""
+    return Mock(spec=Callback, traces=False)
 
 
 OPTIONS: dict[str, Any] = {"steps": 4, "warmup_steps": 0, "evaluate_every": 2}
 
 
-def test_events_in_order(run: Any) -> None:
-    one, two = Keeps(), Keeps()
-    result = run(Counts(), 10.0, 30.0, callbacks=[one, two], **OPTIONS)
-    assert one.events == two.events
-    steps, evaluation = ["on_step"] * 2, "on_evaluation"
-    names = ["on_start", *steps, evaluation, *steps, evaluation, "on_finish"]
-    assert [event[0] for event in one.events] == names
-    assert one.events[0] == ("on_start", INFO, 0, 4)
-    assert one.events[2] == ("on_step", 2, 4)
-    assert one.events[-1] == ("on_finish", result)
-    event = one.events[6][1]
+def test_events_in_order(run: Any, keeps: Mock) -> None:
+    other = Mock(spec=Callback, traces=False)
+    result = run(Counts(), 10.0, 30.0, callbacks=[keeps, other], **OPTIONS)
+    steps = [call.on_step(step, 4) for step in range(1, 5)]
+    evaluations = [call.on_evaluation(*each.args) for each in keeps.on_evaluation.mock_calls]
+    expected = [call.on_start(INFO, 0, 4), *steps[:2], evaluations[0], *steps[2:], evaluations[1]]
+    assert keeps.mock_calls == other.mock_calls == [*expected, call.on_finish(result)]
+    event = keeps.on_evaluation.call_args.args[0]
     assert (event.step, event.total, event.loss) == (4, 4, 3.5)  # Mean of the losses 3 and 4.
     assert (event.score, event.best_score, event.best_step) == (30.0, 30.0, 4)
     assert (event.scores, event.valid_label_share) == ({"accuracy": 30.0}, 0.5)
@@ -83,24 +76,23 @@ def test_events_in_order(run: Any) -> None:
 
 
 @pytest.mark.parametrize("event", ["on_start", "on_step", "on_evaluation", "on_finish"])
-def test_a_failing_callback_is_named(event: str, run: Any) -> None:
-    keeps = Keeps()
+def test_a_failing_callback_is_named(event: str, run: Any, keeps: Mock) -> None:
     with pytest.raises(CallbackError) as caught:
         run(Pull(), 1, 2, callbacks=[keeps, Fails(event)], **OPTIONS)
     start = f"callback Fails failed in {event} (ValueError: disk full): "
     assert str(caught.value).startswith(start)
     assert isinstance(caught.value.__cause__, ValueError)
-    assert keeps.events[-1][0] == "on_finish"
-    assert (keeps.events[-1][1] is None) == (event != "on_finish")
+    last = keeps.mock_calls[-1]
+    assert (last == call.on_finish(None)) == (event != "on_finish")
+    assert last == call.on_finish(*last.args)
 
 
-def test_a_callback_does_not_hide_the_error_of_training(run: Any) -> None:
-    keeps = Keeps()
+def test_a_callback_does_not_hide_the_error_of_training(run: Any, keeps: Mock) -> None:
     module = Pull()
     module.vector.data[0] = float("nan")
     with pytest.raises(DivergedError):
         run(module, 1, 2, callbacks=[Fails("on_finish"), keeps])
-    assert keeps.events[-1] == ("on_finish", None)
+    assert keeps.mock_calls[-1] == call.on_finish(None)
 
 
 def test_tensorboard_files(run: Any, tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench.data import EncodedExamples
 from bench.errors import StopRequested
 from bench.method import Batch
 from bench.stages import Stages
@@ -43,24 +45,16 @@ class Echo:
         return [f"{number} {int(mine)}" for number, mine in zip(read, own, strict=True)]
 
 
-class Numbered:
-    """Encoded examples of equal length, each of which says its number."""
-
-    def __init__(self, number: int) -> None:
-        self.lengths = [1] * number
-        self.references = [[str(i)] for i in range(number)]
-        self.groups = [None] * number
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def batch(self, indices: list[int]) -> Batch:
-        ids = torch.tensor(indices).unsqueeze(1)
-        return Batch(ids, torch.ones_like(ids), ids)
+def numbered(number: int) -> EncodedExamples:
+    """Examples of equal length, each of which says its number."""
+    ids = [[i] for i in range(number)]
+    columns = {"input_ids": ids, "labels": ids, "length": [1] * number, "group": [None] * number}
+    columns["references"] = [[str(i)] for i in range(number)]
+    return EncodedExamples(Dataset.from_dict(columns), pad_id=0)
 
 
 def answered(
-    model: Echo, number: int, batch_size: int, per_row: bool = False, stop: Stop | None = None
+    model: Any, number: int, batch_size: int, per_row: bool = False, stop: Stop | None = None
 ) -> Evaluation:
     asked: list[int] = []
 
@@ -69,9 +63,7 @@ def answered(
         return 2.0 * batch.input_ids.unsqueeze(2)
 
     prompt = own if per_row else fixed_prompt(torch.full((1, 1), 7.0))
-    examples: Any = Numbered(number)
-    frozen: Any = model
-    done = evaluate(frozen, prompt, examples, get_task("squad"), batch_size, stop=stop)
+    done = evaluate(model, prompt, numbered(number), get_task("squad"), batch_size, stop=stop)
     assert sum(asked) == number * per_row  # Once for each row, however often it is tried.
     return done
 
@@ -104,21 +96,21 @@ def test_other_errors_and_a_row_that_does_not_fit(fits: int, message: str) -> No
         answered(Echo(fits, RuntimeError(message)), 9, 9)
 
 
-SAID = (
-    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
-    "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
-    "CUDA error: CUSPARSE_STATUS_INSUFFICIENT_RESOURCES when calling `cusparseCreate(handle)`",
-    "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
-    "Native API failed. Native API returns: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
-    "hipErrorOutOfMemory",
-    "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory",
-    "RESOURCE_EXHAUSTED: while running",
-    "std::bad_alloc",
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "CUDA error: CUSPARSE_STATUS_INSUFFICIENT_RESOURCES when calling `cusparseCreate(handle)`",
+        "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+        "Native API failed. Native API returns: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+        "hipErrorOutOfMemory",
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory",
+        "RESOURCE_EXHAUSTED: while running",
+        "std::bad_alloc",
+    ],
 )
-
-
-@pytest.mark.parametrize("message", SAID)
 def test_what_libraries_say_when_memory_runs_out(message: str) -> None:
     assert answered(Echo(3, RuntimeError(message)), 9, 9).micro_batch_size == 3
 

@@ -12,26 +12,14 @@ import pytest
 import torch
 
 from bench.errors import StopRequested
-from bench.training.callbacks import Callback, GroupLog, TrainingInfo
+from bench.training.callbacks import GroupLog
 from bench.training.checkpoint import CheckpointError, CheckpointFile
 from bench.training.stopping import Stop
-from tests.training.conftest import INFO, Pull
+from tests.training.conftest import INFO, At, Pull
 
 
 class KilledError(BaseException):
     """As a kill, nothing handles it."""
-
-
-class At(Callback):
-    def __init__(self, step: int, act: Any) -> None:
-        self.step, self.act = step, act
-
-    def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
-        self.started = step
-
-    def on_step(self, step: int, total: int) -> None:
-        if step == self.step:
-            self.act()
 
 
 def kill() -> None:
@@ -64,7 +52,7 @@ def logged(folder: Path) -> pd.DataFrame:
 
 def test_trace(run: Any, tmp_path: Path) -> None:
     """It holds the values that each step began with."""
-    firsts, module, note = [0.0], Traced(), At(0, None)
+    firsts, module, note = [0.0], Traced(), At(0, kill)
     note.on_step = lambda *_: firsts.append(module.vector[0].item())  # type: ignore[method-assign]
     run(module, callbacks=[GroupLog(tmp_path), note])
     whole = logged(tmp_path)
@@ -89,7 +77,7 @@ def test_training_continues(step: int, way: str, run: Any, file: CheckpointFile)
     with pytest.raises(end):
         run(first, checkpoint=file, callbacks=[log, At(step, act)], stop=stop)
     torch.manual_seed(999)  # A new process has another global state.
-    watch = At(0, None)
+    watch = At(0, kill)
     result = run(second, checkpoint=file, callbacks=[watch, log])
     assert watch.started == reached
     same(expected, result, whole, second)
