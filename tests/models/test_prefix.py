@@ -15,7 +15,7 @@ from baselines.pt import PromptTuning, PTSettings
 from baselines.spot import SPoT, SPoTSettings
 from bench.method import Batch, ModelOutput
 from bench.models.base import FrozenLM
-from bench.training.loop import backward
+from bench.training.loop import adamw, backward
 from dtvg import DTVGPrompt
 from tests.models.conftest import batch_of, known, make_model
 
@@ -124,6 +124,20 @@ def test_parts_of_a_batch_share_one_pass(name: str, most: int, batch: Batch) -> 
     plain, reference = step(Apart(lm), method, batch, most)
     assert loss == pytest.approx(plain, rel=1e-5)
     assert max(map(relative, found, reference)) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_twenty_steps(kind: str, batch: Batch) -> None:
+    lm, prompts = known(kind), []
+    for model in (lm, Apart(lm)):
+        method = build("pt", lm)
+        optimiser = adamw(method.parameter_groups())
+        for _ in range(20):
+            step(model, method, batch)
+            optimiser.step()
+        prompts.append(method.prompt.detach())
+    assert relative(*prompts) < 1e-4
+    assert relative(prompts[0], lm.initial_prompt(LENGTH, 0)) > 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)
