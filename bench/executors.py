@@ -32,16 +32,17 @@ import torch
 
 from bench.config import RunConfig
 from bench.errors import BenchError, ConfigError, StopRequested, one_line
-from bench.grid import Grid, make_grid
+from bench.grid import Grid, Outcome, make_grid
 from bench.plugins import files_in_use, use_files
 from bench.progress import Display, Report, Reporter, Verbosity
 from bench.store import ResultStore
 from bench.training.callbacks import make_callbacks
 from bench.training.stopping import SIGNALS, Stop, handled
-from bench.worker import Outcome, Worker
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from bench.worker import Worker
 
 TRIES = 2  # Maximum number of starts of a run whose process dies.
 RETRIES = 30  # Maximum number of restarts by Ray after node loss; runs resume from checkpoints.
@@ -159,9 +160,9 @@ class ProcessPool(Pool):
 
     def _start(self, index: int) -> None:
         """Start one process; signals are blocked until it can handle them."""
-        # Forked from a server that has imported PyTorch, which takes seconds, and nothing else.
+        # Forked from a server that has imported the libraries, which takes seconds.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload(["bench.worker"])
         self._channels[index], channel = context.Pipe()
         environment = _share(index, self.room, self._device)
         process = context.Process(target=_serve, args=(channel, environment, self._spec))
@@ -334,6 +335,8 @@ def _execute_on_ray(spec: str, prompt_id: str, blocked: str | None) -> Outcome:
 @lru_cache(maxsize=1)
 def _worker(spec: str) -> Worker:
     """Worker of this process; built once per grid."""
+    from bench.worker import Worker  # Not imported by a driver, as it imports transformers.
+
     values: dict[str, Any] = json.loads(spec)
     for folder in (values["cwd"], values["out"]):
         if not Path(folder).is_dir():

@@ -135,6 +135,18 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """Outcome of a run.
+
+    ``found``: finished by another process; ``locked``: in progress in another process; ``stopped``:
+    by a signal; ``error``: the whole grid must stop.
+    """
+
+    state: Literal["finished", "failed", "found", "locked", "stopped", "error"]
+    text: str = ""  # Score, or reason of the failure.
+
+
+@dataclass(frozen=True)
 class Grid:
     """All runs of a configuration, with their state in a result folder."""
 

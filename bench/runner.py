@@ -14,12 +14,11 @@ from bench import executors
 from bench.config import dump_config
 from bench.errors import counted
 from bench.executors import TRIES, ExecutorError, grid_spec
-from bench.grid import Grid, Run
+from bench.grid import Grid, Outcome, Run
 from bench.progress import Display, Verbosity, make_display
 from bench.store import ResultStore
 from bench.training.callbacks import make_callbacks
 from bench.training.stopping import Stop
-from bench.worker import Outcome, Worker
 
 POLL = 0.5  # Seconds between checks for signals and for runs locked by other processes.
 
@@ -62,6 +61,8 @@ def run_grid(
         elif workers > 1:
             pool = executors.ProcessPool(spec, workers, grid.config.device, stop, display)
         else:
+            from bench.worker import Worker
+
             callbacks = make_callbacks(loggers, store.logs)
             worker = Worker(grid, store, display.reporter(), callbacks, stop, debug)
             pool = executors.LocalPool(worker)

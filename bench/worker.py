@@ -7,14 +7,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any, Literal
 
 from bench.data import Examples, open_source
 from bench.errors import BenchError, PromptError, RunError
-from bench.grid import GivenPrompt, Grid, Run
+from bench.grid import GivenPrompt, Grid, Outcome, Run
 from bench.models.base import FrozenLM
 from bench.models.loading import load, usable_device
 from bench.predictions import Predictions, judge
@@ -43,18 +42,6 @@ from bench.training.stopping import Stop
 
 # Fields of the training result that are copied into the record.
 FROM_RESULT = ("steps", "best_step", "best_score", "stopped_early", "curve", "micro_batch_size")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Outcome of a run.
-
-    ``found``: finished by another process; ``locked``: in progress in another process; ``stopped``:
-    by a signal; ``error``: the whole grid must stop.
-    """
-
-    state: Literal["finished", "failed", "found", "locked", "stopped", "error"]
-    text: str = ""  # Score, or reason of the failure.
 
 
 class Worker:
