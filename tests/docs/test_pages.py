@@ -17,8 +17,10 @@ from bench.record import Record, RunBlock
 from bench.registry import METHODS, parse_method
 from bench.reports.frame import load_results
 from bench.reports.layouts import LAYOUTS, display, get_layout
+from bench.reports.tables import render_tables
 from bench.tasks import get_suite, get_task
 from bench.training.callbacks import make_callbacks
+from tools.results.__main__ import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -168,6 +170,17 @@ def test_readme_shows_the_averages_of_the_records() -> None:
     found = [[cell.strip() for cell in line.split("|")] for line in lines]
     methods = ("pt", "spot", "attempt", "mpt", "dtvg")
     assert found == [[display(method), *expected[method]] for method in methods]
+
+
+def test_tables_of_result_pages_are_those_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text behind a command is replaced by its output, up to the next heading."""
+    monkeypatch.chdir(ROOT)
+    page = (
+        "# A\n\n```bash\nbench table results/smoke --layout parameters\n```\n\n{}\n\n# B\n\nend\n"
+    )
+    table, _ = render_tables(load_results(SMOKE), "markdown", "parameters")
+    assert fill(page.format("old")) == page.format(table.strip("\n"))
+    assert fill(fill(page)) == fill(page)
 
 
 def test_readme_counts_the_runs_of_the_paper() -> None:
