@@ -160,8 +160,10 @@ class ProcessPool(Pool):
 
     def _start(self, index: int) -> None:
         """Start one process; signals are blocked until it can handle them."""
-        # Forked from a server that has imported the libraries, which takes seconds.
-        context = multiprocessing.get_context("forkserver")
+        # Forked from a server that has imported the libraries, which takes seconds. Libraries of
+        # macOS do not survive a fork.
+        method = "forkserver" if sys.platform == "linux" else "spawn"
+        context: Any = multiprocessing.get_context(method)
         context.set_forkserver_preload(["bench.worker"])
         self._channels[index], channel = context.Pipe()
         environment = _share(index, self.room, self._device)
