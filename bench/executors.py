@@ -160,8 +160,8 @@ class ProcessPool(Pool):
 
     def _start(self, index: int) -> None:
         """Start one process; signals are blocked until it can handle them."""
-        # Forked from a server that has imported the libraries, which takes seconds. Libraries of
-        # macOS do not survive a fork.
+        # On Linux, forked from a server that has imported the libraries, which takes seconds;
+        # elsewhere, libraries may fail after a fork.
         method = "forkserver" if sys.platform == "linux" else "spawn"
         context: Any = multiprocessing.get_context(method)
         context.set_forkserver_preload(["bench.worker"])
