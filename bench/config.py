@@ -16,9 +16,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, PlainValidator
 
-from bench.errors import ConfigError, UnknownNameError
+from bench.errors import ConfigError, UnknownNameError, plain_fault
 from bench.files import read_yaml
-from bench.registry import MethodSpec, method_entry, parse_method, plain_fault, where_set
+from bench.registry import MethodSpec, method_entry, parse_method, where_set
 from bench.tasks import SUITES, get_suite, get_task
 
 PRESETS = ("smoke", "laptop", "paper")

@@ -7,7 +7,11 @@ bug and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def one_line(error: BaseException) -> str:
@@ -18,6 +22,34 @@ def one_line(error: BaseException) -> str:
 def counted(number: int, noun: str) -> str:
     """Format a number with its noun: ``1 run``, ``2 runs``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def plain_fault(fault: ErrorDetails) -> str:
+    """Message for a pydantic error: what was expected, and the given value."""
+    messages = {
+        **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
+        "int_parsing_size": "expected a smaller number",
+        **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+        **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+        **dict.fromkeys(("tuple_type", "list_type"), "expected a list"),
+        **dict.fromkeys(("dict_type", "model_type"), "expected 'key: value' entries"),
+        "string_type": "expected text",
+        "missing": "missing; give a value",
+        "too_short": "expected at least one",
+        "finite_number": "expected a finite number",
+        "literal_error": "expected {expected}",
+        "greater_than_equal": "expected at least {ge}",
+        "greater_than": "expected more than {gt}",
+        "less_than": "expected less than {lt}",
+    }
+    if fault["type"] in messages:
+        message = messages[fault["type"]].format(**fault.get("ctx", {}))
+    else:
+        message = fault["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+    if isinstance(fault["input"], Mapping) or not fault["loc"]:
+        return message
+    return f"{message} (given: {fault['input']!r})"
 
 
 class BenchError(Exception):

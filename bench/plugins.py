@@ -19,13 +19,10 @@ from importlib import metadata
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from bench.errors import BenchError, ConfigError, PluginError, UnknownNameError, one_line
+from bench.errors import BenchError, PluginError, one_line
 from bench.files import read_yaml
-
-if TYPE_CHECKING:
-    from bench.tasks.base import Task
 
 Kind = Literal["method", "task", "logger"]
 
@@ -125,7 +122,10 @@ def _import_file(path: Path) -> ModuleType:
         if spec and spec.loader:
             spec.loader.exec_module(module)
         else:
-            vars(module)["TASKS"] = dict(_declared_tasks(resolved))
+            from bench.tasks.declared import declare
+
+            entries = read_yaml(resolved).items()
+            vars(module)["TASKS"] = {key: declare(key, e, resolved.parent) for key, e in entries}
         if not any(hasattr(module, attribute) for attribute in FILE_NAMES.values()):
             raise PluginError(f"give it {' or '.join(FILE_NAMES.values())} = {{name: object}}")
     except (Exception, SystemExit) as error:
@@ -133,24 +133,3 @@ def _import_file(path: Path) -> ModuleType:
         reason = str(error) if isinstance(error, BenchError) else one_line(error)
         raise PluginError(f"plugin file {path}: cannot be used ({reason}); fix it") from error
     return module
-
-
-def _declared_tasks(file: Path) -> Iterator[tuple[str, Task]]:
-    """Validated tasks of a YAML file, by name."""
-    from pydantic import ValidationError
-
-    from bench.registry import plain_fault
-    from bench.tasks.declared import Declaration, declared_task
-
-    for name, values in read_yaml(file).items():
-        try:
-            yield name, declared_task(name, values, file.parent)
-        except ValidationError as error:
-            fault = max(error.errors(), key=lambda fault: fault["type"] == "extra_forbidden")
-            key, reason = ".".join(map(str, fault["loc"][:2])), plain_fault(fault)
-            subject = f"task {name}: {key}".removesuffix(": ")
-            if fault["type"] == "extra_forbidden":
-                reason = str(UnknownNameError("key", key, Declaration.model_fields))
-            raise ConfigError(f"{subject}: {reason}") from error
-        except ConfigError as error:
-            raise ConfigError(f"task {name}: {error}") from error

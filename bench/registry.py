@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ConfigError, UnknownNameError, one_line
+from bench.errors import ConfigError, UnknownNameError, one_line, plain_fault
 from bench.plugins import Plugin, discover
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
     from bench.method import PromptMethod
 
 
@@ -183,34 +181,6 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
 
     specs = tuple(MethodSpec(name, settings, label(settings)) for settings in dict.fromkeys(tries))
     return MethodSpec(name, tries[0], label(*tries), specs) if len(specs) > 1 else specs[0]
-
-
-def plain_fault(fault: ErrorDetails) -> str:
-    """Message for a pydantic error: what was expected, and the given value."""
-    messages = {
-        **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
-        "int_parsing_size": "expected a smaller number",
-        **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
-        **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
-        **dict.fromkeys(("tuple_type", "list_type"), "expected a list"),
-        **dict.fromkeys(("dict_type", "model_type"), "expected 'key: value' entries"),
-        "string_type": "expected text",
-        "missing": "missing; give a value",
-        "too_short": "expected at least one",
-        "finite_number": "expected a finite number",
-        "literal_error": "expected {expected}",
-        "greater_than_equal": "expected at least {ge}",
-        "greater_than": "expected more than {gt}",
-        "less_than": "expected less than {lt}",
-    }
-    if fault["type"] in messages:
-        message = messages[fault["type"]].format(**fault.get("ctx", {}))
-    else:
-        message = fault["msg"].removeprefix("Value error, ")
-        message = message[:1].lower() + message[1:]
-    if isinstance(fault["input"], Mapping) or not fault["loc"]:
-        return message
-    return f"{message} (given: {fault['input']!r})"
 
 
 def _checked(plugin: Plugin) -> type[PromptMethod[Any]]:

@@ -1,16 +1,14 @@
-"""Declaration of a task: dataset, texts, splits and metrics."""
+"""Tasks and their examples, and readers of columns."""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import DataError
-from bench.tasks.metrics import METRICS
 
 T = TypeVar("T")
 
@@ -45,6 +43,10 @@ class TextPair:
             object.__setattr__(self, "references", (self.target,))
 
 
+Texts = Callable[[Row, bool], list[TextPair]]
+"""Examples of a row, from (row, training); :class:`Task` puts its name before the source."""
+
+
 @dataclass(frozen=True)
 class HubSource:
     """Location of a dataset on the hub."""
@@ -60,12 +62,12 @@ class HubSource:
 
 @dataclass(frozen=True)
 class Task:
-    """A dataset with its texts and metrics."""
+    """A dataset with its texts and metrics; made by :func:`bench.tasks.declared.declare`."""
 
     name: str  # on the command line and in records
     published_name: str  # first word of every source text
     hub: HubSource
-    texts: Callable[[Row, bool], list[TextPair]]  # of (row, training), without published_name
+    texts: Texts
     labels: tuple[str, ...] | None  # answers of a classification task, in class order
     metrics: tuple[str, ...]  # score names; tables show the first
     split_rule: str  # one of RULE_SPLITS
@@ -80,7 +82,7 @@ class Task:
     source_only: bool = False  # the papers never use it as a target
     defect_of: Callable[[Row], str | None] | None = None  # defect of a row's text, if any
     doubt_of: Callable[[Iterable[Row]], str | None] | None = None  # warning on training rows
-    version: int = 1  # raised by hand when texts, labels or metrics change; part of run ids
+    version: int = 1  # part of run ids
 
     def __post_init__(self) -> None:
         for name in ("scorers", "selection_metrics"):
@@ -98,62 +100,6 @@ class Task:
         except DataError as error:
             raise DataError(f"task {self.name}: {error}") from error
         return [replace(pair, source=f"{self.published_name} {pair.source}") for pair in pairs]
-
-
-def make_task(
-    name: str,
-    columns: tuple[str, ...],
-    split_rule: str,
-    rows: Mapping[str, int] | tuple[int, ...],  # of train, validation and test, or by split
-    *,
-    repository: str,  # path@revision
-    config: str | None = None,
-    splits: tuple[str, ...] = (),  # default: those of the split rule
-    scorers: tuple[str, ...] = ("accuracy",),  # tables show the first score
-    **settings: Any,
-) -> Task:
-    """Declare a task of any kind; ``settings`` are other attributes of :class:`Task`."""
-    path, _, revision = repository.partition("@")
-    if not isinstance(rows, Mapping):
-        rows = dict(zip(("train", "validation", "test"), rows, strict=False))
-    splits = splits or RULE_SPLITS.get(split_rule, ())
-    hub = HubSource(path, config, revision, columns, splits, rows)
-    scores = tuple(score for name in scorers if name in METRICS for score in METRICS[name].outputs)
-    defaults = {"published_name": name, "labels": None, "metrics": scores, "scorers": scorers}
-    return Task(name=name, hub=hub, split_rule=split_rule, **(defaults | settings))
-
-
-def classification(
-    name: str,
-    fields: Mapping[str, str] | tuple[str, ...],  # columns to show, or column by shown name
-    split_rule: str,
-    rows: Mapping[str, int] | tuple[int, ...],
-    *,
-    label: str = "label",
-    classes: Sequence[int | str] = (0, 1),  # values of the label column
-    **settings: Any,
-) -> Task:
-    """Declare a classification task: columns as source text, the class index as target.
-
-    ``settings`` are other arguments of :func:`make_task`, and override the defaults made here.
-    """
-    columns = fields if isinstance(fields, Mapping) else {name: name for name in fields}
-    label_of = partial(class_index, label, classes)
-    defaults: dict[str, Any] = {
-        "columns": (*columns.values(), label),
-        "texts": partial(labelled_text, columns, label_of),
-        "labels": tuple(map(str, range(len(classes)))),
-        "label_of": label_of,
-    }
-    return make_task(name, split_rule=split_rule, rows=rows, **(defaults | settings))
-
-
-def labelled_text(
-    fields: Mapping[str, str], target_of: Callable[[Row], object], row: Row, training: bool
-) -> list[TextPair]:
-    """One example with ``name: value`` pieces as source, and ``target_of(row)`` as target."""
-    pieces = (f"{name}: {read(column, row, str)}" for name, column in fields.items())
-    return [TextPair(" ".join(pieces), str(target_of(row)))]
 
 
 def read(column: str, row: Row, kind: type[T]) -> T:

@@ -1,27 +1,47 @@
-"""Tasks declared in YAML (``--plugin tasks.yaml``): data, template, labels and metrics by name."""
+"""Declarations of tasks: built-in ones in ``tasks.yaml``, users' in a YAML or Python file."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PositiveInt,
+    ValidationError,
+)
 
-from bench.errors import ConfigError, UnknownNameError
+from bench.errors import ConfigError, DataError, UnknownNameError, plain_fault
 from bench.plugins import NAME
-from bench.tasks.base import Row, Task, TextPair, bad_value, class_index, make_task
+from bench.tasks.base import (
+    PARQUET_BRANCH,
+    RULE_SPLITS,
+    HubSource,
+    Row,
+    Task,
+    TextPair,
+    bad_value,
+    class_index,
+    strings,
+)
 from bench.tasks.metrics import METRICS
+from bench.tasks.readers import READERS, Reader
 
 SPLITS = ("train", "validation", "test")
 RULES = {SPLITS: "official", SPLITS[:2]: "halve-validation", SPLITS[::2]: "hold-out-train"}
-"""Split rule by the splits of a task."""
+"""Default split rule by the splits of a task."""
+
+SAME = ("input_length", "target_length", "max_training_rows", "group_by_source", "source_only")
+"""Keys that are attributes of the task."""
 
 
 def pieces(template: str) -> list[tuple[str, str | None]]:
@@ -39,78 +59,155 @@ Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str)
 
 
 class Declaration(BaseModel):
-    """Keys of a task in a YAML file."""
+    """Keys of a task."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 
-    template: Annotated[str, AfterValidator(lambda text: pieces(text) and text)]
+    template: Annotated[str, AfterValidator(lambda text: pieces(text) and text)] | None = None
+    separator: str | None = None  # Between the texts of a list column in the template.
     target: str = "label"  # Column with the answer.
-    labels: list[str | int] = []  # Values of that column; the answer is their index.
+    references: str | None = None  # List column with all correct answers; may be empty.
+    reader: str | Reader | None = None  # In place of the template: one of READERS.
+    labels: list[str | int] = []  # Values of the target column; the answer is their index.
     metric: Names = ["accuracy"]  # Tables show the first.
-    hub: str = ""  # ``OWNER/NAME@COMMIT``.
+    selection: Names = []  # Scores that select the checkpoint; default: all.
+    hub: str = ""  # ``OWNER/NAME@COMMIT``, or ``@refs/convert/parquet``.
     config: str | None = None
     rows: dict[str, PositiveInt] = {}  # Row counts by split on the hub.
     files: dict[str, str] = {}  # Paths by split, relative to the YAML file.
+    split_rule: Literal["halve-validation", "hold-out-train", "mnli", "official"] | None = None
     suites: Names = []
+    published_name: str | None = None  # First word of every source text; default: the name.
     input_length: PositiveInt = 256
     target_length: PositiveInt = 20
+    max_training_rows: PositiveInt | None = None
+    group_by_source: bool = False
+    source_only: bool = False
+    version: PositiveInt | None = None  # Default: a digest of the declaration.
 
 
-def declared_task(name: str, values: object, folder: Path) -> Task:
-    """Task of one entry of a YAML file in ``folder``; raises ConfigError or ValidationError."""
-    entry = Declaration.model_validate(values)
+def declare(name: str, values: object, folder: Path = Path()) -> Task:
+    """Task from the keys of :class:`Declaration`; ConfigError if they cannot be used.
+
+    Files are relative to ``folder``.
+    """
+    try:
+        return _make_task(name, Declaration.model_validate(values), folder)
+    except ValidationError as error:
+        fault = max(error.errors(), key=lambda fault: fault["type"] == "extra_forbidden")
+        key, reason = ".".join(map(str, fault["loc"][:2])), plain_fault(fault)
+        subject = f"task {name}: {key}".removesuffix(": ")
+        if fault["type"] == "extra_forbidden":
+            reason = str(UnknownNameError("key", key, Declaration.model_fields))
+        raise ConfigError(f"{subject}: {reason}") from error
+    except ConfigError as error:
+        raise ConfigError(f"task {name}: {error}") from error
+
+
+def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
+    reader = entry.reader
+    if isinstance(reader, str):
+        if reader not in READERS:
+            raise UnknownNameError("reader", reader, READERS)
+        reader = READERS[reader]
+    # Templates give no groups.
+    scorers = {key for key, metric in METRICS.items() if reader or not metric.grouped}
+    for scorer in entry.metric:
+        if scorer not in scorers:
+            raise UnknownNameError("metric", scorer, scorers)
+    metrics = tuple(score for scorer in entry.metric for score in METRICS[scorer].outputs)
     by_split = entry.files or entry.rows
-    splits = tuple(split for split in SPLITS if split in by_split)
+    given = tuple(split for split in SPLITS if split in by_split)
+    rule = entry.split_rule or RULES.get(given, "")
+    splits = RULE_SPLITS[entry.split_rule] if entry.split_rule else given
+    path, _, revision = entry.hub.partition("@")
     files = {key: Path(os.path.normpath(folder / file)) for key, file in entry.files.items()}
     for failed, message in (
+        (name == "sources", "that name means all source tasks together; rename it"),
+        ({"sources", "paper"} & {*entry.suites},
+         "suites sources and paper are fixed; name another"),
+        (bool(entry.template) == bool(reader), "give it either a template or a reader"),
         (bool(entry.files) == bool(entry.hub) or bool(entry.hub) != bool(entry.rows),
          "give it either files, or hub and rows"),
-        (splits not in RULES or by_split.keys() > {*splits},
+        (entry.hub and not re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", revision),
+         f"its hub revision may change; pin a 40-digit commit, or {PARQUET_BRANCH}"),
+        (not rule or by_split.keys() - {*SPLITS, *splits},
          f"has the splits {', '.join(by_split)}: give train, and validation, test or both"),
+        ({*splits} - by_split.keys(), f"split rule {rule} needs the splits {', '.join(splits)}"),
         (not all(file.is_relative_to(folder) for file in files.values()),
          f"its files must lie in {folder}"),
         (len({str(label).strip() for label in entry.labels}) < len(entry.labels),
          "has a label twice"),
         (entry.config and not NAME.fullmatch(entry.config), f"config {entry.config!r} is no name"),
+        (not metrics, f"has no metric; choose from {', '.join(METRICS)}"),
+        ({*entry.selection} - {*metrics}, f"selects by scores other than {', '.join(metrics)}"),
     ):  # fmt: skip
         if failed:
             raise ConfigError(message)
-    scorers = {name for name, metric in METRICS.items() if not metric.grouped}
-    for scorer in entry.metric:
-        if scorer not in scorers:
-            raise UnknownNameError("metric", scorer, scorers)
-    parts, label_of = pieces(entry.template), partial(class_index, entry.target, entry.labels)
-    columns = [column for _, column in parts if column]
-    task = make_task(
-        name,
-        tuple(dict.fromkeys([*columns, entry.target])),
-        RULES[splits],
-        entry.rows,
-        repository=entry.hub,
-        splits=splits,
-        scorers=tuple(entry.metric),
-        texts=partial(_texts, parts, label_of if entry.labels else partial(_text, entry.target)),
-        labels=tuple(map(str, range(len(entry.labels)))) or None,
-        label_of=label_of if entry.labels else None,
-        suites=tuple(entry.suites),
+    version = entry.version or 1
+    if not entry.version and not isinstance(entry.reader, Reader):
         # A digest of the declaration, so that any change gives runs new ids.
-        version=int(sha256(entry.model_dump_json().encode()).hexdigest()[:12], 16),
-        **entry.model_dump(include={"config", "input_length", "target_length"}),
+        text = entry.model_dump_json(exclude_defaults=True)
+        version = int(sha256(text.encode()).hexdigest()[:12], 16)
+    label_of = partial(class_index, entry.target, entry.labels) if entry.labels else None
+    reader = reader or _template_reader(entry, label_of)
+    return Task(
+        name=name,
+        published_name=entry.published_name or name,
+        hub=HubSource(
+            path or str(folder),
+            entry.config,
+            revision,
+            reader.columns,
+            splits,
+            entry.rows,
+            files,
+        ),
+        texts=reader.texts,
+        labels=tuple(map(str, range(len(entry.labels)))) or None,
+        metrics=metrics,
+        scorers=tuple(entry.metric),
+        selection_metrics=tuple(entry.selection),
+        split_rule=rule,
+        label_of=reader.label_of or label_of,
+        defect_of=reader.defect_of,
+        doubt_of=reader.doubt_of,
+        suites=tuple(entry.suites),
+        version=version,
+        **{key: getattr(entry, key) for key in SAME},
     )
-    return replace(task, hub=replace(task.hub, path=str(folder), files=files)) if files else task
+
+
+def _template_reader(entry: Declaration, label_of: Callable[[Row], int] | None) -> Reader:
+    """Reader of a declaration's template."""
+    parts = pieces(entry.template or "")
+    columns = [*(column for _, column in parts), entry.target, entry.references]
+    texts = partial(_texts, parts, entry, label_of)
+    return Reader(tuple(dict.fromkeys(column for column in columns if column)), texts)
 
 
 def _texts(
-    parts: list[tuple[str, str | None]], answer: Callable[[Row], object], row: Row, training: bool
+    parts: list[tuple[str, str | None]],
+    entry: Declaration,
+    label_of: Callable[[Row], int] | None,
+    row: Row,
+    training: bool,
 ) -> list[TextPair]:
     """The single example of a row."""
-    source = "".join(text + (_text(column, row) if column else "") for text, column in parts)
-    return [TextPair(source, str(answer(row)))]
+    contents = (text + (_text(name, row, entry.separator) if name else "") for text, name in parts)
+    source = "".join(contents)
+    target = str(label_of(row)) if label_of else _text(entry.target, row)
+    if not target:
+        raise DataError(f"column {entry.target!r} is empty; use a split with public references")
+    references = entry.references if row.get(entry.references or "") else None
+    return [TextPair(source, target, strings(references, row) if references else ())]
 
 
-def _text(column: str, row: Row) -> str:
-    """A text or number of a row, as text."""
+def _text(column: str, row: Row, separator: str | None = None) -> str:
+    """A text or number of a row as text; with ``separator``, also a list of texts."""
     value: Any = row.get(column)
+    if separator is not None and isinstance(value, list):
+        return separator.join(strings(column, row))
     if not isinstance(value, str | int | float):
         raise bad_value(column, row, "a text or a number")
     return str(value)

@@ -125,7 +125,7 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
     ("changes", "fault"),
     [
         (None, "expected 'key: value' entries"),
-        ({"templat": ""}, "unknown key 'templat': did you mean template?"),
+        ({"templat": ""}, "unknown key 'templat': did you mean template or"),
         ({"template": "{text.__class__}"}, "template: {text.__class__} is no column alone"),
         *(({"template": f"{{{x}}}"}, "is no column alone") for x in ("t[0]", "t!r", "t:>9999", "")),
         ({"template": "text"}, "template: expected a column in braces, such as {text}"),
@@ -133,6 +133,14 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
         ({"labels": [False, True]}, "labels.0: expected text (given: False)"),
         ({"metric": ["acuracy"]}, "unknown metric 'acuracy': did you mean accuracy?"),
         ({"metric": "multirc"}, "unknown metric 'multirc': did you mean"),
+        ({"metric": []}, "has no metric; choose from accuracy"),
+        ({"selection": "f1"}, "selects by scores other than accuracy"),
+        ({"reader": "squad"}, "give it either a template or a reader"),
+        ({"template": None, "reader": "quad"}, "unknown reader 'quad': did you mean squad or qa?"),
+        ({"split_rule": "thirds"}, "split_rule: expected 'halve-validation', 'hold-out-train',"),
+        ({"split_rule": "official"}, "split rule official needs the splits train, validation, te"),
+        *(({"hub": f"me/reviews@{x}"}, "hub revision may change; pin") for x in ("main", "0123ab")),
+        ({"suites": "paper"}, "suites sources and paper are fixed"),
         ({"labels": ["1", 1]}, "has a label twice"),
         ({"config": "../x"}, "config '../x' is no name"),
         ({"hub": ""}, "give it either files, or hub and rows"),
@@ -153,6 +161,21 @@ def test_faults_of_a_task_in_yaml(changes: Any, fault: str, tmp_path: Path) -> N
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
-    use_files([plugin(tmp_path, yaml.safe_dump({"sources": YAML}), "name.yaml")])
-    with pytest.raises(PluginError, match=r"'sources' of file name\.yaml: .*; rename it"):
-        get_task("sources")
+    path = plugin(tmp_path, yaml.safe_dump({"sources": YAML}), "name.yaml")
+    with pytest.raises(PluginError, match="task sources: that name means all source tasks"):
+        use_files([path])
+
+
+def test_a_task_in_yaml_with_a_reader_or_lists(tmp_path: Path) -> None:
+    lists = YAML | {"template": "words: {words}", "separator": "+", "labels": [], "references": "r"}
+    reader = YAML | {"template": None, "reader": "squad", "labels": [], "metric": "squad"}
+    use_files([plugin(tmp_path, yaml.safe_dump({"lists": lists, "mine": reader}), "two.yaml")])
+    row = {"words": ["a", "b"], "label": "x", "r": ["x", "y"]}
+    (pair,) = get_task("lists").to_text(row, training=False)
+    assert (pair.source, pair.references) == ("lists words: a+b", ("x", "y"))
+    assert get_task("lists").hub.columns == ("words", "label", "r")
+    row = {"question": "q", "context": "c", "answers": {"text": ["a"]}}
+    assert get_task("mine").to_text(row, training=True)[0].source == "mine question: q context: c"
+    digest = get_task("mine").version
+    use_files([plugin(tmp_path, yaml.safe_dump({"mine": reader | {"metric": "qa"}}), "o.yaml")])
+    assert 1 != get_task("mine").version != digest

@@ -107,10 +107,13 @@ def test_exceptions_of_the_protocol() -> None:
 
 
 TASK = """
-from bench.tasks.base import classification
-usual = {{"fields": {{"review": "text"}}, "split_rule": "halve-validation", "rows": (1000, 200),
-         "suites": ("shop",), "repository": "me/reviews@" + "0123456789" * 4}}
-TASKS = {{"reviews": classification(**({{"name": "reviews"}} | usual | {}))}}
+from bench.tasks.base import TextPair
+from bench.tasks.declared import declare
+from bench.tasks.readers import Reader
+reader = Reader(("text", "label"), lambda row, training: [TextPair(row["text"], row["label"])])
+usual = {{"reader": reader, "labels": [0, 1], "rows": {{"train": 1000, "validation": 200}},
+         "suites": ["shop"], "hub": "me/reviews@" + "0123456789" * 4}}
+TASKS = {{"reviews": declare("{}", usual | {})}}
 """
 
 
@@ -120,13 +123,14 @@ def use(folder: Path, text: str) -> None:
 
 
 def test_a_plugin_task_joins_suites(tmp_path: Path) -> None:
-    use(tmp_path, TASK.format({"suites": ("glue", "shop")}))
+    use(tmp_path, TASK.format("reviews", {"suites": ["glue", "shop"]}))
     task = get_task("reviews")
     assert bench.tasks.list_tasks() == [*TASKS, task]
     assert (get_suite("shop"), get_suite("glue")[-2:]) == (("reviews",), ("rte", "reviews"))
     assert "reviews" not in get_suite("paper")
-    assert task.to_text({"text": "Fine.", "label": 1}, True)[0].source == "reviews review: Fine."
-    assert (task.metrics, task.hub.rows) == (("accuracy",), {"train": 1000, "validation": 200})
+    assert task.to_text({"text": "Fine.", "label": "1"}, True)[0].source == "reviews Fine."
+    assert (task.metrics, task.version) == (("accuracy",), 1)
+    assert (task.labels, task.label_of({"label": 1})) == (("0", "1"), 1)
     origins = [getattr(bench.tasks.task_plugin(n), "origin", None) for n in ("reviews", "rte")]
     assert origins == ["file mine.py", None]
 
@@ -134,15 +138,7 @@ def test_a_plugin_task_joins_suites(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TASK.format({"name": "views"}), "calls itself 'views'"),
-        (TASK.format({"scorers": ("acc",)}), "unknown metric acc; choose from accuracy,"),
-        (TASK.format({"metrics": ("em",)}), "scorers compute accuracy; name"),
-        (TASK.format({"selection_metrics": ("f1",)}), "selects by f1, which is none of its"),
-        (TASK.format({"metrics": ()}), "has no metrics; choose from accuracy"),
-        (TASK.format({"split_rule": "thirds"}), "split rule: choose from halve-validation,"),
-        (TASK.format({"repository": "me/reviews@main"}), "hub revision may change; pin"),
-        (TASK.format({"repository": "me/reviews@0123abc"}), "hub revision may change; pin"),
-        (TASK.format({"suites": ("paper",)}), "suites sources and paper are fixed"),
+        (TASK.format("views", {}), "calls itself 'views'"),
         ("TASKS = {'mine': 1}", "is a int, not a bench.tasks.Task"),
         ("TASKS = {'mrpc': 1}", "there is a built-in task of that name"),
     ],

@@ -184,7 +184,7 @@ def test_labels_that_the_hub_keeps_as_text() -> None:
     [
         ("cola", {**COLA, "label": -1}, "'label' holds -1, not one of 0, 1;"),
         ("cola", {**COLA, "label": 0.5}, "'label'"),
-        ("cola", {**COLA, "sentence": None}, "'sentence' holds None, not str;"),
+        ("cola", {**COLA, "sentence": None}, "'sentence' holds None, not a text"),
         ("stsb", {**STSB, "label": -1.0}, "'label' holds -1.0, not a score from 0 to 5;"),
         ("stsb", {**STSB, "label": "x"}, "'label'"),
         ("winogrande", {**WINOGRANDE, "answer": ""}, "'answer'"),
@@ -196,7 +196,7 @@ def test_labels_that_the_hub_keeps_as_text() -> None:
         ("e2e", {**E2E, "human_reference": ""}, "'human_reference'"),
         ("multirc", MULTIRC, "'paragraph'"),
         ("wsc.fixed", WSC, "'span1_index'"),
-        ("rte", {"sentence1": "a", "label": 0}, "'sentence2' holds None, not str;"),
+        ("rte", {"sentence1": "a", "label": 0}, "'sentence2' holds None, not a text"),
         ("rte", {"sentence1": "a", "sentence2": "b"}, "'label' holds None, not one of 0, 1;"),
     ],
 )
