@@ -37,7 +37,7 @@ from bench.training.stopping import Stop
 
 SPLITS = ("train", "validation", "test")
 SAMPLE = 256  # Rows of a split that are sampled for their lengths.
-STEPS = 8  # Timed steps of a calibration, after one untimed step.
+STEPS = 8  # Timed steps of a calibration, after one untimed step; 2 if that took over a second.
 RECORD_BYTES = 12_000  # Approximate size of a record.
 COLUMNS = ("runs", "prompts", "steps", "training_tokens", "evaluation_tokens", "seconds")
 ANSWERS = "answers"  # Kind of decoding passes; other kinds are training steps of a method.
@@ -184,21 +184,26 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
     by_length = sorted(steps_of, key=lambda run: steps_of[run][1] / max(1, steps_of[run][0]))
     short = {kind_of(run.protocol): run for run in reversed(by_length)}
     long = {kind_of(run.protocol): run for run in by_length}
+    answered = set()  # Tasks and kinds of prompts whose answers are timed.
     for run in dict.fromkeys([*short.values(), *long.values()]):
         say(f"calibrating: {run.describe()}")
         run = replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
-        stage = stages.make(run)
+        stage, slow = stages.make(run), False
         for steps in (1, STEPS):
+            steps = min(steps, 2) if slow else steps
             changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
             settings = run.training.model_copy(update=changes)
             info = TrainingInfo("", run.describe())
             result = train(
                 model, stage.module, stage.batches, settings, run.seed, lambda: unscored, info=info
             )
+            slow = result.seconds > 1.0
         protocol = run.protocol.model_copy(update={"training": settings.model_dump(mode="json")})
         if result.steps:
             timings[kind_of(protocol)].append((costs(protocol)[0], result.seconds))
-        if not isinstance(stage.module, SourceStage):
+        answers_of = run.task, prompt_of(protocol)
+        if not isinstance(stage.module, SourceStage) and answers_of not in answered:
+            answered.add(answers_of)
             started = time.perf_counter()
             prompt = stages.prompt_source(stage.module)
             texts = stages.evaluate(run, run.task, "validation", prompt).predictions
