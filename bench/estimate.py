@@ -22,22 +22,22 @@ from bench.data import DataSource, Examples, load_splits, open_source
 from bench.data.splits import declared_rows
 from bench.executors import threads_each
 from bench.grid import SOURCE_STAGE, GivenPrompt, Grid, Run
-from bench.method import SourceStage, tensor_digest
+from bench.method import PromptMethod, SourceStage, tensor_digest
 from bench.models.base import FrozenLM
 from bench.models.loading import KNOWN, UNCHECKED, load, usable_device
 from bench.record import ModelBlock, Record, RunBlock, TrainingBlock
 from bench.registry import method_entry
 from bench.reports import render
-from bench.stages import Stages
+from bench.stages import Stage, Stages
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks import get_task
 from bench.training.callbacks import TrainingInfo
 from bench.training.loop import Validation, train
 from bench.training.stopping import Stop
 
-SPLITS = ("train", "validation", "test")
-SAMPLE = 256  # Rows of a split that are sampled for their lengths.
-STEPS = 8  # Timed steps of a calibration, after one untimed step; 2 if that took over a second.
+SAMPLES = {"train": 256, "validation": 32, "test": 256}  # Rows that are sampled for their lengths.
+STEPS = 8  # Timed steps of a calibration, after one untimed step.
+SLOW = 1.0  # Seconds from which a single step is long enough to be timed.
 RECORD_BYTES = 12_000  # Approximate size of a record.
 COLUMNS = ("runs", "prompts", "steps", "training_tokens", "evaluation_tokens", "seconds")
 ANSWERS = "answers"  # Kind of decoding passes; other kinds are training steps of a method.
@@ -100,7 +100,7 @@ def computed_rate(model: ModelBlock) -> Rate:
 
 def sampled(config: RunConfig, model: FrozenLM) -> tuple[Examples, LengthsOf]:
     """Encoded examples of some rows of each split, and their lengths."""
-    limits = {f"{split}_rows": used_rows(config, split, SAMPLE) for split in SPLITS}
+    limits = {f"{split}_rows": used_rows(config, split, rows) for split, rows in SAMPLES.items()}
     source = open_source(config.data)
     examples = Examples(source, model.encoder, config.data_seed, config.input_length, **limits)
 
@@ -110,7 +110,7 @@ def sampled(config: RunConfig, model: FrozenLM) -> tuple[Examples, LengthsOf]:
         chosen = encoded.examples(range(len(encoded)))
         pairs = [(len(example["input_ids"]), len(example["labels"])) for example in chosen]
         rows = used_rows(config, split, len(getattr(examples.rows(task), split)))
-        return pairs, rows / min(rows, SAMPLE)
+        return pairs, rows / min(rows, SAMPLES[split])
 
     return examples, cache(lengths)
 
@@ -119,12 +119,12 @@ def longest(config: RunConfig, source: DataSource, name: str, split: str) -> Len
     """Maximum lengths that a task allows, for the rows of its files or its declared number."""
     task = get_task(name)
     if source.of(task).kind == "hub":
-        rows = declared_rows(task)[SPLITS.index(split)]
+        rows = declared_rows(task)[[*SAMPLES].index(split)]
     else:
         rows = len(getattr(load_splits(source, task, config.data_seed), split))
     rows = used_rows(config, split, rows)
     pair = min(task.input_length, config.input_length or task.input_length), task.target_length
-    return [pair] * min(rows, SAMPLE), rows / min(rows, SAMPLE)
+    return [pair] * min(rows, SAMPLES[split]), rows / min(rows, SAMPLES[split])
 
 
 def used_rows(config: RunConfig, split: str, rows: int) -> int:
@@ -140,9 +140,11 @@ def run_amounts(config: RunConfig, lengths: LengthsOf, run: RunBlock) -> Costs:
     counts = np.array([len(pairs) * weight for pairs, weight in samples])
     examples = run.shots or round(counts.sum())
     random, drawn = np.random.default_rng(0), []
-    for index in random.choice(len(tasks), 4 * SAMPLE, p=counts / counts.sum()):
+    for index in random.choice(len(tasks), 1024, p=counts / counts.sum()):
         pairs, _ = samples[index]
         drawn.append(pairs[random.integers(len(pairs))])
+    if settings.batching == "bucketed" and run.task != SOURCE_STAGE:
+        drawn.sort()
     training = amounts(drawn, min(settings.batch_size, examples), *prompt_of(run), False)
     steps = settings.total_steps(examples)
     evaluations = -(-steps // settings.evaluation_interval(examples))
@@ -179,41 +181,58 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
         return StoredPrompt(Record.model_construct(training=training), tensors)
 
     stages = Stages(model, examples, supply, Stop())
-    unscored = Validation({"": 0.0}, 0.0, None)
     steps_of = {run: costs(run.protocol)[0] for run in grid.todo if not run.start.tries}
     by_length = sorted(steps_of, key=lambda run: steps_of[run][1] / max(1, steps_of[run][0]))
     short = {kind_of(run.protocol): run for run in reversed(by_length)}
     long = {kind_of(run.protocol): run for run in by_length}
-    answered = set()  # Tasks and kinds of prompts whose answers are timed.
-    for run in dict.fromkeys([*short.values(), *long.values()]):
-        say(f"calibrating: {run.describe()}")
-        run = replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
-        stage, slow = stages.make(run), False
-        for steps in (1, STEPS):
-            steps = min(steps, 2) if slow else steps
-            changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
-            settings = run.training.model_copy(update=changes)
-            info = TrainingInfo("", run.describe())
-            result = train(
-                model, stage.module, stage.batches, settings, run.seed, lambda: unscored, info=info
+    for runs in (short.values(), [run for run in long.values() if run not in short.values()]):
+        answered = set()  # Kinds of prompts whose answers are timed.
+        for run in runs:
+            say(f"calibrating: {run.describe()}")
+            stage = stages.make(
+                replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
             )
-            slow = result.seconds > 1.0
-        protocol = run.protocol.model_copy(update={"training": settings.model_dump(mode="json")})
-        if result.steps:
-            timings[kind_of(protocol)].append((costs(protocol)[0], result.seconds))
-        answers_of = run.task, prompt_of(protocol)
-        if not isinstance(stage.module, SourceStage) and answers_of not in answered:
-            answered.add(answers_of)
-            started = time.perf_counter()
-            prompt = stages.prompt_source(stage.module)
-            texts = stages.evaluate(run, run.task, "validation", prompt).predictions
-            seconds = time.perf_counter() - started
-            answers = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
-            inputs = examples.evaluation(run.task, "validation").lengths
-            pairs = sorted(zip(inputs, answers, strict=True))
-            sizes = settings.evaluation_batch_size, *prompt_of(protocol)
-            timings[ANSWERS].append((amounts(pairs, *sizes, answers=True), seconds))
+            prompt = prompt_of(run.protocol)
+            if method_entry(run.protocol.method).load().trained:
+                timings[kind_of(run.protocol)].append(timed_steps(model, stage))
+            if not isinstance(stage.module, SourceStage) and prompt not in answered:
+                answered.add(prompt)
+                timings[ANSWERS].append(timed_answers(stages, examples, run, stage.module))
     return fit(timings)
+
+
+def timed_steps(model: FrozenLM, stage: Stage) -> tuple[Amounts, float]:
+    """Amounts and seconds of some training steps of a run."""
+    run, prompt = stage.run, prompt_of(stage.run.protocol)
+    unscored = Validation({"": 0.0}, 0.0, None)
+    for steps in (1, STEPS):
+        changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
+        settings, info = run.training.model_copy(update=changes), TrainingInfo("", run.describe())
+        result = train(
+            model, stage.module, stage.batches, settings, run.seed, lambda: unscored, info=info
+        )
+        if result.seconds > SLOW:
+            break
+    done = np.zeros(3)
+    for step in range(1, result.steps + 1):
+        batch = stage.batches.batch(step)
+        pair = batch.input_ids.shape[1], batch.labels.shape[1]
+        done += amounts([pair] * len(batch), len(batch), *prompt, answers=False)
+    return done, result.seconds
+
+
+def timed_answers(
+    stages: Stages, examples: Examples, run: Run, module: PromptMethod[Any]
+) -> tuple[Amounts, float]:
+    """Amounts and seconds of answering the validation rows of a run."""
+    started, prompt = time.perf_counter(), stages.prompt_source(module)
+    texts = stages.evaluate(run, run.task, "validation", prompt).predictions
+    seconds = time.perf_counter() - started
+    answers = [len(ids) for ids in stages.model.tokenizer(texts)["input_ids"]]
+    inputs = examples.evaluation(run.task, "validation").lengths
+    pairs = sorted(zip(inputs, answers, strict=True))
+    size = run.training.evaluation_batch_size
+    return amounts(pairs, size, *prompt_of(run.protocol), answers=True), seconds
 
 
 def estimate(grid: Grid, store: ResultStore, workers: int, say: Say) -> dict[str, Any]:
