@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,20 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared (real data slices), which is not part of the project")
     return folder
+
+
+@contextmanager
+def hub_server(shared: Path, repositories: Path) -> Iterator[str]:
+    """Address of a stand-in for the hub that serves the repositories in a folder."""
+    tool = shared / "tools" / "fakehub.py"
+    if not tool.is_file():
+        pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
+    command = [sys.executable, str(tool), str(repositories), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
 
 
 @pytest.fixture(scope="session")

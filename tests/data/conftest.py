@@ -1,7 +1,5 @@
 """Toy tasks and folders, a stand-in for the hub, and an encoder of words."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +13,7 @@ import pytest
 from bench.data import DataSource, open_source
 from bench.errors import DataError
 from bench.tasks.base import HubSource, Task, TextPair
+from tests.conftest import hub_server
 
 Folder = Callable[..., DataSource]
 
@@ -89,12 +88,7 @@ def folder(tmp_path: Path) -> Folder:
 @contextmanager
 def hub_on_loopback(shared: Path, root: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """A stand-in for the hub that serves the repositories in a folder; its cache is new."""
-    tool = shared / "tools" / "fakehub.py"
-    if not tool.is_file():
-        pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
-    command = [sys.executable, str(tool), str(root), "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        address = server.stdout.readline().strip()
+    with hub_server(shared, root) as address:
         template = address + "/{repo_id}/resolve/{revision}/{filename}"
         constants = ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE", "HF_HUB_OFFLINE", "HF_HUB_CACHE")
         for name, value in zip(constants, (address, template, False, root / "hub"), strict=True):
@@ -102,4 +96,3 @@ def hub_on_loopback(shared: Path, root: Path, patch: pytest.MonkeyPatch) -> Iter
         patch.setattr(datasets.config, "HF_HUB_OFFLINE", False)  # As under tox.
         patch.delenv("HF_HUB_OFFLINE", raising=False)
         yield
-        server.kill()

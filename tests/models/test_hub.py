@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.tasks import get_task
+from tests.conftest import hub_server
 from tests.models.conftest import known
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,9 +60,6 @@ def test_a_run_over_the_hub_is_repeated_without_it(
     shared: Path, repositories: Path, tmp_path: Path
 ) -> None:
     """In processes of its own, with a fresh cache; each also tells digests of models."""
-    tool = shared / "tools" / "fakehub.py"
-    if not tool.is_file():
-        pytest.skip("needs ../shared/tools/fakehub.py, which is not part of the project")
     variables = {key: text for key, text in os.environ.items() if not key.startswith("HF_")}
     variables |= {"HF_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     variables |= {"OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"}
@@ -73,14 +71,9 @@ def test_a_run_over_the_hub_is_repeated_without_it(
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()[0].split()
 
-    command = [sys.executable, str(tool), str(repositories), "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            variables["HF_ENDPOINT"] = server.stdout.readline().strip()
-            names = [f"{MODEL}@{revision}" for revision in (*COMMITS, *COMMITS.values())]
-            main, other, *commits = call(names, "--out", "online")
-        finally:
-            server.kill()
+    with hub_server(shared, repositories) as variables["HF_ENDPOINT"]:
+        names = [f"{MODEL}@{revision}" for revision in (*COMMITS, *COMMITS.values())]
+        main, other, *commits = call(names, "--out", "online")
     # A revision is the commit that it stands for.
     assert [main, other] == commits
     assert main != other

@@ -41,10 +41,12 @@ def test_settings_with_other_test_rows_are_tested_apart(make_results: MakeResult
 
 
 def test_nothing_is_called_insignificant_that_was_not_tested(make_results: MakeResults) -> None:
-    runs = [{"task": task, "row": row} for task in ("rte", "cb") for row in ("pt", "dtvg")]
-    found = fields(make_results(*runs), "transfer")
+    """A difference that is shown as 0.0 is a tie."""
+    scores = {"rte": (50.0, 50.04), "cb": (50.0, 50.06)}
+    found = fields(make_results(*by_task(("pt", "dtvg"), scores)), "transfer")
     numbers = {one["column"]: one["number"] for one in found if one["kind"] == "summary"}
     assert (numbers["wins"], numbers["losses"]) == (DASH, DASH)
+    assert [numbers[outcome] for outcome in ("win", "tie", "loss")] == ["1", "1", "0"]
 
 
 def test_ranks_and_outcomes_by_hand(make_results: MakeResults) -> None:
