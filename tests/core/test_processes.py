@@ -31,6 +31,7 @@ from bench.store import ResultStore
 from tests.core.small_grids import assert_clean, configure, do, results
 
 ROOT = Path(__file__).resolve().parents[2]
+LONG = ("training.steps=40", "training.evaluate_every=5", "source_training.steps=40")
 LOGGER = """
 import os, signal
 from bench.training.callbacks import Callback
@@ -148,7 +149,7 @@ def wait_for(so: Callable[[], object], seconds: float = 120) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_a_killed_driver_leaves_no_worker_but_a_grid(start: Start, tmp_path: Path) -> None:
-    config = configure("training.steps=40", methods=["pt"], seeds=[42, 43], tasks=["cb"])
+    config = configure(*LONG, methods=["pt"], seeds=[42, 43], tasks=["cb"])
     store = ResultStore(tmp_path / "out")
     driver = start(config, store, "--workers", "2")
     wait_for(lambda: [*store.checkpoints.glob("[!.]*.safetensors")])
@@ -253,9 +254,6 @@ def test_shares_of_gpus(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: number)
     found = [executors._share(index, 3, device).get("CUDA_VISIBLE_DEVICES") for index in range(3)]
     assert found == shares
-
-
-LONG = ("training.steps=40", "training.evaluate_every=5", "source_training.steps=40")
 
 
 def test_a_grid_that_is_killed_again_and_again(start: Start, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_sizes_are_those_of_transformers(name: str) -> None:
 
 @pytest.mark.parametrize("task", list_tasks(), ids=lambda task: task.name)
 def test_declared_rows_are_those_of_the_splits(task: Task) -> None:
-    rows = {name: range(task.hub.rows[name]) for name in task.hub.splits}
+    rows = {name: np.arange(task.hub.rows[name]) for name in task.hub.splits}
     assert sum(declared_rows(task)) <= sum(map(len, rows.values()))
     source = SimpleNamespace(
         kind="hub",
