@@ -53,7 +53,7 @@ def run(
 
     from bench.config import load_config
     from bench.grid import make_grid
-    from bench.runner import Resources, run_grid
+    from bench.runner import run_grid
     from bench.store import ResultStore
 
     axes = {"methods": methods, "shots": shots, "seeds": seeds}
@@ -63,7 +63,7 @@ def run(
     items = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
     store = ResultStore(Path(out))
     grid = make_grid(load_config(preset, None, values, items), store)
-    run_grid(grid, store, Resources(workers=workers))
+    run_grid(grid, store, workers=workers)
     frame = load_results(out)
     rows: pd.DataFrame = frame[frame["id"].isin(grid.ids)]
     return rows

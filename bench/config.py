@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -238,8 +237,7 @@ def _read_preset(name: str, model: object) -> tuple[str, dict[str, Any]]:
     """Title and values of a preset, with its changes for the architecture of ``model``."""
     if name not in PRESETS:
         raise UnknownNameError("preset", name, PRESETS)
-    text = (resources.files("bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    values: dict[str, Any] = yaml.safe_load(text)
+    values = read_yaml(Path(__file__).parent / "presets" / f"{name}.yaml")
     changes = values.pop("architectures", {})
     if changes and isinstance(model, str) and model != values["model"]:
         from bench.models.loading import architecture_of

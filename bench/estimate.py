@@ -21,7 +21,7 @@ from bench.config import RunConfig, TrainingSettings
 from bench.data import DataSource, Examples, load_splits, open_source
 from bench.data.splits import declared_rows
 from bench.executors import threads_each
-from bench.grid import SOURCE_STAGE, GivenPrompt, Grid, Run
+from bench.grid import SOURCE_STAGE, Grid, Run
 from bench.method import PromptMethod, SourceStage, tensor_digest
 from bench.models.base import FrozenLM
 from bench.models.loading import KNOWN, UNCHECKED, load, usable_device
@@ -169,10 +169,10 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
     """Measure rates from a few steps and answers of each method, on short and long inputs."""
     timings: Timings = defaultdict(list)
 
-    def supply(need: Run | GivenPrompt) -> StoredPrompt:
+    def supply(need: Run | StoredPrompt) -> StoredPrompt:
         """Stand-in of equal size for a prompt that is not trained yet."""
-        if isinstance(need, GivenPrompt):
-            return need.stored
+        if isinstance(need, StoredPrompt):
+            return need
         initial = model.initial_prompt(grid.config.prompt_length, need.seed)
         training = TrainingBlock.model_construct(initial_digest=tensor_digest(initial))
         tensors = {MERGED: initial + 0.01 * torch.randn_like(initial)}

@@ -18,12 +18,11 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +65,13 @@ class Pool(ExitStack):
         raise NotImplementedError
 
     def result(self, future: Future[Any]) -> Outcome | None:
-        """Outcome of a finished run; None if its process or machine was lost."""
+        """Outcome of a finished run; None if its process or machine was lost.
+
+        Raises ExecutorError for an error that stops the whole grid.
+        """
         outcome: Outcome | None = future.result()
+        if outcome is not None and outcome.state == "error":
+            raise ExecutorError(outcome.text)
         return outcome
 
 
@@ -126,13 +130,11 @@ class ProcessPool(Pool):
     def prepare(self) -> None:
         # Runs in the first worker; other workers encode on demand.
         future = self.submit("", None)
-        while not wait_for([future], timeout=0.2).done:
+        while not wait([future], timeout=0.2).done:
             self._stop.check()
         outcome = self.result(future)
         if outcome is None:
             raise ExecutorError("a worker ended before any run; check whether memory ran out")
-        if outcome.state == "error":
-            raise ExecutorError(outcome.text)
 
     def submit(self, prompt_id: str, blocked: str | None) -> Future[Any]:
         index = min(self._channels.keys() - self._running.values())
@@ -294,7 +296,7 @@ def _stop_with_driver() -> None:
     """Wait until the driver exits, then stop the active run with a checkpoint."""
     driver = multiprocessing.parent_process()
     if driver is not None:
-        wait([driver.sentinel])
+        driver.join()
         STOP.request(signal.SIGTERM)
 
 

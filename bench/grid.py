@@ -14,8 +14,8 @@ from bench import provenance
 from bench.config import RunConfig, TrainingSettings
 from bench.data import open_source
 from bench.errors import InitialPromptMismatchError, PromptError, UnknownNameError
-from bench.models.loading import UNCHECKED, ModelInfo, describe
-from bench.record import DataBlock, ModelBlock, Record, RunBlock, SourceBlock, VersionsBlock
+from bench.models.loading import UNCHECKED, describe
+from bench.record import DataBlock, Record, RunBlock, SourceBlock, VersionsBlock
 from bench.registry import MethodSpec
 from bench.store import ResultStore, StoredPrompt
 from bench.tasks import get_task
@@ -27,30 +27,20 @@ SOURCE_STAGE = "sources"  # Task name of a multi-task source stage; a mixture of
 Overwrite = Literal["never", "failed", "always"]
 
 
-@dataclass(frozen=True, eq=False)
-class GivenPrompt:
-    """A prompt from the store or a file, used without training."""
-
-    task: str  # Source task of the prompt.
-    stored: StoredPrompt = field(repr=False)
-
-    @property
-    def prompt_id(self) -> str:
-        """Id in the store; for a file, a digest of its content."""
-        return self.stored.record.id
-
-
 @dataclass(frozen=True)
 class Start:
-    """Prompts that a run starts from; fields as in :class:`~bench.method.Ingredients`."""
+    """Prompts that a run starts from; fields as in :class:`~bench.method.Ingredients`.
 
-    sources: tuple[Run | GivenPrompt, ...] = ()
+    A :class:`~bench.store.StoredPrompt` is given, from the store or a file; a run trains it.
+    """
+
+    sources: tuple[Run | StoredPrompt, ...] = ()
     target: Run | None = None
     shared: Run | None = None
-    stored: GivenPrompt | None = None
+    stored: StoredPrompt | None = None
     tries: tuple[Run, ...] = ()  # Candidates; the best on validation is scored.
 
-    def __iter__(self) -> Iterator[Run | GivenPrompt]:
+    def __iter__(self) -> Iterator[Run | StoredPrompt]:
         yield from (*self.sources, *self.tries)
         yield from (need for need in (self.target, self.shared, self.stored) if need is not None)
 
@@ -128,7 +118,7 @@ class Run:
             if not shared.start.sources:  # A mixture of PT.
                 needs.append(shared)
         blocks = [
-            SourceBlock(task=need.task, prompt=need.prompt_id, given=isinstance(need, GivenPrompt))
+            SourceBlock(task=need.task, prompt=need.prompt_id, given=isinstance(need, StoredPrompt))
             for need in needs
         ]
         return [*dict.fromkeys(chain(blocks, *(run.sources() for run in runs)))]
@@ -216,8 +206,7 @@ class _GridMaker:
         self.runs: dict[str, Run] = {}
         self.config, self._store = config, store
         self._source = open_source(config.data)
-        self._info = describe(config.model, offline)
-        self._model = model_block(self._info)
+        self._model = describe(config.model, offline)
         self._pt = config.source_spec()
         self._add = cache(self._make_run)
         self._settings = cache(lambda spec: dict(sorted(spec.values().items())))
@@ -227,7 +216,7 @@ class _GridMaker:
         self._data = cache(self._data_block)
         self._fingerprint = cache(lambda task: self._source.fingerprint(get_task(task)))
         self._find = cache(self._find_given)
-        self._given: dict[str, GivenPrompt] = {}
+        self._given: dict[str, StoredPrompt] = {}
         self._preset = config.preset
         for task in config.sources:
             if text := config.source_prompts.get(task):
@@ -251,7 +240,7 @@ class _GridMaker:
             training = self._training(task, spec.name, few_shot)
             return self._add(spec, task, shots, seed, training, Start(tries=tries))
         method, target, shared = spec.load(), None, None
-        sources: tuple[Run | GivenPrompt, ...] = ()
+        sources: tuple[Run | StoredPrompt, ...] = ()
         needs = method.needs(spec.settings)
         for name in needs.named_sources:
             if name not in config.sources:
@@ -279,7 +268,7 @@ class _GridMaker:
             shared = self._add(self._pt, mixture, None, seed, config.stage_training("pt"))
         stored = None if needs.stored is None else self._find(needs.stored)
         start = Start(sources if needs.sources else (), target, shared, stored)
-        unknown = [t for t, prompt in self._given.items() if prompt.stored.initial_digest is None]
+        unknown = [t for t, prompt in self._given.items() if prompt.initial_digest is None]
         if needs.same_initial and unknown:
             raise InitialPromptMismatchError(
                 f"source_prompts.{unknown[0]} was trained from an unknown initial prompt, but "
@@ -333,13 +322,13 @@ class _GridMaker:
             revision=source.revision(get_task(names[0])) if len(names) == 1 else None,
         )
 
-    def _find_given(self, text: str, task: str | None = None) -> GivenPrompt:
+    def _find_given(self, text: str, task: str | None = None) -> StoredPrompt:
         """Load a prompt from the store or a file; checks its model, length and source task."""
         path = Path(text).expanduser()
         if path.exists():
             from bench.interop import read_given
 
-            stored = read_given(path, self._info, task or SOURCE_STAGE)
+            stored = read_given(path, self._model, task or SOURCE_STAGE)
         else:
             stored = self._store.load_prompt(text)
         run, length, model = stored.record.run, len(stored.matrix), self._model
@@ -353,13 +342,7 @@ class _GridMaker:
         if task is not None and length != expected:
             reason = f"has {length} tokens, the run {expected}: set prompt_length={length}"
             raise PromptError(f"{subject} {reason}")
-        return GivenPrompt(run.task, stored)
-
-
-def model_block(model: ModelInfo, parameters: int = 0) -> ModelBlock:
-    """Model block of a record."""
-    fields = {key: getattr(model, key) for key in ("name", "digest", "bundled", "note")}
-    return ModelBlock(kind=model.architecture, parameters=parameters, **fields)
+        return stored
 
 
 def _digest(*parts: str) -> str:

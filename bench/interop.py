@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from bench.errors import ConfigError, OutputError, PromptError, one_line
 from bench.files import atomic_write
-from bench.grid import model_block
 from bench.method import tensor_digest
-from bench.models.loading import ModelInfo, describe, folder_name, is_folder_name, load
+from bench.models.loading import describe, folder_name, is_folder_name, load
 from bench.provenance import now, provenance
 from bench.record import ModelBlock, Record
+from bench.reports import printable
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks import get_task
 
@@ -144,14 +144,14 @@ def import_prompt(
     return store.load_prompt(stored.record.id).record
 
 
-def read_given(path: Path, model: ModelInfo, task: str) -> StoredPrompt:
+def read_given(path: Path, model: ModelBlock, task: str) -> StoredPrompt:
     """Read a prompt file or adapter folder named in a configuration; width is checked later."""
     return _imported(str(path), model, task, *_read_prompt(path, model))
 
 
 def _imported(
     origin: str,
-    model: ModelInfo,
+    model: ModelBlock,
     task: str,
     matrix: Tensor,
     notes: list[str],
@@ -171,7 +171,7 @@ def _imported(
         "training": {},
         **dict.fromkeys(("seed", "data_seed"), 0),
         **dict.fromkeys(("shots", "input_length", "validation_rows"), None),
-        "model": model_block(model, parameters),
+        "model": model.model_copy(update={"parameters": parameters}),
         "data": {"kind": kind, "name": origin, "fingerprint": digest, "revision": None},
         "prompt_length": len(matrix),
         "precision": "float32",
@@ -194,7 +194,7 @@ def _imported(
 
 
 def _read_prompt(
-    path: Path, model: ModelInfo, width: int | None = None, tensor_name: str | None = None
+    path: Path, model: ModelBlock, width: int | None = None, tensor_name: str | None = None
 ) -> tuple[Tensor, list[str]]:
     """Finite float32 matrix ``(r, d)`` of a file or adapter folder, and notes on it.
 
@@ -206,7 +206,7 @@ def _read_prompt(
         file = path / (WEIGHTS if (path / WEIGHTS).exists() else OLD_WEIGHTS)
         base = config.base_model_name_or_path or model.name
         if Path(base.partition("@")[0]).name != Path(model.name.partition("@")[0]).name:
-            notes.append(f"trained on {_printable(base)}, but used with {model.name}")
+            notes.append(f"trained on {printable(base)[:60]}, but used with {model.name}")
     tensors = _read_tensors(file)
     fitting = [
         name
@@ -232,7 +232,9 @@ def _read_prompt(
             raise PromptError(f"adapter {path}: {reason}")
     matrix = tensor.detach().to(torch.float32)[:length].clone()
     if not matrix.isfinite().all():
-        raise PromptError(f"prompt file {file}: {_printable(names[0])} has NaN or infinite values")
+        raise PromptError(
+            f"prompt file {file}: {printable(names[0])[:60]} has NaN or infinite values"
+        )
     if tensors:
         notes.append(f"the file also holds {_listed(tensors)}; left out")
     if tensor.dtype != torch.float32:
@@ -242,15 +244,15 @@ def _read_prompt(
     return matrix, notes
 
 
-def _read_config(folder: Path, model: ModelInfo) -> AdapterConfig:
+def _read_config(folder: Path, model: ModelBlock) -> AdapterConfig:
     try:
         config = AdapterConfig.model_validate_json(_read_bytes(folder / CONFIG))
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         key = ".".join(map(str, fault["loc"])) or "JSON"
-        reason = f"{key}: {_printable(fault['msg'], 200)}"
+        reason = f"{key}: {printable(fault['msg'])[:200]}"
         raise PromptError(f"{folder / CONFIG} is not of PEFT prompt tuning: {reason}") from error
-    expected = TASK_TYPES[model.architecture]
+    expected = TASK_TYPES[model.kind]
     if config.task_type not in (None, expected):
         raise PromptError(f"adapter {folder} is for {config.task_type}, the model for {expected}")
     return config
@@ -278,7 +280,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # A damaged or hostile file may raise anything.
         raise PromptError(
             f"prompt file {path}: damaged, or holds more than tensors, which is never unpickled "
-            f"({_printable(one_line(error), 100)}); save the prompt as .safetensors"
+            f"({printable(one_line(error))[:100]}); save the prompt as .safetensors"
         ) from error
     values = content if isinstance(content, dict) else {"tensor": content}
     return {
@@ -305,16 +307,12 @@ def _unpickle(data: bytes) -> Any:
 def _listed(tensors: dict[str, Tensor]) -> str:
     """First tensors with shape and dtype, as one printable line."""
     items = [
-        f"{_printable(name)} {'x'.join(map(str, tensor.shape))} {str(tensor.dtype)[6:]}"
+        f"{printable(name)[:60]} {'x'.join(map(str, tensor.shape))} {str(tensor.dtype)[6:]}"
         for name, tensor in sorted(tensors.items())
     ]
     if len(items) > 6:
         items[6:] = [f"{len(items) - 6} more"]
     return ", ".join(items) or "no dense tensor"
-
-
-def _printable(text: str, length: int = 60) -> str:
-    return (text if text.isprintable() else ascii(text))[:length]
 
 
 def base_model(model: ModelBlock) -> tuple[str | None, str | None]:

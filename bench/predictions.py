@@ -11,14 +11,12 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.errors import DataError, RecordError, one_line
 from bench.files import atomic_write
 from bench.record import PredictionsBlock, Record
-from bench.tasks.generation import MetricUnavailableError
 from bench.tasks.metrics import METRICS
 
 MOST_BYTES = 2**30  # Maximum uncompressed size of a predictions file.
@@ -41,17 +39,6 @@ class Predictions:
 
     examples: tuple[Prediction, ...]  # In the order of the test split, at least one.
     scorers: tuple[str, ...]  # Names of the metrics that score the examples.
-
-    def metrics(self) -> dict[str, float]:
-        """All scores in percent; metrics that cannot be computed are left out."""
-        scores: dict[str, float] = {}
-        answers = [example.prediction.strip() for example in self.examples]
-        references = [example.references for example in self.examples]
-        groups = [example.group for example in self.examples]
-        for scorer in self.scorers:
-            with suppress(MetricUnavailableError):
-                scores |= METRICS[scorer].compute(answers, references, groups)
-        return scores
 
     def to_lines(self) -> bytes:
         """Encode as JSON lines in ASCII, so that answers contain no line breaks."""

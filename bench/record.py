@@ -300,14 +300,8 @@ def read_record(path: Path) -> Record:
 
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
     """Read all records of a folder, sorted by name; returns a warning for each bad file."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
-    except FileNotFoundError:
-        paths = []
-    except OSError as error:
-        raise RecordError(f"cannot list records in {folder}: {error.strerror or error}") from error
     records, warnings = [], []
-    for path in paths:
+    for path in sorted(folder.glob("*.json")):
         try:
             records.append(read_record(path))
         except RecordError as error:

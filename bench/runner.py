@@ -13,7 +13,7 @@ from typing import Literal
 from bench import executors
 from bench.config import dump_config
 from bench.errors import counted
-from bench.executors import TRIES, ExecutorError, grid_spec
+from bench.executors import TRIES, grid_spec
 from bench.grid import Grid, Outcome, Run
 from bench.progress import Display, Verbosity, make_display
 from bench.store import ResultStore
@@ -23,23 +23,16 @@ from bench.training.stopping import Stop
 POLL = 0.5  # Seconds between checks for signals and for runs locked by other processes.
 
 
-@dataclass(frozen=True)
-class Resources:
-    """Compute resources of a grid."""
-
-    executor: Literal["local", "ray"] = "local"  # Ray: the cluster at RAY_ADDRESS.
-    workers: int = 1  # Local processes; cores and GPUs are divided among them.
-    cpus_per_run: int = 1  # Ray: cores for each run.
-    gpus_per_run: float | None = None  # Ray: GPUs for each run, or a fraction; None: one if any.
-
-
 def run_grid(
     grid: Grid,
     store: ResultStore,
-    resources: Resources = Resources(),
     loggers: Sequence[str] = (),
     verbosity: Verbosity = "normal",
     debug: bool = False,  # Show the tracebacks of failed runs.
+    executor: Literal["local", "ray"] = "local",  # Ray: the cluster at RAY_ADDRESS.
+    workers: int = 1,  # Local processes; cores and GPUs are divided among them.
+    cpus_per_run: int = 1,  # Ray: cores for each run.
+    gpus_per_run: float | None = None,  # Ray: GPUs for each run, or a fraction; None: one if any.
 ) -> Counter[str]:
     """Execute the remaining runs of a grid; loads nothing if none remain.
 
@@ -52,12 +45,12 @@ def run_grid(
     store.save_config(dump_config(grid.config))
     stop = Stop()
     spec = grid_spec(grid, store, loggers, verbosity, debug)
-    workers = min(resources.workers, len(grid.todo))
+    workers = min(workers, len(grid.todo))
     pool: executors.Pool
     with stop.on_signals(), make_display(len(grid.todo), verbosity) as display:
-        if resources.executor == "ray":
-            cpus, gpus = resources.cpus_per_run, resources.gpus_per_run
-            pool = executors.RayPool(spec, cpus, gpus, grid.config.device, display)
+        if executor == "ray":
+            device = grid.config.device
+            pool = executors.RayPool(spec, cpus_per_run, gpus_per_run, device, display)
         elif workers > 1:
             pool = executors.ProcessPool(spec, workers, grid.config.device, stop, display)
         else:
@@ -138,8 +131,6 @@ class _Loop:
         key = run.prompt_id
         scored = key in self.grid.reported and key not in self.grid.records
         name = run.describe() if scored else f"prompt {run.describe()}"
-        if outcome.state == "error":
-            raise ExecutorError(outcome.text)
         failed = outcome.state == "failed"
         if failed:
             self.failed[key] = outcome.text

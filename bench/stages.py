@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.data import Examples, MixtureBatches, TaskBatches
-from bench.grid import GivenPrompt, Run
+from bench.grid import Run
 from bench.method import (
     Ingredients,
     PromptMethod,
@@ -68,23 +68,19 @@ class Stage:
         return evaluation.scores
 
 
+@dataclass
 class Stages:
     """Builds stages on one frozen model; ``supply`` loads the prompts that runs start from."""
 
-    def __init__(
-        self,
-        model: FrozenLM,
-        examples: Examples,
-        supply: Callable[[Run | GivenPrompt], StoredPrompt],
-        stop: Stop,
-        tell: Callable[[str, int, int], object] = lambda phase, done, total: None,
-    ) -> None:
-        self.model, self._examples, self._supply = model, examples, supply
-        self._stop, self._tell = stop, tell
+    model: FrozenLM
+    examples: Examples
+    supply: Callable[[Run | StoredPrompt], StoredPrompt]
+    stop: Stop
+    tell: Callable[[str, int, int], object] = lambda phase, done, total: None
 
     def make(self, run: Run) -> Stage:
         """Build the stage of a run: a method on one target task, or a joint source stage."""
-        examples, size, device = self._examples, run.training.batch_size, self.model.device
+        examples, size, device = self.examples, run.training.batch_size, self.model.device
         samples = {task: examples.training(task, run.shots, run.seed) for task in run.tasks}
         encoded = [sample.encoded for sample in samples.values()]
         rows = RowsBlock(
@@ -124,27 +120,27 @@ class Stages:
         self, run: Run, task: str, split: str, prompt: PromptSource, rows: int | None = None
     ) -> Evaluation:
         """Answer and score a split with the run's settings, at most ``rows`` rows per batch."""
-        split_rows, entry = self._examples.evaluation(task, split), self._examples.task(task)
+        split_rows, entry = self.examples.evaluation(task, split), self.examples.task(task)
         size, beams = rows or run.training.evaluation_batch_size, run.training.beams
-        tell = partial(self._tell, "scoring test" if split == "test" else "validating")
-        return evaluate(self.model, prompt, split_rows, entry, size, beams, self._stop, tell)
+        tell = partial(self.tell, "scoring test" if split == "test" else "validating")
+        return evaluate(self.model, prompt, split_rows, entry, size, beams, self.stop, tell)
 
     def selection_score(self, task: str, metrics: Mapping[str, float]) -> float:
         """Mean of the task's selection metrics that are available, or else of all metrics."""
-        names = self._examples.task(task).selection_metrics
+        names = self.examples.task(task).selection_metrics
         chosen = [metrics[name] for name in names if name in metrics] or [*metrics.values()]
         return sum(chosen) / len(chosen)
 
     def check_starts(self, run: Run) -> None:
         """Raise PromptError for given prompts with another ``P_init``, if the method needs it."""
         if run.method.load().needs(run.method.settings).same_initial:
-            given = [need for need in run.start.sources if isinstance(need, GivenPrompt)]
+            given = [need for need in run.start.sources if isinstance(need, StoredPrompt)]
             require_same_initial(self._initial(run), [self._soft_prompt(need) for need in given])
 
     def initial_digest(self, run: Run) -> str | None:
         """Digest of a run's ``P_init``; None if a given prompt was trained from another one."""
         digest = tensor_digest(self._initial(run))
-        starts = {self._supply(need).initial_digest for need in run.start}
+        starts = {self.supply(need).initial_digest for need in run.start}
         return digest if starts <= {digest} else None
 
     def _initial(self, run: Run) -> Tensor:
@@ -156,10 +152,10 @@ class Stages:
             initial=self._initial(run),
             sources=tuple(map(self._soft_prompt, start.sources)),
             target=None if start.target is None else self._soft_prompt(start.target),
-            shared=None if start.shared is None else self._supply(start.shared).tensors,
+            shared=None if start.shared is None else self.supply(start.shared).tensors,
             stored=None if start.stored is None else self._soft_prompt(start.stored),
         )
 
-    def _soft_prompt(self, need: Run | GivenPrompt) -> SoftPrompt:
-        stored = self._supply(need)
+    def _soft_prompt(self, need: Run | StoredPrompt) -> SoftPrompt:
+        stored = self.supply(need)
         return SoftPrompt(need.task, stored.matrix, stored.initial_digest)

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from bench.errors import OutputError, PromptError, RecordError
 from bench.files import atomic_write
 from bench.predictions import Predictions, write_predictions
-from bench.record import Record, read_record, read_records, write_record
+from bench.record import Record, read_record, write_record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,12 +33,22 @@ PREFIX = re.compile(r"[0-9a-f]{4,64}")  # The beginning of an id.
 ABANDONED = 3600.0  # Age in seconds at which temporary files of killed processes are removed.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredPrompt:
-    """A prompt as read from the store: its record and its tensors by name."""
+    """A prompt as read from the store or a file: its record and its tensors by name."""
 
     record: Record
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor] = field(repr=False)
+
+    @property
+    def prompt_id(self) -> str:
+        """Id in the store; for a file, a digest of its content."""
+        return self.record.id
+
+    @property
+    def task(self) -> str:
+        """Task that the prompt was trained on."""
+        return self.record.run.task
 
     @property
     def initial_digest(self) -> str | None:
@@ -169,10 +179,6 @@ class ResultStore:
             return _load_prompt(_file(self.prompts, text, "prompt"))
         except RecordError as error:
             raise PromptError(str(error)) from error
-
-    def list_prompts(self) -> tuple[list[Record], list[str]]:
-        """Records of all prompts, and a warning for each unreadable one."""
-        return read_records(self.prompts)
 
     def remove_prompt(self, run: Run) -> None:
         """Delete a prompt, its record first, so that no record exists without its tensors."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any, Literal
 
 from bench.data import Examples, open_source
 from bench.errors import BenchError, PromptError, RunError
-from bench.grid import GivenPrompt, Grid, Outcome, Run
+from bench.grid import Grid, Outcome, Run
 from bench.models.base import FrozenLM
 from bench.models.loading import load, usable_device
 from bench.predictions import Predictions, judge
@@ -44,20 +44,16 @@ from bench.training.stopping import Stop
 FROM_RESULT = ("steps", "best_step", "best_score", "stopped_early", "curve", "micro_batch_size")
 
 
+@dataclass
 class Worker:
     """Trains and scores the runs of one grid in this process; model and rows stay loaded."""
 
-    def __init__(
-        self,
-        grid: Grid,
-        store: ResultStore,
-        display: Reporter,
-        callbacks: Sequence[Callback] = (),
-        stop: Stop | None = None,
-        debug: bool = False,  # Show the tracebacks of failed runs.
-    ) -> None:
-        self.grid, self.store, self.display, self.stop = grid, store, display, stop or Stop()
-        self._callbacks, self._debug = (display, *callbacks), debug
+    grid: Grid
+    store: ResultStore
+    display: Reporter
+    callbacks: Sequence[Callback]  # In addition to the display.
+    stop: Stop
+    debug: bool  # Show the tracebacks of failed runs.
 
     @cached_property
     def model(self) -> FrozenLM:
@@ -135,12 +131,18 @@ class Worker:
                 scores, training = record.scores, record.training
                 assert scores is not None
                 assert training is not None
-                tell(self._callbacks, "on_scores", _info(run), training.steps, scores.test)
+                tell(
+                    (self.display, *self.callbacks),
+                    "on_scores",
+                    _info(run),
+                    training.steps,
+                    scores.test,
+                )
             except Exception as error:
                 if isinstance(error, BenchError) and not isinstance(error, RunError):
                     raise
                 CheckpointFile(self.store.checkpoint(run)).remove()  # A repetition starts anew.
-                if self._debug:
+                if self.debug:
                     self.display.say("".join(traceback.format_exception(error)))
                 if to_score:
                     self.store.write(self._failed(run, error))
@@ -157,9 +159,9 @@ class Worker:
             return None
         return stored if stored and stored.record.seal not in self.grid.to_replace else None
 
-    def _supply(self, need: Run | GivenPrompt) -> StoredPrompt:
-        if isinstance(need, GivenPrompt):
-            return need.stored
+    def _supply(self, need: Run | StoredPrompt) -> StoredPrompt:
+        if isinstance(need, StoredPrompt):
+            return need
         return self.store.load_prompt(need.prompt_id)
 
     def _train(self, run: Run) -> StoredPrompt:
@@ -177,7 +179,7 @@ class Worker:
             stage.validate,
             info=_info(run),
             checkpoint=checkpoint,
-            callbacks=self._callbacks,
+            callbacks=(self.display, *self.callbacks),
             stop=self.stop,
             warn=self.display.say,
         )
@@ -229,14 +231,10 @@ class Worker:
         micro_batch_size = training.evaluation_micro_batch_size
         test = self.stages.evaluate(run, run.task, "test", source, micro_batch_size)
         seconds = time.perf_counter() - started
-        scorers = task.scorers or task.metrics
-        predictions = judge(scorers, rows.rows, test.predictions, rows.references, rows.groups)
+        predictions = judge(task.scorers, rows.rows, test.predictions, rows.references, rows.groups)
         best = next(point for point in training.curve if point.step == training.best_step)
-        labels, majority = self.examples.labels(run.task), None
-        scores = majority_scores(task, labels, rows.references, rows.groups)
-        if scores is not None and task.labels is not None:
-            label = max(task.labels, key=Counter(labels).__getitem__)
-            majority = MajorityBlock(label=label, test=scores)
+        labels = self.examples.labels(run.task)
+        majority = majority_scores(task, labels, rows.references, rows.groups)
         notes, share = self._notes(run, record), test.scores.valid_label_share
         timing = {"finished": now(), "evaluation_seconds": seconds}
         changes = {
@@ -248,7 +246,7 @@ class Worker:
                 valid_label_share={"validation": best.valid_label_share, "test": share},
                 left_out=test.scores.left_out,
             ),
-            "majority": majority,
+            "majority": majority and MajorityBlock(label=majority[0], test=majority[1]),
             "training": training.model_copy(
                 update={"evaluation_micro_batch_size": test.micro_batch_size or micro_batch_size}
             ),

@@ -26,6 +26,7 @@ from bench.data.splits import check
 from bench.errors import ConfigError, counted, one_line
 from bench.models.gguf import PACKAGES
 from bench.models.loading import BUNDLED
+from bench.record import read_records
 from bench.registry import MethodSpec, methods
 from bench.store import ResultStore
 from bench.tasks import get_suite, get_task, list_suites, list_tasks, task_plugin
@@ -132,8 +133,7 @@ def _settings() -> Rows:
 
 def _prompts(folder: Path) -> Rows:
     prompts = folder / "prompts"
-    store = ResultStore(folder, prompts if prompts.is_dir() else folder)
-    records, warnings = store.list_prompts()
+    records, warnings = read_records(prompts if prompts.is_dir() else folder)
     base.warn(warnings)
     keys, rows = ("task", "label", "prompt_length", "shots", "seed"), []
     for record in records:
@@ -292,7 +292,6 @@ def _findings(out: Path) -> Iterator[tuple[str, str, str]]:
 def _self_test() -> list[str]:
     """Errors from training and scoring a prompt on the bundled model and samples."""
     from bench.grid import make_grid
-    from bench.record import read_records
     from bench.runner import run_grid
 
     options = {"suites": [], "tasks": ["cb"], "methods": ["pt"], "shots": [16], "seeds": [42]}

@@ -70,7 +70,7 @@ def _faults(store: ResultStore) -> Iterator[str]:
     """Read all files of a result folder; yields one line per fault, with the file name."""
     from bench.training.checkpoint import CheckpointFile
 
-    prompts, prompt_warnings = store.list_prompts()
+    prompts, prompt_warnings = read_records(store.prompts)
     records, record_warnings = read_records(store.records)
     yield from (*prompt_warnings, *record_warnings)
     reads: list[Callable[[], object]] = [partial(store.load_prompt, p.id) for p in prompts]

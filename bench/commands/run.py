@@ -95,10 +95,10 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
 
     counts = Counter[str]()
     if grid.todo:  # A finished grid needs no model and no executor.
-        from bench.runner import Resources, run_grid
+        from bench.runner import run_grid
 
         verbosity = verbosity or "normal"
-        counts = run_grid(grid, store, Resources(**resources), loggers, verbosity, options["debug"])
+        counts = run_grid(grid, store, loggers, verbosity, options["debug"], **resources)
     results = load_results(store.folder).only(grid.ids)
     # Includes runs that failed before this command or in another process.
     failed = sum(record.status == "failed" for record in results.records)
@@ -129,7 +129,7 @@ def plan(file: Path | None, **options: Any) -> None:
 
 
 def _resources(options: dict[str, Any]) -> dict[str, Any]:
-    """Values for :class:`bench.runner.Resources`; ConfigError for the other executor's options."""
+    """Executor and its options for ``run_grid``; ConfigError for the other executor's options."""
     executors = {"workers": "local", "cpus_per_run": "ray", "gpus_per_run": "ray"}
     values = {key: options[key] for key in executors if options[key] is not None}
     for key in values:

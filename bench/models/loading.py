@@ -18,6 +18,7 @@ import yaml
 from bench.errors import ConfigError, ModelError, one_line
 from bench.files import file_digest
 from bench.models import gguf
+from bench.record import ModelBlock
 
 if TYPE_CHECKING:
     from bench.models.base import FrozenLM
@@ -33,17 +34,6 @@ IDLE_FILES = re.compile(
 )
 """Names of files that no model here reads; all other files, such as the many kinds of vocabulary
 files, are part of a model's digest."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """Description of a model in records and captions."""
-
-    name: str  # For folders, from folder_name().
-    digest: str  # SHA-256 of configuration, weights and tokenizer, or of the hub commit.
-    architecture: Architecture
-    bundled: bool  # Too small for comparisons.
-    note: str
 
 
 @dataclass(frozen=True)
@@ -67,35 +57,37 @@ KNOWN: dict[str, tuple[Architecture, int, int]] = yaml.safe_load((HERE / "known.
 UNCHECKED = "not checked against the hub"  # Note of a known model that was not looked up.
 
 
-def describe(name: str, offline: bool = False) -> ModelInfo:
+def describe(name: str, offline: bool = False) -> ModelBlock:
     """Describe a bundled model, folder or hub id (``id@revision``) without loading weights.
 
-    With ``offline``, a well-known model may be unavailable; its digest is then one of its name.
+    ``parameters`` is 0. With ``offline``, a well-known model may be unavailable; its digest is then
+    one of its name.
     """
-    architecture = architecture_of(name)
+    kind = architecture_of(name)
+    block = functools.partial(ModelBlock, kind=kind, bundled=False, parameters=0, note="")
     if file := gguf.find_file(name):
         folder = gguf.folder_of(name, file)
         with _reading(name, "copy"):
             note = f"GGUF file {file.name}, {(folder / gguf.KIND).read_text()}"
         name = name if name in gguf.PACKAGES else folder_name(name)
-        return ModelInfo(name, folder.name, architecture, False, note)
+        return block(name=name, digest=folder.name, note=note)
     if bundled := BUNDLED.get(name):
         files = {*bundled.path.iterdir(), *(HERE / "tiny").glob("*token*.json")}
         digest = _digest((path.name, path.read_bytes()) for path in files)
-        return ModelInfo(name, digest, architecture, True, bundled.note)
+        return block(name=name, digest=digest, bundled=True, note=bundled.note)
     try:
         source, commit = _locate(name)
     except ModelError:
         if not offline or name not in KNOWN:
             raise
-        return ModelInfo(name, _digest([("hub", name.encode())]), architecture, False, UNCHECKED)
+        return block(name=name, digest=_digest([("hub", name.encode())]), note=UNCHECKED)
     if commit is not None:
         parts = [("hub", source.encode()), ("commit", commit.encode())]
-        return ModelInfo(name, _digest(parts), architecture, False, "")
+        return block(name=name, digest=_digest(parts))
     with _reading(name, "folder"):
         paths = [path for path in Path(source).iterdir() if not IDLE_FILES.fullmatch(path.name)]
         parts = [(path.name, bytes.fromhex(file_digest(path))) for path in paths if path.is_file()]
-    return ModelInfo(folder_name(name), _digest(parts), architecture, False, "")
+    return block(name=folder_name(name), digest=_digest(parts))
 
 
 def architecture_of(name: str) -> Architecture:

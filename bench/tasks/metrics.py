@@ -321,12 +321,12 @@ def score_task(
 
 def majority_scores(
     task: Task, training_labels: Texts, references: Sequence[Texts], groups: Groups = None
-) -> Scores | None:
-    """Scores of the most frequent training label, the lowest on a tie; None without labels."""
+) -> tuple[str, Scores] | None:
+    """The most frequent training label, the lowest on a tie, and its scores; None if no labels."""
     if task.labels is None:
         return None
     counts = Counter(training_labels)
     majority = max(task.labels, key=lambda label: counts[label])
     if not counts[majority]:
         raise DataError(f"task {task.name}: the training rows have no labels; give labelled rows")
-    return score_task(task, [majority] * len(references), references, groups).metrics
+    return majority, score_task(task, [majority] * len(references), references, groups).metrics

@@ -43,14 +43,6 @@ class Validation:
     valid_label_share: float | None
 
 
-class DivergedError(RunError):
-    """The loss or a parameter is infinite or NaN."""
-
-
-class ScoreError(RunError):
-    """A validation score is infinite or NaN."""
-
-
 def train(
     model: FrozenLM,
     trainable: Trainable[Any],
@@ -221,18 +213,18 @@ def backward(
 
 
 def require_finite(loss: float, parameters: Sequence[Tensor], step: int) -> None:
-    """Raise DivergedError if the loss or a parameter is infinite or NaN."""
+    """Raise RunError if the loss or a parameter is infinite or NaN."""
     if math.isfinite(loss) and all(bool(p.isfinite().all()) for p in parameters):
         return
     reason = "NaN or infinite parameters" if math.isfinite(loss) else f"loss {loss}"
     advice = "lower the learning rate or set training.gradient_clip"
-    raise DivergedError(f"training diverged before step {step} ({reason}); {advice}")
+    raise RunError(f"training diverged before step {step} ({reason}); {advice}")
 
 
 def require_scores(validation: Validation, step: int) -> Validation:
-    """Raise ScoreError if a score is infinite or NaN; returns the validation otherwise."""
+    """Raise RunError if a score is infinite or NaN; returns the validation otherwise."""
     if not all(map(math.isfinite, validation.scores.values())):
         scores = ", ".join(f"{name} {value}" for name, value in validation.scores.items())
         advice = "a task's metrics must give finite numbers for any predictions"
-        raise ScoreError(f"validation after step {step} gave {scores}; {advice}")
+        raise RunError(f"validation after step {step} gave {scores}; {advice}")
     return validation

@@ -26,7 +26,7 @@ from bench.plugins import use_files
 from bench.record import read_records
 from bench.reports.frame import load_results
 from bench.reports.tables import render_tables
-from bench.runner import Resources, run_grid
+from bench.runner import run_grid
 from bench.store import ResultStore
 from tests.core.small_grids import assert_clean, configure, do, results
 
@@ -86,7 +86,7 @@ def test_workers_that_die(finished: ResultStore, tmp_path: Path, capfd: Any) -> 
     """SPoT kills the process that runs it: it is continued once, and then recorded as failed."""
     store = ResultStore(tmp_path / "out")
     grid = make_grid(configure(methods=["pt", "spot"]), store)
-    counts = run_grid(grid, store, Resources(workers=2), ["kills"])
+    counts = run_grid(grid, store, ["kills"], workers=2)
     assert counts == {"finished": 1, "failed": 1}
     (failed,) = [record for record in read_records(store.records)[0] if record.status == "failed"]
     assert failed.run.label == "spot"
@@ -223,7 +223,7 @@ def test_workers_that_die_at_once(plugin: Path, tmp_path: Path) -> None:
     use_files([file])
     store = ResultStore(tmp_path / "out")
     with pytest.raises(ExecutorError, match="a worker ended before any run"):
-        do(configure(methods=["pt"], seeds=[1, 2]), store, resources=Resources(workers=2))
+        do(configure(methods=["pt"], seeds=[1, 2]), store, workers=2)
     assert list(store.records.iterdir()) == []
 
 

@@ -12,14 +12,14 @@ from unittest.mock import Mock
 import pytest
 
 from bench import stages, worker
-from bench.errors import InitialPromptMismatchError, ModelError, OutputError
+from bench.errors import InitialPromptMismatchError, ModelError, OutputError, RunError
 from bench.grid import make_grid
 from bench.progress import Reporter
 from bench.record import read_record
 from bench.runner import run_grid
 from bench.store import ResultStore
 from bench.training import evaluation
-from bench.training.loop import DivergedError, Validation
+from bench.training.loop import Validation
 from tests.core.small_grids import assert_clean, by_label, configure, do, failing, flip, results
 
 Bench = Callable[..., tuple[int, str]]
@@ -77,7 +77,7 @@ def test_needs_of_failed_prompts(copy: ResultStore, monkeypatch: Any) -> None:
             path.unlink()
     grid = make_grid(config, copy)
     with monkeypatch.context() as patch:
-        fault = DivergedError("loss\nnan")
+        fault = RunError("loss\nnan")
         patch.setattr(worker, "train", failing(fault, "qnli pt full data seed 42"))
         assert run_grid(grid, copy, verbosity="quiet") == {"failed": 2}
     name = next(run.prompt_name for run in grid.runs.values() if run.task == "qnli")

@@ -16,7 +16,8 @@ from torch import nn
 from bench.errors import ConfigError, PromptError, UnknownNameError
 from bench.interop import import_prompt, read_given
 from bench.method import tensor_digest
-from bench.models.loading import ModelInfo, describe, load
+from bench.models.loading import describe, load
+from bench.record import ModelBlock, read_records
 from bench.store import ResultStore
 
 TASK, LENGTH, WIDTH = "rte", 6, 128
@@ -36,7 +37,7 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def info() -> ModelInfo:
+def info() -> ModelBlock:
     return describe("tiny")
 
 
@@ -61,7 +62,7 @@ def save(tmp_path: Path) -> Save:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_prompts(name: str, shared: Path, info: ModelInfo, store: ResultStore) -> None:
+def test_published_prompts(name: str, shared: Path, info: ModelBlock, store: ResultStore) -> None:
     path = shared / "prompts" / f"{name}.safetensors"
     length, width, beside = PUBLISHED[name]
     stored = read_given(path, info, TASK)
@@ -86,7 +87,11 @@ def test_record_of_an_import(save: Save, store: ResultStore) -> None:
     assert unknown.id == again.id == read_given(path, describe("tiny"), TASK).record.id
     assert by_seed.id == by_file.id
     assert len({unknown.id, by_seed.id, other.id}) == 3
-    assert {record.id for record in store.list_prompts()[0]} == {unknown.id, by_seed.id, other.id}
+    assert {record.id for record in read_records(store.prompts)[0]} == {
+        unknown.id,
+        by_seed.id,
+        other.id,
+    }
     run = unknown.run
     assert by_seed.training.initial_digest == tensor_digest(frozen.initial_prompt(LENGTH, 7))
     assert (run.task, run.method, run.label, run.preset) == (TASK, *["imported"] * 3)
@@ -107,10 +112,10 @@ def test_faults_of_an_import_are_one_line(save: Save, store: ResultStore) -> Non
         import_prompt(store, path, TASK, "tiny", initial=short)
     with pytest.raises(PromptError, match=r"expected b, .* it holds a 6x128 float32"):
         import_prompt(store, path, TASK, "tiny", tensor="b")
-    assert store.list_prompts() == ([], [])
+    assert read_records(store.prompts) == ([], [])
 
 
-def test_given_file_leaves_no_trace(save: Save, info: ModelInfo, tmp_path: Path) -> None:
+def test_given_file_leaves_no_trace(save: Save, info: ModelBlock, tmp_path: Path) -> None:
     path = save({"a": torch.randn(3, 9)})  # The width is checked with the model's weights.
     stored = read_given(path, info, "sources")
     assert stored.matrix.shape == (3, 9)
@@ -119,7 +124,7 @@ def test_given_file_leaves_no_trace(save: Save, info: ModelInfo, tmp_path: Path)
 
 
 @pytest.mark.parametrize("beside", ["lora_embedding_B", "prompt_embeddings"])
-def test_choice_of_the_tensor(beside: str, save: Save, info: ModelInfo) -> None:
+def test_choice_of_the_tensor(beside: str, save: Save, info: ModelBlock) -> None:
     values = {"a": torch.randn(LENGTH, WIDTH), beside: torch.randn(4, WIDTH)}
     chosen = beside if beside == "prompt_embeddings" else "a"
     assert torch.equal(read_given(save(values), info, TASK).matrix, values[chosen])
@@ -140,7 +145,7 @@ def test_choice_of_the_tensor(beside: str, save: Save, info: ModelInfo) -> None:
         ({f"a\n\x1b[31m{k}": torch.ones(3) for k in range(9)}, "3 more"),
     ],
 )
-def test_no_prompt(tensors: Any, fault: str, save: Save, info: ModelInfo) -> None:
+def test_no_prompt(tensors: Any, fault: str, save: Save, info: ModelBlock) -> None:
     with pytest.raises(PromptError, match=fault) as caught:
         read_given(save(tensors), info, TASK)
     assert str(caught.value).isprintable()
@@ -148,7 +153,7 @@ def test_no_prompt(tensors: Any, fault: str, save: Save, info: ModelInfo) -> Non
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
 @pytest.mark.parametrize("legacy", [False, True])
-def test_plain_tensors_of_pytorch(suffix: str, legacy: bool, save: Save, info: ModelInfo) -> None:
+def test_plain_tensors_of_pytorch(suffix: str, legacy: bool, save: Save, info: ModelBlock) -> None:
     matrix = torch.randn(LENGTH, WIDTH).to(torch.bfloat16)
     for content in (matrix, nn.Parameter(matrix), {"prompt_embeddings": matrix, "step": 7}):
         path = save(content, f"prompt{suffix}", _use_new_zipfile_serialization=not legacy)
@@ -170,7 +175,7 @@ class Attack:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_malicious_pickle(legacy: bool, save: Save, info: ModelInfo, tmp_path: Path) -> None:
+def test_malicious_pickle(legacy: bool, save: Save, info: ModelBlock, tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     content = {"prompt_embeddings": torch.randn(LENGTH, WIDTH), "extra": Attack(witness)}
     path = save(content, "prompt.pt", _use_new_zipfile_serialization=not legacy)
@@ -184,7 +189,7 @@ def test_malicious_pickle(legacy: bool, save: Save, info: ModelInfo, tmp_path: P
     assert witness.exists()  # The attack would have worked.
 
 
-def test_archive_that_unpacks_to_more_than_itself_is_refused(save: Save, info: ModelInfo) -> None:
+def test_archive_that_unpacks_to_more_than_itself_is_refused(save: Save, info: ModelBlock) -> None:
     path = save(torch.zeros(5000, WIDTH), "prompt.pt")
     assert read_given(path, info, TASK).matrix.shape == (5000, WIDTH)
     with zipfile.ZipFile(path) as stored:
@@ -196,14 +201,14 @@ def test_archive_that_unpacks_to_more_than_itself_is_refused(save: Save, info: M
         read_given(path, info, TASK)
 
 
-def test_what_only_looks_like_a_prompt_is_refused(save: Save, info: ModelInfo) -> None:
+def test_what_only_looks_like_a_prompt_is_refused(save: Save, info: ModelBlock) -> None:
     repeated, matrix = torch.zeros(1, WIDTH).expand(10**9, WIDTH), torch.ones(LENGTH, WIDTH)
     for content in (repeated, matrix.to_sparse(), matrix.to("meta"), [matrix], {"a": [1.0]}, "a"):
         with pytest.raises(PromptError, match="it holds no dense tensor"):
             read_given(save(content, "prompt.pt"), info, TASK)
 
 
-def test_other_files_are_refused_unread(info: ModelInfo, tmp_path: Path) -> None:
+def test_other_files_are_refused_unread(info: ModelBlock, tmp_path: Path) -> None:
     with (tmp_path / "weights.pt").open("wb") as file:
         file.truncate((1 << 28) + 1)  # Sparse: takes no space on disk.
     faults = {"none.safetensors": "No such file", "prompt.npz": r"a name that ends with .*\.pth"}
@@ -238,14 +243,14 @@ def save_adapter(folder: Path, rows: int, changes: dict[str, Any] | str) -> None
     ],
 )
 def test_other_adapters_are_refused(
-    rows: int, changes: dict[str, Any] | str, fault: str, info: ModelInfo, tmp_path: Path
+    rows: int, changes: dict[str, Any] | str, fault: str, info: ModelBlock, tmp_path: Path
 ) -> None:
     save_adapter(tmp_path, rows, changes)
     with pytest.raises(PromptError, match=fault):
         read_given(tmp_path, info, TASK)
 
 
-def test_adapter_saved_as_pytorch_file_is_read(info: ModelInfo, tmp_path: Path) -> None:
+def test_adapter_saved_as_pytorch_file_is_read(info: ModelBlock, tmp_path: Path) -> None:
     save_adapter(tmp_path, LENGTH, {"base_model_name_or_path": "google-t5/t5-small@main"})
     weights = tmp_path / "adapter_model.safetensors"
     tensors = safetensors.torch.load_file(weights)
@@ -272,7 +277,7 @@ TENSOR = '{"a": {"dtype": "%s", "shape": %s, "data_offsets": %s}}'
         ("{}", 2**64 - 1),
     ],
 )
-def test_hostile_header(header: str, length: int | None, info: ModelInfo, tmp_path: Path) -> None:
+def test_hostile_header(header: str, length: int | None, info: ModelBlock, tmp_path: Path) -> None:
     path = tmp_path / "hostile.safetensors"
     path.write_bytes(struct.pack("<Q", length or len(header)) + header.encode() + b"\0" * 64)
     with pytest.raises(PromptError, match="damaged, or holds more") as caught:

@@ -78,7 +78,7 @@ def test_a_file_is_converted_once(cache: Path, tmp_path: Path, monkeypatch: Any)
         torch.testing.assert_close(lm.model(ids).logits, model(ids).logits)
     assert (lm.tokenizer.decode(ids[0]), lm.encoder.end_id) == ("12 is a number.", 259)
     assert (info.name, info.digest) == (str(file), digest)
-    assert (info.architecture, info.note) == ("decoder-only", "GGUF file tiny.gguf, Q8_0")
+    assert (info.kind, info.note) == ("decoder-only", "GGUF file tiny.gguf, Q8_0")
     assert [path.name for path in cache.iterdir()] == [digest]
     monkeypatch.setattr("bench.models.gguf._converted", None)
     assert torch.equal(load(str(file)).embedding.weight, lm.embedding.weight)

@@ -41,7 +41,7 @@ def test_bundled_models_are_small_and_frozen(name: str) -> None:
     torch.manual_seed(5)
     lm, info = load(name), describe(name)
     assert torch.equal(torch.rand(3), expected)
-    assert lm.architecture == info.architecture == architecture_of(name)
+    assert lm.architecture == info.kind == architecture_of(name)
     assert info.bundled
     assert "sample world" in info.note
     again = load(name).model.state_dict()
@@ -229,7 +229,7 @@ def test_the_text_part_of_a_multimodal_model(
     torch.manual_seed(0)
     whole = AutoModelForImageTextToText.from_config(AutoConfig.for_model(kind, **parts))
     save(whole, tmp_path)
-    assert describe(str(tmp_path)).architecture == "decoder-only"
+    assert describe(str(tmp_path)).kind == "decoder-only"
     lm = load(str(tmp_path))
     assert lm.parameter_count() < whole.num_parameters()
     again = AutoModelForImageTextToText.from_pretrained(tmp_path)
@@ -243,7 +243,7 @@ def test_the_text_part_of_a_multimodal_model(
 def test_a_causal_model_comes_from_a_folder(tmp_path: Path) -> None:
     module = make_model("llama").model.bfloat16()
     save(module, tmp_path)
-    assert architecture_of(str(tmp_path)) == describe(str(tmp_path)).architecture == "decoder-only"
+    assert architecture_of(str(tmp_path)) == describe(str(tmp_path)).kind == "decoder-only"
     for name, parameter in load(str(tmp_path)).model.state_dict().items():
         assert parameter.dtype == torch.float32
         assert torch.equal(parameter, module.state_dict()[name].float())

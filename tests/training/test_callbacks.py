@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from bench.errors import ConfigError, PluginError, UnknownNameError
+from bench.errors import ConfigError, PluginError, RunError, UnknownNameError
 from bench.method import Batch
 from bench.plugins import use_files
 from bench.progress import Verbosity, make_display
@@ -28,7 +28,6 @@ from bench.training.callbacks import (
     callback_names,
     make_callbacks,
 )
-from bench.training.loop import DivergedError
 from tests.training.conftest import INFO, Pull
 
 
@@ -90,7 +89,7 @@ def test_a_failing_callback_is_named(event: str, run: Any, keeps: Mock) -> None:
 def test_a_callback_does_not_hide_the_error_of_training(run: Any, keeps: Mock) -> None:
     module = Pull()
     module.vector.data[0] = float("nan")
-    with pytest.raises(DivergedError):
+    with pytest.raises(RunError):
         run(module, 1, 2, callbacks=[Fails("on_finish"), keeps])
     assert keeps.mock_calls[-1] == call.on_finish(None)
 

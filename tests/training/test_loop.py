@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
+from bench.errors import RunError
 from bench.method import IGNORED_LABEL, Batch, ParameterGroup, Trainable
 from bench.seeding import derive_seed
 from bench.training.callbacks import Callback, EvaluationEvent
 from bench.training.checkpoint import CheckpointFile
-from bench.training.loop import DivergedError, ScoreError, Validation, backward
+from bench.training.loop import Validation, backward
 from tests.training.conftest import At, Pull, Stream, StubModel
 
 SHARE = {"warmup_steps": None, "warmup_share": 0.25}
@@ -105,10 +106,10 @@ def test_module_without_parameters_is_validated_once(run: Any, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("step", "scores", "error", "message"),
     [
-        (5, (1, 99), DivergedError, r"training diverged before step 6 \(loss nan\); lower"),
-        (6, (1, 99), DivergedError, r"before step 6 \(NaN or infinite parameters\)"),
-        (99, (1, math.nan), ScoreError, "validation after step 6 gave accuracy nan; a task"),
-        (99, (1, math.inf), ScoreError, "validation after step 6 gave accuracy inf; a task"),
+        (5, (1, 99), RunError, r"training diverged before step 6 \(loss nan\); lower"),
+        (6, (1, 99), RunError, r"before step 6 \(NaN or infinite parameters\)"),
+        (99, (1, math.nan), RunError, "validation after step 6 gave accuracy nan; a task"),
+        (99, (1, math.inf), RunError, "validation after step 6 gave accuracy inf; a task"),
     ],
 )
 def test_not_finite_is_an_error_and_never_the_best(
