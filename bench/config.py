@@ -43,14 +43,8 @@ Shots = Annotated[int | Literal["full"], _count_or("full")]  # Sample size, or t
 
 
 def _known(find: Callable[[str], object]) -> AfterValidator:
-    def check(name: str) -> str:
-        try:
-            find(name)
-        except UnknownNameError as error:
-            raise ValueError(error) from error
-        return name
-
-    return AfterValidator(check)
+    """Check a name by a function that raises UnknownNameError."""
+    return AfterValidator(lambda name: find(name) and name)
 
 
 SuiteName = Annotated[str, _known(get_suite)]
@@ -369,7 +363,7 @@ def _described(error: ValidationError, prefix: tuple[str, ...] = ()) -> Iterator
             hint = where_set(key)
             unknown = UnknownNameError("key", path, choices)
             yield f"unknown key {path!r}: {hint}" if hint else str(unknown)
-        elif cause and isinstance(cause.args[0], UnknownNameError):
+        elif isinstance(cause, UnknownNameError):
             yield str(cause)
         else:
             yield f"{path}: {plain_fault(fault)}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
 
 
 def one_line(error: BaseException) -> str:
@@ -64,7 +66,7 @@ class ConfigError(BenchError):
         super().__init__("; ".join(self.faults))
 
 
-class UnknownNameError(ConfigError):
+class UnknownNameError(ConfigError, ValueError):
     """A task, suite, method, model, layout or key that does not exist; offers the nearest names."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
@@ -73,6 +75,13 @@ class UnknownNameError(ConfigError):
         near = near or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
+
+
+def lookup(kind: str, name: str, choices: Mapping[str, T]) -> T:
+    """Value of a name; UnknownNameError if there is none."""
+    if name not in choices:
+        raise UnknownNameError(kind, name, choices)
+    return choices[name]
 
 
 class PluginError(BenchError):

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from bench.config import RunConfig, TrainingSettings
+from bench.config import RunConfig
 from bench.data import DataSource, Examples, load_splits, open_source
 from bench.data.splits import declared_rows
 from bench.executors import threads_each
@@ -25,8 +25,7 @@ from bench.grid import SOURCE_STAGE, Grid, Run
 from bench.method import PromptMethod, SourceStage, tensor_digest
 from bench.models.base import FrozenLM
 from bench.models.loading import KNOWN, UNCHECKED, load, usable_device
-from bench.record import ModelBlock, Record, RunBlock, TrainingBlock
-from bench.registry import method_entry
+from bench.record import ModelBlock, Record, TrainingBlock
 from bench.reports import render
 from bench.stages import Stage, Stages
 from bench.store import MERGED, ResultStore, StoredPrompt
@@ -37,7 +36,7 @@ from bench.training.stopping import Stop
 
 SAMPLES = {"train": 256, "validation": 32, "test": 256}  # Rows that are sampled for their lengths.
 STEPS = 8  # Timed steps of a calibration, after one untimed step.
-SLOW = 1.0  # Seconds from which a single step is long enough to be timed.
+SLOW = 1.0  # Seconds from which that step is timed itself; on a GPU it prepares kernels.
 RECORD_BYTES = 12_000  # Approximate size of a record.
 COLUMNS = ("runs", "prompts", "steps", "training_tokens", "evaluation_tokens", "seconds")
 ANSWERS = "answers"  # Kind of decoding passes; other kinds are training steps of a method.
@@ -47,7 +46,7 @@ Amounts: TypeAlias = Any  # Array of passes, positions and text tokens.
 Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # Amounts with seconds, by kind.
 Rate: TypeAlias = Callable[[str], Amounts]  # Seconds per amount, by kind.
 Costs: TypeAlias = tuple[Amounts, Amounts, Amounts]  # Of training, validations and test.
-CostsOf: TypeAlias = Callable[[RunBlock], Costs]
+CostsOf: TypeAlias = Callable[[Run], Costs]
 Say: TypeAlias = Callable[[str], object]  # Receives progress messages.
 LengthsOf: TypeAlias = "Callable[[str, str], Lengths]"  # By task and part.
 Lengths: TypeAlias = tuple[list[tuple[int, int]], float]
@@ -70,10 +69,11 @@ def amounts(
     return total
 
 
-def prompt_of(run: RunBlock) -> tuple[int, bool]:
+def prompt_of(run: Run) -> tuple[int, bool]:
     """Prompt length, and whether the rows of a batch share the prompt's cache."""
-    dependent = method_entry(run.method).load().instance_dependent
-    return run.prompt_length, run.model.kind == "decoder-only" and not dependent
+    method, protocol = run.method.load(), run.protocol
+    length = protocol.prompt_length if method.trained else 0  # As no_prompt.
+    return length, protocol.model.kind == "decoder-only" and not method.instance_dependent
 
 
 def fit(timings: Timings) -> Rate:
@@ -105,7 +105,7 @@ def sampled(config: RunConfig, model: FrozenLM) -> tuple[Examples, LengthsOf]:
     examples = Examples(source, model.encoder, config.data_seed, config.input_length, **limits)
 
     def lengths(task: str, split: str) -> Lengths:
-        training = examples.training(task, None, 0).encoded
+        training = examples.training(task, None, 0)
         encoded = training if split == "train" else examples.evaluation(task, split)
         chosen = encoded.examples(range(len(encoded)))
         pairs = [(len(example["input_ids"]), len(example["labels"])) for example in chosen]
@@ -132,10 +132,9 @@ def used_rows(config: RunConfig, split: str, rows: int) -> int:
     return min(rows, getattr(config, f"{split}_rows") or rows)
 
 
-def run_amounts(config: RunConfig, lengths: LengthsOf, run: RunBlock) -> Costs:
+def run_amounts(lengths: LengthsOf, run: Run) -> Costs:
     """Amounts of a run's training steps, its validations, and its test evaluation."""
-    settings = TrainingSettings.model_validate(run.training)
-    tasks = config.sources if run.task == SOURCE_STAGE else run.task.split("+")
+    settings, tasks = run.training, run.tasks
     samples = [lengths(task, "train") for task in tasks]
     counts = np.array([len(pairs) * weight for pairs, weight in samples])
     examples = run.shots or round(counts.sum())
@@ -143,12 +142,12 @@ def run_amounts(config: RunConfig, lengths: LengthsOf, run: RunBlock) -> Costs:
     for index in random.choice(len(tasks), 1024, p=counts / counts.sum()):
         pairs, _ = samples[index]
         drawn.append(pairs[random.integers(len(pairs))])
-    if settings.batching == "bucketed" and run.task != SOURCE_STAGE:
+    if settings.batching == "bucketed":
         drawn.sort()
     training = amounts(drawn, min(settings.batch_size, examples), *prompt_of(run), False)
     steps = settings.total_steps(examples)
     evaluations = -(-steps // settings.evaluation_interval(examples))
-    if not method_entry(run.method).load().trained:
+    if not run.method.load().trained:
         steps, evaluations = 0, 1
 
     def answers(task: str, split: str) -> Amounts:
@@ -160,9 +159,10 @@ def run_amounts(config: RunConfig, lengths: LengthsOf, run: RunBlock) -> Costs:
     return training * (steps / training[0]), validation, answers(tasks[0], "test")
 
 
-def kind_of(run: RunBlock) -> str:
+def kind_of(run: Run) -> str:
     """Kind of a run's training steps: the method, or the method's source stage."""
-    return f"{run.method} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else run.method
+    name = run.method.name
+    return f"{name} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else name
 
 
 def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, say: Say) -> Rate:
@@ -181,10 +181,10 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
         return StoredPrompt(Record.model_construct(training=training), tensors)
 
     stages = Stages(model, examples, supply, Stop())
-    steps_of = {run: costs(run.protocol)[0] for run in grid.todo if not run.start.tries}
+    steps_of = {run: costs(run)[0] for run in grid.todo if not run.start.tries}
     by_length = sorted(steps_of, key=lambda run: steps_of[run][1] / max(1, steps_of[run][0]))
-    short = {kind_of(run.protocol): run for run in reversed(by_length)}
-    long = {kind_of(run.protocol): run for run in by_length}
+    short = {kind_of(run): run for run in reversed(by_length)}
+    long = {kind_of(run): run for run in by_length}
     for runs in (short.values(), [run for run in long.values() if run not in short.values()]):
         answered = set()  # Kinds of prompts whose answers are timed.
         for run in runs:
@@ -192,9 +192,9 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
             stage = stages.make(
                 replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
             )
-            prompt = prompt_of(run.protocol)
-            if method_entry(run.protocol.method).load().trained:
-                timings[kind_of(run.protocol)].append(timed_steps(model, stage))
+            prompt = prompt_of(run)
+            if run.method.load().trained:
+                timings[kind_of(run)].append(timed_steps(model, stage))
             if not isinstance(stage.module, SourceStage) and prompt not in answered:
                 answered.add(prompt)
                 timings[ANSWERS].append(timed_answers(stages, examples, run, stage.module))
@@ -203,7 +203,7 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
 
 def timed_steps(model: FrozenLM, stage: Stage) -> tuple[Amounts, float]:
     """Amounts and seconds of some training steps of a run."""
-    run, prompt = stage.run, prompt_of(stage.run.protocol)
+    run, prompt = stage.run, prompt_of(stage.run)
     unscored = Validation({"": 0.0}, 0.0, None)
     for steps in (1, STEPS):
         changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
@@ -211,7 +211,7 @@ def timed_steps(model: FrozenLM, stage: Stage) -> tuple[Amounts, float]:
         result = train(
             model, stage.module, stage.batches, settings, run.seed, lambda: unscored, info=info
         )
-        if result.seconds > SLOW:
+        if result.seconds > SLOW and model.device.type == "cpu":
             break
     done = np.zeros(3)
     for step in range(1, result.steps + 1):
@@ -232,7 +232,7 @@ def timed_answers(
     inputs = examples.evaluation(run.task, "validation").lengths
     pairs = sorted(zip(inputs, answers, strict=True))
     size = run.training.evaluation_batch_size
-    return amounts(pairs, size, *prompt_of(run.protocol), answers=True), seconds
+    return amounts(pairs, size, *prompt_of(run), answers=True), seconds
 
 
 def estimate(grid: Grid, store: ResultStore, workers: int, say: Say) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def estimate(grid: Grid, store: ResultStore, workers: int, say: Say) -> dict[str
     if grid.todo and model.note == UNCHECKED:
         origin = f"{UNCHECKED}: the longest texts at {SPEED / 1e12:.0f} TFLOP/s"
         upper = cache(partial(longest, config, open_source(config.data)))
-        costs, rate = partial(run_amounts, config, upper), computed_rate(model)
+        costs, rate = partial(run_amounts, upper), computed_rate(model)
         width = KNOWN[model.name][2]
     elif grid.todo:
         origin = "short calibrations"
@@ -254,13 +254,13 @@ def estimate(grid: Grid, store: ResultStore, workers: int, say: Say) -> dict[str
         loaded = load(config.model, device, config.precision, config.bin_weights)
         examples, lengths = sampled(config, loaded)
         loading, width = time.perf_counter() - started, loaded.width
-        costs = partial(run_amounts, config, lengths)
+        costs = partial(run_amounts, lengths)
         rate = calibrated(grid, costs, examples, loaded, say)
         torch.set_num_threads(threads)
     for run in grid.todo:
-        kind, reported = kind_of(run.protocol), run.prompt_id in grid.reported
+        kind, reported = kind_of(run), run.prompt_id in grid.reported
         trains = not run.start.tries and store.seal(run) in {None, *grid.to_replace}
-        steps, validation, test = costs(run.protocol)
+        steps, validation, test = costs(run)
         steps, answers = steps * trains, validation * trains + test * reported
         seconds = float(rate(kind) @ steps + rate(ANSWERS) @ answers)
         part = parts[run.protocol.label if reported else f"prompts by {kind}"]

@@ -52,6 +52,7 @@ class Run:
     protocol: RunBlock  # Determines the result; model.parameters is 0 here.
     method: MethodSpec
     training: TrainingSettings
+    tasks: tuple[str, ...]  # Tasks whose rows are trained on.
     start: Start = field(default=Start(), repr=False)
 
     @cached_property
@@ -74,12 +75,6 @@ class Run:
     def task(self) -> str:
         """Target task; ``sources`` or ``a+b`` in a multi-task source stage."""
         return self.protocol.task
-
-    @property
-    def tasks(self) -> list[str]:
-        """Names of the tasks whose rows are trained on."""
-        sources = [source.task for source in self.start.sources]
-        return sources if self.task == SOURCE_STAGE else self.task.split("+")
 
     @property
     def shots(self) -> int | None:
@@ -276,9 +271,6 @@ class _GridMaker:
             )
         return self._add(spec, task, shots, seed, self._training(task, spec.name, few_shot), start)
 
-    def _tasks(self, task: str) -> tuple[str, ...]:
-        return self.config.sources if task == SOURCE_STAGE else tuple(task.split("+"))
-
     def _make_run(
         self,
         spec: MethodSpec,
@@ -288,7 +280,8 @@ class _GridMaker:
         training: TrainingSettings,
         start: Start = Start(),
     ) -> Run:
-        first, *more = (get_task(name).version for name in self._tasks(task))
+        names = self.config.sources if task == SOURCE_STAGE else tuple(task.split("+"))
+        first, *more = (get_task(name).version for name in names)
         versions = VersionsBlock(
             results=provenance.RESULTS_VERSION,
             method=spec.load().version,
@@ -303,17 +296,16 @@ class _GridMaker:
             seed=seed,
             preset=self._preset,
             model=self._model,
-            data=self._data(task),
+            data=self._data(names),
             training=training.model_dump(mode="json"),
             versions=versions,
             needs=[need.prompt_id for need in start],
             **{key: getattr(self.config, key) for key in COMMON},
         )
-        run = Run(protocol, spec, training, start)
+        run = Run(protocol, spec, training, names, start)
         return self.runs.setdefault(run.prompt_id, run)
 
-    def _data_block(self, task: str) -> DataBlock:
-        names = self._tasks(task)
+    def _data_block(self, names: tuple[str, ...]) -> DataBlock:
         source = self._source.of(get_task(names[0])) if len(names) == 1 else self._source
         return DataBlock(
             kind=source.kind,

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from operator import attrgetter
@@ -124,8 +125,12 @@ def _import_file(path: Path) -> ModuleType:
         else:
             from bench.tasks.declared import declare
 
-            entries = read_yaml(resolved).items()
-            vars(module)["TASKS"] = {key: declare(key, e, resolved.parent) for key, e in entries}
+            tasks = vars(module)["TASKS"] = {}
+            for key, keys in read_yaml(resolved).items():
+                task = declare(key, keys, resolved.parent)
+                # Any change of an entry gives runs new ids.
+                digest = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+                tasks[key] = replace(task, version=int(digest[:12], 16))
         if not any(hasattr(module, attribute) for attribute in FILE_NAMES.values()):
             raise PluginError(f"give it {' or '.join(FILE_NAMES.values())} = {{name: object}}")
     except (Exception, SystemExit) as error:

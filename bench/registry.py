@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ConfigError, UnknownNameError, one_line, plain_fault
+from bench.errors import ConfigError, UnknownNameError, lookup, one_line, plain_fault
 from bench.plugins import Plugin, discover
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def methods() -> dict[str, MethodEntry]:
 
 def method_entry(text: str) -> MethodEntry:
     """The entry of a method given as ``name`` or ``name:key=value,...``."""
-    name, entries = text.partition(":")[0], methods()
-    if name not in entries:
-        raise UnknownNameError("method", name, entries)
-    return entries[name]
+    return lookup("method", text.partition(":")[0], methods())
 
 
 def where_set(key: str) -> str:

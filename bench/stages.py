@@ -81,20 +81,21 @@ class Stages:
     def make(self, run: Run) -> Stage:
         """Build the stage of a run: a method on one target task, or a joint source stage."""
         examples, size, device = self.examples, run.training.batch_size, self.model.device
-        samples = {task: examples.training(task, run.shots, run.seed) for task in run.tasks}
-        encoded = [sample.encoded for sample in samples.values()]
+        encoded = {task: examples.training(task, run.shots, run.seed) for task in run.tasks}
+        numbers = {task: list(dict.fromkeys(rows.rows)) for task, rows in encoded.items()}
         rows = RowsBlock(
-            train=sum(sample.rows for sample in samples.values()),
-            validation=sum(len(examples.evaluation(task, "validation")) for task in samples),
+            train=sum(map(len, numbers.values())),
+            validation=sum(len(examples.evaluation(task, "validation")) for task in encoded),
             test=0,
-            few_shot=None if run.is_source_stage else samples[run.task].few_shot,
+            few_shot=None if run.shots is None else numbers[run.task],
             notes=[],
         )
         if not run.is_source_stage:
-            batches = TaskBatches(encoded[0], size, run.seed, device, run.training.batching)
+            batching = run.training.batching
+            batches = TaskBatches(encoded[run.task], size, run.seed, device, batching)
             return Stage(run, self.build(run), batches, rows, self)
-        module = self.build(run, {task: len(sample.encoded) for task, sample in samples.items()})
-        mixture = MixtureBatches(encoded, module, size, run.seed, device)
+        module = self.build(run, {task: len(rows) for task, rows in encoded.items()})
+        mixture = MixtureBatches([*encoded.values()], module, size, run.seed, device)
         return Stage(run, module, mixture, rows, self)
 
     def build(self, run: Run, examples: Mapping[str, int] | None = None) -> Any:

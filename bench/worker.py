@@ -86,7 +86,7 @@ class Worker:
             for task in run.tasks:
                 self.display.phase("encoding", what=task)
                 splits = [
-                    examples.training(task, run.shots, run.seed).encoded,
+                    examples.training(task, run.shots, run.seed),
                     examples.evaluation(task, "validation"),
                 ]
                 if run.prompt_id in self.grid.reported:

@@ -72,15 +72,6 @@ class EncodedExamples:
         return collate(self.examples(indices), self.pad_id)
 
 
-@dataclass(frozen=True)
-class TrainingRows:
-    """Training examples of a run."""
-
-    encoded: EncodedExamples
-    rows: int  # number of dataset rows
-    few_shot: list[int] | None  # official row numbers; None for the full data
-
-
 @dataclass
 class Examples:
     """Rows, labels and encoded examples of tasks, each loaded once per process."""
@@ -105,13 +96,13 @@ class Examples:
         cap = self.input_length or task.input_length
         return replace(task, input_length=min(task.input_length, cap))
 
-    def training(self, name: str, shots: int | None, seed: int) -> TrainingRows:
+    def training(self, name: str, shots: int | None, seed: int) -> EncodedExamples:
         """Training examples of a run; ``shots=None`` means all."""
         if shots is None:
-            return TrainingRows(self._full(name), len(self.used(name, "train")), None)
+            return self._full(name)
         task, rows = self.task(name), self.rows(name).train
         rows = rows.select(sample_shots(task, rows, shots, seed))
-        return TrainingRows(encode(rows, task, self.encoder, True), shots, rows[OFFICIAL_ROW][:])
+        return encode(rows, task, self.encoder, training=True)
 
     def notes(self, name: str) -> list[str]:
         """Remarks on the rows for the record."""

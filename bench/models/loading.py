@@ -13,10 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
 from bench.errors import ConfigError, ModelError, one_line
-from bench.files import file_digest
+from bench.files import file_digest, read_yaml
 from bench.models import gguf
 from bench.record import ModelBlock
 
@@ -51,7 +49,7 @@ BUNDLED = {
     "tiny-llama": BundledModel(HERE / "tiny-llama", "decoder-only", f"tiny Llama {_WORLD}"),
 }
 
-KNOWN: dict[str, tuple[Architecture, int, int]] = yaml.safe_load((HERE / "known.yaml").read_text())
+KNOWN: dict[str, tuple[Architecture, int, int]] = read_yaml(HERE / "known.yaml")
 """Architecture, number of parameters and width of well-known models on the hub."""
 
 UNCHECKED = "not checked against the hub"  # Note of a known model that was not looked up.

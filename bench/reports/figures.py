@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.errors import RecordError, UnknownNameError
+from bench.errors import RecordError, lookup
 from bench.files import atomic_write
 from bench.record import Record
 from bench.reports.canvas import REFERENCE, STYLE, Part, draw_map, image, make_figure, make_parts
@@ -313,10 +313,8 @@ def make_figures(
         parts = {several: make_parts(results, several, paper) for several in (False, True)}
         names = names or [*FIGURES]
         for number, name in enumerate(names, 1):
-            if name not in FIGURES:
-                raise UnknownNameError("figure", name, FIGURES)
+            draw, needs = lookup("figure", name, FIGURES)
             say(f"figures {number}/{len(names)}: {name}")
-            draw, needs = FIGURES[name]
             drawn = [figure for part in parts[name == "few-shot"] for figure in draw(part)]
             figures += drawn
             if not drawn:

@@ -335,7 +335,7 @@ class Scores:
         if len(seeds) < len(self.seeds) and not self.constant & {row, against}:
             cell["note"] = f"(n={len(seeds)})"
         if against != MAJORITY:
-            pairs = [(left[seed][1], right[seed][1]) for seed in seeds]
+            pairs = tuple((left[seed][1], right[seed][1]) for seed in seeds)
             cell |= self._bootstrap.compare(pairs, metric, mean)
             cell["after"] = interval_text(cell)
         return cell

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-from bench.errors import UnknownNameError
+from bench.files import read_yaml
 
 DASH = "\N{EN DASH}"
 """Text of a missing value."""
@@ -48,13 +46,6 @@ def display(name: str) -> str:
 
 LAYOUTS: Mapping[str, Layout] = {
     name: Layout(**values)
-    for name, values in yaml.safe_load(Path(__file__).with_name("layouts.yaml").read_text()).items()
+    for name, values in read_yaml(Path(__file__).with_name("layouts.yaml")).items()
 }
 """Layouts by name."""
-
-
-def get_layout(name: str) -> Layout:
-    """Layout by name; UnknownNameError if there is none."""
-    if name not in LAYOUTS:
-        raise UnknownNameError("layout", name, LAYOUTS)
-    return LAYOUTS[name]

@@ -44,36 +44,32 @@ class Bootstrap:
         self.folder = folder
         self.records = {record.id: record for record in records}
         self.warnings: list[str] = []  # One line per run whose predictions cannot be used.
-        self._draws: dict[Any, dict[str, Array]] = {}
-        self._compared: dict[Any, dict[str, float]] = {}
+        self._draws = functools.cache(self._resampled)  # Computed once.
+        self.compare = functools.cache(self._compared)
 
     def draws(self, id: str, metric: str) -> Array | None:
         """Scores of all resamples of a run; None without predictions."""
-        run = self.records[id].run
-        rows = _test_rows(run)
-        if (rows, metric) not in self._draws:
-            ids = [other for other in self.records if _test_rows(self.records[other].run) == rows]
-            loaded = {other: part for other in sorted(ids) if (part := self._load(other, metric))}
-            first_units = next((units for units, _, _ in loaded.values()), ())
-            parts = {other: part for other, part in loaded.items() if part[0] == first_units}
-            self._draws[rows, metric] = _resample(run.task, parts) if parts else {}
-        return self._draws[rows, metric].get(id)
+        return self._draws(_test_rows(self.records[id].run), metric).get(id)
 
-    def compare(
-        self, pairs: Iterable[tuple[str, str]], metric: str, observed: float
+    def _resampled(self, rows: tuple[object, ...], metric: str) -> dict[str, Array]:
+        """Scores of all resamples of the runs with these test rows, by id."""
+        ids = [id for id, record in self.records.items() if _test_rows(record.run) == rows]
+        loaded = {id: part for id in sorted(ids) if (part := self._load(id, metric))}
+        first_units = next((units for units, _, _ in loaded.values()), ())
+        parts = {id: part for id, part in loaded.items() if part[0] == first_units}
+        return _resample(self.records[ids[0]].run.task, parts) if parts else {}
+
+    def _compared(
+        self, pairs: tuple[tuple[str, str], ...], metric: str, observed: float
     ) -> dict[str, float]:
         """Interval and p-value of a mean difference over run pairs; empty without predictions."""
-        pairs = tuple(pairs)
-        if (pairs, metric) not in self._compared:
-            comparison: dict[str, float] = {}
-            sides = [[self.draws(id, metric) for id in ids] for ids in zip(*pairs, strict=True)]
-            left, right = ([draws for draws in side if draws is not None] for side in sides)
-            if len(left) == len(right) == len(pairs):
-                draws = np.mean(left, axis=0) - np.mean(right, axis=0)
-                comparison["ci_low"], comparison["ci_high"] = percentile_interval(draws)
-                comparison["p_value"] = bootstrap_p_value(observed, draws)
-            self._compared[pairs, metric] = comparison
-        return self._compared[pairs, metric]
+        sides = [[self.draws(id, metric) for id in ids] for ids in zip(*pairs, strict=True)]
+        left, right = ([draws for draws in side if draws is not None] for side in sides)
+        if not len(left) == len(right) == len(pairs):
+            return {}
+        draws = np.mean(left, axis=0) - np.mean(right, axis=0)
+        low, high = percentile_interval(draws)
+        return {"ci_low": low, "ci_high": high, "p_value": bootstrap_p_value(observed, draws)}
 
     def _load(self, id: str, metric: str) -> Resampled | None:
         record = self.records[id]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.errors import RecordError, UnknownNameError
+from bench.errors import RecordError, lookup
 from bench.reports import render, statistics
 from bench.reports.forms import FORMS, Line, Table
 from bench.reports.frame import (
@@ -28,7 +28,7 @@ from bench.reports.frame import (
     number,
     p_text,
 )
-from bench.reports.layouts import DASH, Layout, display, get_layout
+from bench.reports.layouts import DASH, LAYOUTS, Layout, display
 from bench.tasks import SOURCE_ONLY, SUITES
 from bench.tasks.metrics import METRICS
 
@@ -41,10 +41,9 @@ def render_tables(
     ``form`` is a key of ``FORMS``: ``csv`` has a line per table row, ``tidy-csv`` one per field;
     ``latex-document`` is a complete document. Options: see :func:`make_tables`.
     """
-    if form not in FORMS:
-        raise UnknownNameError("format", form, FORMS)
+    write = lookup("format", form, FORMS)
     tables, warnings = make_tables(results, layout, **options)
-    return FORMS[form](tables), warnings
+    return write(tables), warnings
 
 
 def make_tables(
@@ -60,7 +59,7 @@ def make_tables(
     differences to the row ``against`` (defaults: if a layout is given; its reference).
     RecordError if there is no record to show, or nothing to compare with.
     """
-    spec = get_layout(layout) if layout else Layout()
+    spec = lookup("layout", layout, LAYOUTS) if layout else Layout()
     frame, sections = results.frame, results.sections
     if sections and spec.groups:
         selected = frame["task"].isin([task for tasks in spec.groups.values() for task in tasks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.errors import UnknownNameError
+from bench.errors import lookup
 from bench.files import read_yaml
 from bench.plugins import Plugin, discover
 from bench.tasks.base import PARQUET_BRANCH as PARQUET_BRANCH
@@ -16,8 +16,7 @@ from bench.tasks.base import TextPair as TextPair
 from bench.tasks.declared import declare
 
 TASKS: tuple[Task, ...] = tuple(
-    declare(name, {"version": 1} | keys)
-    for name, keys in read_yaml(Path(__file__).parent / "tasks.yaml").items()
+    declare(name, keys) for name, keys in read_yaml(Path(__file__).parent / "tasks.yaml").items()
 )
 """Built-in tasks, suite by suite."""
 
@@ -40,7 +39,7 @@ SOURCE_ONLY = frozenset(task.name for task in TASKS if task.source_only)
 
 def list_tasks() -> list[Task]:
     """All tasks: the built-in ones, then those of plugins."""
-    return [get_task(name) for name in task_names()]
+    return [get_task(name) for name in _entries()]
 
 
 def list_suites() -> dict[str, tuple[str, ...]]:
@@ -54,23 +53,20 @@ def list_suites() -> dict[str, tuple[str, ...]]:
 
 def get_suite(name: str) -> tuple[str, ...]:
     """Names of a suite's tasks; UnknownNameError if there is no such suite."""
-    if name not in (suites := list_suites()):
-        raise UnknownNameError("suite", name, suites)
-    return suites[name]
+    return lookup("suite", name, list_suites())
 
 
 def get_task(name: str) -> Task:
     """Task by name; UnknownNameError if there is none."""
-    if plugin := task_plugin(name):
-        return _load(plugin)
-    if name not in _BY_NAME:
-        raise UnknownNameError("task", name, task_names())
-    return _BY_NAME[name]
-
-
-def task_names() -> list[str]:
-    """Names of all tasks; loads no plugin."""
-    return [*_BY_NAME, *discover("task", _BY_NAME)]
+    entry = lookup("task", name, _entries())
+    if isinstance(entry, Task):
+        return entry
+    task = entry.load()
+    if not isinstance(task, Task):
+        raise entry.fault(f"is a {type(task).__name__}, not a bench.tasks.Task; give a task")
+    if task.name != name:
+        raise entry.fault(f"calls itself {task.name!r}; use one name in both places")
+    return task
 
 
 def task_plugin(name: str) -> Plugin | None:
@@ -78,11 +74,6 @@ def task_plugin(name: str) -> Plugin | None:
     return discover("task", _BY_NAME).get(name)
 
 
-def _load(plugin: Plugin) -> Task:
-    """Load the task of a plugin."""
-    task = plugin.load()
-    if not isinstance(task, Task):
-        raise plugin.fault(f"is a {type(task).__name__}, not a bench.tasks.Task; give a task")
-    if task.name != plugin.name:
-        raise plugin.fault(f"calls itself {task.name!r}; use one name in both places")
-    return task
+def _entries() -> dict[str, Task | Plugin]:
+    """All tasks by name; those of plugins are not loaded."""
+    return {**_BY_NAME, **discover("task", _BY_NAME)}

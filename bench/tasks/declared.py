@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from bench.errors import ConfigError, DataError, UnknownNameError, plain_fault
+from bench.errors import ConfigError, DataError, UnknownNameError, lookup, plain_fault
 from bench.plugins import NAME
 from bench.tasks.base import (
     PARQUET_BRANCH,
@@ -40,7 +40,8 @@ SPLITS = ("train", "validation", "test")
 RULES = {SPLITS: "official", SPLITS[:2]: "halve-validation", SPLITS[::2]: "hold-out-train"}
 """Default split rule by the splits of a task."""
 
-SAME = ("input_length", "target_length", "max_training_rows", "group_by_source", "source_only")
+SAME: tuple[str, ...] = ("input_length", "target_length", "max_training_rows", "group_by_source")
+SAME += ("source_only", "version")
 """Keys that are attributes of the task."""
 
 
@@ -58,6 +59,10 @@ def pieces(template: str) -> list[tuple[str, str | None]]:
 Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 
 
+def _named(reader: object) -> object:
+    return lookup("reader", reader, READERS) if isinstance(reader, str) else reader
+
+
 class Declaration(BaseModel):
     """Keys of a task."""
 
@@ -67,7 +72,8 @@ class Declaration(BaseModel):
     separator: str | None = None  # Between the texts of a list column in the template.
     target: str = "label"  # Column with the answer.
     references: str | None = None  # List column with all correct answers; may be empty.
-    reader: str | Reader | None = None  # In place of the template: one of READERS.
+    # In place of the template: a name of READERS, or in Python a Reader.
+    reader: Annotated[Reader | None, BeforeValidator(_named)] = None
     labels: list[str | int] = []  # Values of the target column; the answer is their index.
     metric: Names = ["accuracy"]  # Tables show the first.
     selection: Names = []  # Scores that select the checkpoint; default: all.
@@ -83,7 +89,7 @@ class Declaration(BaseModel):
     max_training_rows: PositiveInt | None = None
     group_by_source: bool = False
     source_only: bool = False
-    version: PositiveInt | None = None  # Default: a digest of the declaration.
+    version: PositiveInt = 1  # Part of run ids; tasks in plugin files get a digest.
 
 
 def declare(name: str, values: object, folder: Path = Path()) -> Task:
@@ -92,7 +98,7 @@ def declare(name: str, values: object, folder: Path = Path()) -> Task:
     Files are relative to ``folder``.
     """
     try:
-        return _make_task(name, Declaration.model_validate(values), folder)
+        return _make_task(name, Declaration.model_validate(values), folder.absolute())
     except ValidationError as error:
         fault = max(error.errors(), key=lambda fault: fault["type"] == "extra_forbidden")
         key, reason = ".".join(map(str, fault["loc"][:2])), plain_fault(fault)
@@ -105,31 +111,33 @@ def declare(name: str, values: object, folder: Path = Path()) -> Task:
 
 
 def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
-    reader = entry.reader
-    if isinstance(reader, str):
-        if reader not in READERS:
-            raise UnknownNameError("reader", reader, READERS)
-        reader = READERS[reader]
+    reader, label_of = entry.reader, None
+    if entry.labels:
+        label_of = partial(class_index, entry.target, entry.labels)
     # Templates give no groups.
-    scorers = {key for key, metric in METRICS.items() if reader or not metric.grouped}
-    for scorer in entry.metric:
-        if scorer not in scorers:
-            raise UnknownNameError("metric", scorer, scorers)
-    metrics = tuple(score for scorer in entry.metric for score in METRICS[scorer].outputs)
+    scorers = {key: metric for key, metric in METRICS.items() if reader or not metric.grouped}
+    outputs = [lookup("metric", scorer, scorers).outputs for scorer in entry.metric]
+    metrics = tuple(chain.from_iterable(outputs))
     by_split = entry.files or entry.rows
     given = tuple(split for split in SPLITS if split in by_split)
     rule = entry.split_rule or RULES.get(given, "")
-    splits = RULE_SPLITS[entry.split_rule] if entry.split_rule else given
+    splits = given if rule == RULES.get(given) else RULE_SPLITS.get(rule, ())
     path, _, revision = entry.hub.partition("@")
+    unread = {"separator", "references", *([] if entry.labels else ["target"])}
+    unread &= entry.model_fields_set if reader else set()
     files = {key: Path(os.path.normpath(folder / file)) for key, file in entry.files.items()}
     for failed, message in (
         (name == "sources", "that name means all source tasks together; rename it"),
         ({"sources", "paper"} & {*entry.suites},
          "suites sources and paper are fixed; name another"),
         (bool(entry.template) == bool(reader), "give it either a template or a reader"),
+        (unread, f"a reader ignores {', '.join(sorted(unread))}; leave it out"),
+        (reader and entry.labels and entry.target not in reader.columns,
+         f"its reader reads no column {entry.target!r}; name the column of the labels as target"),
+        (entry.labels and entry.references, "give it either labels or references"),
         (bool(entry.files) == bool(entry.hub) or bool(entry.hub) != bool(entry.rows),
          "give it either files, or hub and rows"),
-        (entry.hub and not re.fullmatch(f"[0-9a-f]{{40}}|{PARQUET_BRANCH}", revision),
+        (entry.hub and not re.fullmatch(f"[^@]+@([0-9a-f]{{40}}|{PARQUET_BRANCH})", entry.hub),
          f"its hub revision may change; pin a 40-digit commit, or {PARQUET_BRANCH}"),
         (not rule or by_split.keys() - {*SPLITS, *splits},
          f"has the splits {', '.join(by_split)}: give train, and validation, test or both"),
@@ -140,16 +148,11 @@ def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
          "has a label twice"),
         (entry.config and not NAME.fullmatch(entry.config), f"config {entry.config!r} is no name"),
         (not metrics, f"has no metric; choose from {', '.join(METRICS)}"),
+        (len({*metrics}) < len(metrics), "has metrics with a score of one name; choose one"),
         ({*entry.selection} - {*metrics}, f"selects by scores other than {', '.join(metrics)}"),
     ):  # fmt: skip
         if failed:
             raise ConfigError(message)
-    version = entry.version or 1
-    if not entry.version and not isinstance(entry.reader, Reader):
-        # A digest of the declaration, so that any change gives runs new ids.
-        text = entry.model_dump_json(exclude_defaults=True)
-        version = int(sha256(text.encode()).hexdigest()[:12], 16)
-    label_of = partial(class_index, entry.target, entry.labels) if entry.labels else None
     reader = reader or _template_reader(entry, label_of)
     return Task(
         name=name,
@@ -173,7 +176,6 @@ def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
         defect_of=reader.defect_of,
         doubt_of=reader.doubt_of,
         suites=tuple(entry.suites),
-        version=version,
         **{key: getattr(entry, key) for key in SAME},
     )
 
@@ -197,7 +199,7 @@ def _texts(
     contents = (text + (_text(name, row, entry.separator) if name else "") for text, name in parts)
     source = "".join(contents)
     target = str(label_of(row)) if label_of else _text(entry.target, row)
-    if not target:
+    if not target.strip():
         raise DataError(f"column {entry.target!r} is empty; use a split with public references")
     references = entry.references if row.get(entry.references or "") else None
     return [TextPair(source, target, strings(references, row) if references else ())]
@@ -208,6 +210,6 @@ def _text(column: str, row: Row, separator: str | None = None) -> str:
     value: Any = row.get(column)
     if separator is not None and isinstance(value, list):
         return separator.join(strings(column, row))
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, str | int | float) or value != value:  # NaN
         raise bad_value(column, row, "a text or a number")
     return str(value)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from types import SimpleNamespace
 from typing import Any
 from zipfile import BadZipFile
@@ -29,8 +29,10 @@ def bleu(predictions: Texts, references: Sequence[Texts]) -> Scores:
     """Corpus BLEU with sacrebleu's defaults (Post 2018)."""
     from sacrebleu.metrics import BLEU
 
-    # ``force`` silences a warning about tokenised text.
-    score = float(BLEU(force=True).corpus_score(list(predictions), _streams(references)).score)
+    # The n-th references of all examples, or None; ``force`` silences a warning about tokens.
+    score = float(
+        BLEU(force=True).corpus_score(list(predictions), [*zip_longest(*references)]).score
+    )
     return {"bleu": min(score, 100.0)}  # Equal texts round to 100.00000000000004.
 
 
@@ -42,18 +44,10 @@ def bleu_published(predictions: Texts, references: Sequence[Texts]) -> Scores:
     expected = [[published_tokens(text) for text in texts] for texts in references]
     scorer = BLEU(tokenize="none", force=True, smooth_method="none")
     joined = [[" ".join(tokens) for tokens in lists] for lists in expected]
-    matches = scorer.corpus_score([" ".join(tokens) for tokens in answers], _streams(joined))
+    matches = scorer.corpus_score([" ".join(tokens) for tokens in answers], [*zip_longest(*joined)])
     lengths = sum(map(len, answers)), sum(min(map(len, lists)) for lists in expected)
     score = BLEU.compute_bleu(matches.counts, matches.totals, *lengths, smooth_method="none").score
     return {"bleu_published": min(float(score), 100.0)}
-
-
-def _streams(references: Sequence[Texts]) -> list[list[str | None]]:
-    """References in the form of sacrebleu: lists of the n-th reference of each example, or None."""
-    return [
-        [texts[index] if index < len(texts) else None for texts in references]
-        for index in range(max(map(len, references)))
-    ]
 
 
 # The published BLEU's tokenizer, as in GEM's scripts: patterns and their replacements, in order.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DataError, UnknownNameError
+from bench.errors import DataError, lookup
 from bench.tasks.generation import METRICS as GENERATION
 from bench.tasks.generation import MetricUnavailableError, Scores, Texts
 
@@ -244,9 +244,7 @@ def score(
     metric: str, predictions: Texts, references: Sequence[str | Texts], groups: Groups = None
 ) -> Scores:
     """Scores of one metric in percent; references are a text or several per example."""
-    if metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS)
-    return METRICS[metric].compute(predictions, references, groups)
+    return lookup("metric", metric, METRICS).compute(predictions, references, groups)
 
 
 def load(name: str) -> Any:
@@ -256,9 +254,7 @@ def load(name: str) -> Any:
     import evaluate
     from datasets import Features, Sequence, Value
 
-    if name not in METRICS:
-        raise UnknownNameError("metric", name, METRICS)
-    metric = METRICS[name]
+    metric = lookup("metric", name, METRICS)
 
     class Module(evaluate.Metric):  # type: ignore[misc]
         def _info(self) -> evaluate.MetricInfo:

@@ -82,7 +82,7 @@ def processor(times: list[Any]) -> list[float]:
 @pytest.mark.parametrize("task", ["sst2", "rte"])
 def test_training(task: str, shared: Path, tmp_path: Path, in_turn: Any, figure: Any) -> None:
     ours, apart = make_models(shared)
-    rows = read_rows(ours, shared).training(task, STEPS * BATCH, 42).encoded
+    rows = read_rows(ours, shared).training(task, STEPS * BATCH, 42)
     batches = [rows.batch(range(at, at + BATCH)) for at in range(0, STEPS * BATCH, BATCH)]
     model, order = wrapped(ours.model, "CAUSAL_LM"), {"train_sampling_strategy": "sequential"}
     tokenizer, options = ours.tokenizer, {"max_steps": STEPS, **order}

@@ -39,7 +39,7 @@ def test_memory_of_a_step_of_t5_base(peaks: Any, figure: Any) -> None:
 @pytest.fixture(scope="module")
 def rows(examples: Examples) -> EncodedExamples:
     """Rows of three tasks, one task behind the other."""
-    tables = [examples.training(name, ROWS, 42).encoded.table for name in TASKS]
+    tables = [examples.training(name, ROWS, 42).table for name in TASKS]
     return EncodedExamples(datasets.concatenate_datasets(tables), examples.encoder.pad_id)
 
 
@@ -90,6 +90,6 @@ def test_dtvg_against_pt(examples: Examples, t5_small: EncoderDecoderLM, ratio: 
     noise = 0.1 * torch.randn(7, *initial.shape, generator=torch.Generator().manual_seed(0))
     target, sources = initial + noise[0], initial + noise[0] + noise[1:]
     methods = [DTVGPrompt(initial, target, sources), prompt_tuning(t5_small)]
-    mrpc = examples.training("mrpc", BATCH, 42).encoded
+    mrpc = examples.training("mrpc", BATCH, 42)
     actions = [partial(train_steps, t5_small, method, mrpc, 2) for method in methods]
     ratio("time of a step over PT's", *actions, rounds=7, most=1.1)

@@ -119,7 +119,7 @@ def test_a_mixture_is_one_prompt_by_the_settings_of_pt(finished: ResultStore) ->
     grid = make_grid(config, finished)
     mixtures = [run for run in grid.runs.values() if run.is_source_stage]
     assert [(run.task, run.tasks, run.seed) for run in mixtures] == [
-        ("sst2+qnli", [*SOURCES], seed) for seed in (42, 43)
+        ("sst2+qnli", SOURCES, seed) for seed in (42, 43)
     ]
     assert {run.start.shared for run in grid.reported.values()} == set(mixtures)
     assert {run.method.name for run in grid.runs.values()} == {"pt", "spot"}

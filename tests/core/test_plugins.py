@@ -1,5 +1,6 @@
 """Methods, tasks and loggers from files and packages: found, checked, and refused in one line."""
 
+import math
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,9 @@ def test_installed_plugins_are_imported_when_used(monkeypatch: pytest.MonkeyPatc
 
 def test_a_task_in_yaml(tmp_path: Path) -> None:
     text = "t: {template: 'a {b} | {b c}.', files: {train: x/a.csv, test: b.jsonl}, metric: rouge}"
+    rule = text.replace("metric", "split_rule: hold-out-train, metric")  # As without it.
+    use_files([plugin(tmp_path, rule, "rule.yaml")])
+    assert get_task("t").hub.splits == ("train", "test")
     use_files([plugin(tmp_path, text, "tasks.yaml")])
     task = get_task("t")
     (pair,) = task.to_text({"b": "{b}", "b c": 1.5, "label": "yes"}, training=True)
@@ -113,8 +117,9 @@ def test_a_task_in_yaml(tmp_path: Path) -> None:
     swapped = text.replace("train:", "test :").replace("test: b", "train: b")
     use_files([plugin(tmp_path, swapped, "swapped.yaml")])
     assert open_source("bundled").fingerprint(get_task("t")) != first
-    with pytest.raises(DataError, match="column 'b' holds None, not a text or a number"):
-        task.to_text({"b c": 1, "label": 0}, training=True)
+    for value in (None, math.nan):
+        with pytest.raises(DataError, match=f"column 'b' holds {value}, not a text or a number"):
+            task.to_text({"b": value, "b c": 1, "label": 0}, training=True)
 
 
 YAML = {"template": "{text}", "labels": ["no", "yes"], "hub": "me/reviews@" + "0123456789" * 4}
@@ -142,6 +147,11 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
         *(({"hub": f"me/reviews@{x}"}, "hub revision may change; pin") for x in ("main", "0123ab")),
         ({"suites": "paper"}, "suites sources and paper are fixed"),
         ({"labels": ["1", 1]}, "has a label twice"),
+        ({"references": "r"}, "give it either labels or references"),
+        ({"template": None, "reader": "squad"}, "its reader reads no column 'label'; name the col"),
+        ({"template": None, "reader": "wsc", "separator": ""}, "a reader ignores separator; leave"),
+        ({"metric": ["squad", "qa"]}, "has metrics with a score of one name; choose one"),
+        ({"hub": "@" + "0123456789" * 4}, "hub revision may change; pin"),
         ({"config": "../x"}, "config '../x' is no name"),
         ({"hub": ""}, "give it either files, or hub and rows"),
         ({"rows": {"train": 9, "dev": 9}}, "has the splits dev, train: give train, and validation"),

@@ -105,7 +105,7 @@ def test_rows_are_encoded_once_and_nothing_is_written(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path(__file__))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     examples = Examples(open_source("bundled"), encoder, 42, 64)
-    sizes = [len(examples.training("cola", None, seed).encoded) for seed in (1, 2)]
+    sizes = [len(examples.training("cola", None, seed)) for seed in (1, 2)]
     assert len(examples.evaluation("cola", "test")) > 0
     assert sizes[0] == sizes[1]
     calls = encoder.calls
@@ -128,8 +128,7 @@ def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> 
     assert examples.labels("cola") == [str(label) for label in labels]
     assert examples.labels("squad") == []
     few = examples.training("cola", 16, 42)
-    assert few.rows == len(few.encoded) == 16
-    assert few.few_shot == few.encoded.rows
+    assert len(few) == len({*few.rows}) == 16
     assert capfd.readouterr() == ("", "")
 
 
@@ -162,13 +161,13 @@ def test_limits_of_rows_are_fixed_samples(encoder: Any) -> None:
     whole, cut = Examples(source, encoder, 42), Examples(source, encoder, 42, **limits)
     other = Examples(source, encoder, 43, train_rows=30, test_rows=10**6)
     train, test = cut.training("mrpc", None, 1), cut.evaluation("mrpc", "test")
-    assert (train.rows, train.few_shot) == (len(train.encoded), None) == (30, None)
-    assert other.training("mrpc", None, 1).encoded.rows != train.encoded.rows
-    for some, split in ((train.encoded.rows, "train"), (test.rows, "test")):
+    assert len(train) == 30
+    assert other.training("mrpc", None, 1).rows != train.rows
+    for some, split in ((train.rows, "train"), (test.rows, "test")):
         every = getattr(whole.rows("mrpc"), split)["official_row"][:]
         assert len({*some} & {*every}) == len(some) < len(every)
         assert some != every[: len(some)]
     assert Examples(source, encoder, 42, **limits).evaluation("mrpc", "test").rows == test.rows
-    assert cut.training("mrpc", 40, 1).few_shot == whole.training("mrpc", 40, 1).few_shot
+    assert cut.training("mrpc", 40, 1).rows == whole.training("mrpc", 40, 1).rows
     assert f"tested on 25 of {len(whole.rows('mrpc').test)} rows" in cut.notes("mrpc")
     assert other.evaluation("mrpc", "test").rows == other.rows("mrpc").test["official_row"][:]

@@ -12,11 +12,11 @@ import pytest
 
 from bench.commands.base import bench
 from bench.config import load_config
-from bench.errors import BenchError
+from bench.errors import BenchError, lookup
 from bench.record import Record, RunBlock
 from bench.registry import METHODS, parse_method
 from bench.reports.frame import load_results
-from bench.reports.layouts import LAYOUTS, display, get_layout
+from bench.reports.layouts import LAYOUTS, display
 from bench.reports.tables import render_tables
 from bench.tasks import get_suite, get_task
 from bench.training.callbacks import make_callbacks
@@ -56,7 +56,7 @@ def check(text: str) -> str:
     # A bare name in a sentence names the command.
     given = command.make_context(name, words).params if words else {}
     if layout := given.get("layout"):
-        get_layout(layout)
+        lookup("layout", layout, LAYOUTS)
     keys = ("suites", "tasks", "methods")
     names = {key: [n for n in given.get(key) or () if not n.isupper()] for key in keys}
     items = [item for item in given.get("items") or () if not item.startswith("KEY=")]

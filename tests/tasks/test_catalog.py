@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import bench.tasks
-from bench.errors import PluginError
+from bench.errors import ConfigError, PluginError
 from bench.plugins import use_files
 from bench.tasks import PARQUET_BRANCH, SUITES, TASKS, Task, get_suite, get_task
+from bench.tasks.declared import declare
 
 # spec/tasks.md: first word of the source, dataset and configuration, split rule, input and answer
 # length, scores (the table's first), rows by official split.
@@ -149,3 +150,12 @@ def test_a_faulty_plugin_task_is_named(text: str, message: str, tmp_path: Path) 
         bench.tasks.list_tasks()
     assert "mine.py" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_files_lie_beside_the_declaration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = {"template": "{text}", "files": {"train": "a.csv", "validation": "../b.csv"}}
+    with pytest.raises(ConfigError, match="task mine: its files must lie in"):
+        declare("mine", keys)
+    keys["files"]["validation"] = "b.csv"
+    assert declare("mine", keys).hub.files["train"] == tmp_path / "a.csv"
