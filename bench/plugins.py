@@ -8,16 +8,14 @@ they are used, files at once. Plugins are code and run with the rights of the us
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
-from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -42,16 +40,12 @@ class Plugin:
     kind: Kind
     name: str  # Name on the command line.
     origin: str  # Package with version, or file; for messages.
-    module: str  # Name of the defining module.
-    attribute: str  # Attribute of the module; for a file, its mapping.
-    loaded: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # From a file.
+    get: Callable[[], Any] = field(compare=False, repr=False)  # Imports the object.
 
     def load(self) -> Any:
-        """Import the object."""
-        if self.loaded:
-            return self.loaded[0]
+        """Import the object; PluginError if that fails."""
         try:
-            return attrgetter(self.attribute)(importlib.import_module(self.module))
+            return self.get()
         except (Exception, SystemExit) as error:
             reason = f"cannot be loaded ({one_line(error)}); fix or uninstall it"
             raise self.fault(reason) from error
@@ -93,7 +87,7 @@ def _installed(kind: Kind) -> tuple[Plugin, ...]:
     plugins = []
     for entry in sorted(metadata.entry_points(group=f"dtvg_bench.{kind}s"), key=lambda e: e.name):
         origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
-        plugins.append(Plugin(kind, entry.name, origin, entry.module, entry.attr))
+        plugins.append(Plugin(kind, entry.name, origin, entry.load))
     return tuple(plugins)
 
 
@@ -104,8 +98,8 @@ def _from_files(kind: Kind) -> Iterator[Plugin]:
         origin = f"file {path.name}"
         if not isinstance(objects, Mapping) or not all(isinstance(name, str) for name in objects):
             raise PluginError(f"plugin {origin}: {attribute} is not a mapping from name to {kind}")
-        for name, value in objects.items():
-            yield Plugin(kind, name, origin, module.__name__, attribute, (value,))
+        for name in objects:
+            yield Plugin(kind, name, origin, partial(objects.__getitem__, name))
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import itertools
 import math
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,30 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """Location of a method; its module is imported when the method is used."""
+    """A method that is imported when it is used."""
 
-    path: str  # ``module:Class``.
     title: str  # Title in listings.
-    plugin: Plugin | None = None  # None: built in.
-
-    def load(self) -> type[PromptMethod[Any]]:
-        """Import the method's class."""
-        if self.plugin is not None:
-            return _checked(self.plugin)
-        method: type[PromptMethod[Any]] = pkgutil.resolve_name(self.path)
-        return method
+    load: Callable[[], type[PromptMethod[Any]]]  # Imports the method's class.
 
 
 METHODS: Mapping[str, MethodEntry] = {
-    "pt": MethodEntry("baselines.pt:PromptTuning", "prompt tuning, Lester et al. 2021"),
-    "spot": MethodEntry("baselines.spot:SPoT", "soft prompt transfer, Vu et al. 2022"),
-    "attempt": MethodEntry(
-        "baselines.attempt:AttemptPrompt", "attentional mixture of prompts, Asai et al. 2022"
-    ),
-    "mpt": MethodEntry("baselines.mpt:MPT", "multitask prompt tuning, Wang et al. 2023"),
-    "dtvg": MethodEntry("dtvg.prompt:DTVGPrompt", "task vector grouping, Zhang et al. 2025"),
-    "no_prompt": MethodEntry("baselines.fixed:NoPrompt", "the frozen model alone"),
-    "fixed": MethodEntry("baselines.fixed:FixedPrompt", "a stored prompt as it is"),
+    name: MethodEntry(title, functools.partial(pkgutil.resolve_name, path))
+    for name, path, title in (
+        ("pt", "baselines.pt:PromptTuning", "prompt tuning, Lester et al. 2021"),
+        ("spot", "baselines.spot:SPoT", "soft prompt transfer, Vu et al. 2022"),
+        (
+            "attempt",
+            "baselines.attempt:AttemptPrompt",
+            "attentional mixture of prompts, Asai et al. 2022",
+        ),
+        ("mpt", "baselines.mpt:MPT", "multitask prompt tuning, Wang et al. 2023"),
+        ("dtvg", "dtvg.prompt:DTVGPrompt", "task vector grouping, Zhang et al. 2025"),
+        ("no_prompt", "baselines.fixed:NoPrompt", "the frozen model alone"),
+        ("fixed", "baselines.fixed:FixedPrompt", "a stored prompt as it is"),
+    )
 }
 MOST_TRIES = 1000  # Maximum number of combinations of values to try.
 
@@ -79,8 +77,8 @@ def methods() -> dict[str, MethodEntry]:
     """The built-in methods, then those of plugins; none is imported."""
     entries = dict(METHODS)
     for name, plugin in discover("method", METHODS).items():
-        path = f"{plugin.module}:{plugin.attribute}"
-        entries[name] = MethodEntry(path, f"plugin of {plugin.origin}", plugin)
+        load = functools.partial(_checked, plugin)
+        entries[name] = MethodEntry(f"plugin of {plugin.origin}", load)
     return entries
 
 

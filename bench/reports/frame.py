@@ -61,7 +61,7 @@ class Results:
     @cached_property
     def bootstrap(self) -> Bootstrap:
         """Resampled scores of the runs, shared by all tables."""
-        return Bootstrap(records_folder(self.folder), self.records)
+        return Bootstrap(self.folder / "records", self.records)
 
     @cached_property
     def sections(self) -> list[Scores]:
@@ -74,21 +74,16 @@ class Results:
         return Results(self.folder, records, make_frame(records), self.warnings)
 
 
-def records_folder(folder: Path) -> Path:
-    """``folder/records``, or the folder itself if it has none."""
-    return folder / "records" if (folder / "records").is_dir() else folder
-
-
 def load_results(folder: Path) -> Results:
     """Read all records of a results folder; raises RecordError if it does not exist."""
     if not folder.is_dir():
         raise RecordError(f"no results folder {folder}: give the --out folder of a run")
-    records, warnings = read_records(records_folder(folder))
+    records, warnings = read_records(folder / "records")
     unique: dict[str, Record] = {}
     for record in records:
         unique.setdefault(record.id, record)
     if copies := len(records) - len(unique):
-        warnings.append(f"{records_folder(folder)} holds {copies} copies of records: left out")
+        warnings.append(f"{folder / 'records'} holds {copies} copies of records: left out")
     return Results(folder, [*unique.values()], make_frame(unique.values()), warnings)
 
 

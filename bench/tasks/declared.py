@@ -45,15 +45,18 @@ SAME += ("source_only", "version")
 """Keys that are attributes of the task."""
 
 
-def pieces(template: str) -> list[tuple[str, str | None]]:
-    """Literal texts of a template, each with the column after it; ValueError for other fields."""
-    parsed = list(Formatter().parse(template))
-    for _, column, spec, conversion in parsed:
-        if column is not None and (spec or conversion or not re.fullmatch(r"[^.\[\]]+", column)):
-            raise ValueError(f"{{{column}}} is no column alone, such as {{text}}")
-    if not any(column for _, column, *_ in parsed):
+def template_columns(template: str) -> list[str]:
+    """Columns of a template, in order; ValueError for other fields."""
+    columns = []
+    for _, column, spec, conversion in Formatter().parse(template):
+        if column is not None:
+            plain = re.fullmatch(r"[^.\[\]]+", column) and not column.isdigit()
+            if spec or conversion or not plain:
+                raise ValueError(f"{{{column}}} is no column alone, such as {{text}}")
+            columns.append(column)
+    if not columns:
         raise ValueError("expected a column in braces, such as {text}")
-    return [(text, column) for text, column, *_ in parsed]
+    return columns
 
 
 Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
@@ -68,7 +71,9 @@ class Declaration(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 
-    template: Annotated[str, AfterValidator(lambda text: pieces(text) and text)] | None = None
+    template: (
+        Annotated[str, AfterValidator(lambda text: template_columns(text) and text)] | None
+    ) = None
     separator: str | None = None  # Between the texts of a list column in the template.
     target: str = "label"  # Column with the answer.
     references: str | None = None  # List column with all correct answers; may be empty.
@@ -182,26 +187,25 @@ def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
 
 def _template_reader(entry: Declaration, label_of: Callable[[Row], int] | None) -> Reader:
     """Reader of a declaration's template."""
-    parts = pieces(entry.template or "")
-    columns = [*(column for _, column in parts), entry.target, entry.references]
-    texts = partial(_texts, parts, entry, label_of)
-    return Reader(tuple(dict.fromkeys(column for column in columns if column)), texts)
+    columns = template_columns(entry.template or "")
+    used = dict.fromkeys(filter(None, [*columns, entry.target, entry.references]))
+    return Reader(tuple(used), partial(_texts, columns, entry, label_of))
 
 
 def _texts(
-    parts: list[tuple[str, str | None]],
+    columns: list[str],
     entry: Declaration,
     label_of: Callable[[Row], int] | None,
     row: Row,
     training: bool,
 ) -> list[TextPair]:
     """The single example of a row."""
-    contents = (text + (_text(name, row, entry.separator) if name else "") for text, name in parts)
-    source = "".join(contents)
+    contents = {column: _text(column, row, entry.separator) for column in columns}
     target = str(label_of(row)) if label_of else _text(entry.target, row)
     if not target.strip():
         raise DataError(f"column {entry.target!r} is empty; use a split with public references")
     references = entry.references if row.get(entry.references or "") else None
+    source = (entry.template or "").format_map(contents)
     return [TextPair(source, target, strings(references, row) if references else ())]
 
 

@@ -1,7 +1,8 @@
 """Methods, tasks and loggers from files and packages: found, checked, and refused in one line."""
 
 import math
-from importlib import metadata
+from functools import partial
+from importlib import import_module, metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,7 +90,8 @@ def test_files_must_exist_and_agree(tmp_path: Path) -> None:
 
 def test_installed_plugins_are_imported_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
     dist = SimpleNamespace(name="toy-plugin", version="1.2")
-    entry = SimpleNamespace(name="toy", module="no_such_module", attr="Toy", dist=dist)
+    load = partial(import_module, "no_such_module")
+    entry = SimpleNamespace(name="toy", load=load, dist=dist)
     found = {"dtvg_bench.methods": [entry]}
     monkeypatch.setattr(metadata, "entry_points", lambda group: found.get(group, []))
     monkeypatch.setattr(plugins, "_installed", plugins._installed.__wrapped__)
