@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from bench.data.tables import FORMATS, files_below, read_tables, split_files
 from bench.errors import DataError, one_line
@@ -124,17 +124,12 @@ def open_source(text: str) -> DataSource:
 @functools.cache
 def _commit(path: str, revision: str) -> str:
     """Commit of a hub revision; a branch that cannot be looked up is returned unchanged."""
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi
 
-    if re.fullmatch("[0-9a-f]{40}", revision):
-        return revision
-    with suppress(Exception):
-        if not offline_variables():
-            return HfApi().dataset_info(path, revision=revision, timeout=5.0).sha or revision
-    with suppress(Exception):  # From the cache.
-        options: dict[str, Any] = {"allow_patterns": [], "local_files_only": True}
-        folder = snapshot_download(path, repo_type="dataset", revision=revision, **options)
-        return Path(folder).name
+    cached = bool(offline_variables())
+    with suppress(Exception):  # Reading the rows will give the reason.
+        options = {"repo_type": "dataset", "revision": revision, "local_files_only": cached}
+        return str(HfApi().resolve_revision(path, **options).resolved)
     return revision
 
 

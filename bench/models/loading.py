@@ -252,24 +252,9 @@ def _locate(name: str) -> tuple[str, str | None]:
 @functools.cache
 def _commit(source: str, revision: str) -> str:
     """Commit of a hub revision, looked up once per process so that it cannot change."""
-    if re.fullmatch("[0-9a-f]{40}", revision):
-        return revision
-    from huggingface_hub import hf_hub_download, model_info
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import HfApi
 
-    cached = False
-    try:
-        model_info(source, revision=revision, timeout=5.0)
-    except HfHubHTTPError:
-        pass  # The next call raises the reason.
-    except Exception:  # No network; the next call would retry for half a minute.
-        cached = True
-    # Fetched by revision, so that it is cached as .../snapshots/<commit>/<file>.
-    try:
-        file = hf_hub_download(source, "config.json", revision=revision, local_files_only=cached)
-    except LocalEntryNotFoundError as error:
-        raise OSError("it is not in the cache, and the hub cannot be reached") from error
-    return Path(file).parent.name
+    return str(HfApi().resolve_revision(source, revision=revision).resolved)
 
 
 def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
