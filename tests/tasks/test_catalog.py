@@ -108,13 +108,11 @@ def test_exceptions_of_the_protocol() -> None:
 
 
 TASK = """
-from bench.tasks.base import TextPair
 from bench.tasks.declared import declare
-from bench.tasks.readers import Reader
-reader = Reader(("text", "label"), lambda row, training: [TextPair(row["text"], row["label"])])
-usual = {{"reader": reader, "labels": [0, 1], "rows": {{"train": 1000, "validation": 200}},
-         "suites": ["shop"], "hub": "me/reviews@" + "0123456789" * 4}}
-TASKS = {{"reviews": declare("{}", usual | {})}}
+from bench.tasks.readers import READERS
+KEYS = {"reader": READERS["wsc"], "labels": [0, 1], "rows": {"train": 1000, "validation": 200}}
+KEYS |= {"suites": ["glue", "shop"], "hub": "me/reviews@" + "0123456789" * 4}
+TASKS = {"reviews": declare("reviews", KEYS)}
 """
 
 
@@ -124,12 +122,11 @@ def use(folder: Path, text: str) -> None:
 
 
 def test_a_plugin_task_joins_suites(tmp_path: Path) -> None:
-    use(tmp_path, TASK.format("reviews", {"suites": ["glue", "shop"]}))
+    use(tmp_path, TASK)
     task = get_task("reviews")
     assert bench.tasks.list_tasks() == [*TASKS, task]
     assert (get_suite("shop"), get_suite("glue")[-2:]) == (("reviews",), ("rte", "reviews"))
     assert "reviews" not in get_suite("paper")
-    assert task.to_text({"text": "Fine.", "label": "1"}, True)[0].source == "reviews Fine."
     assert (task.metrics, task.version) == (("accuracy",), 1)
     assert (task.labels, task.label_of({"label": 1})) == (("0", "1"), 1)
     origins = [getattr(bench.tasks.task_plugin(n), "origin", None) for n in ("reviews", "rte")]
@@ -139,7 +136,7 @@ def test_a_plugin_task_joins_suites(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TASK.format("views", {}), "calls itself 'views'"),
+        ("from bench.tasks import get_task\nTASKS = {'a': get_task('rte')}", "calls itself 'rte'"),
         ("TASKS = {'mine': 1}", "is a int, not a bench.tasks.Task"),
         ("TASKS = {'mrpc': 1}", "there is a built-in task of that name"),
     ],
