@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -96,6 +96,26 @@ class Declaration(BaseModel):
     source_only: bool = False
     version: PositiveInt = 1  # Part of run ids; tasks in plugin files get a digest.
 
+    @property
+    def by_split(self) -> Mapping[str, object]:
+        """Files, or row counts, by split."""
+        return self.files or self.rows
+
+    @property
+    def rule(self) -> str:
+        """Split rule; empty if there is none for the splits."""
+        return self.split_rule or RULES.get(self._given, "")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that the split rule reads."""
+        rule = self.rule
+        return self._given if rule == RULES.get(self._given) else RULE_SPLITS.get(rule, ())
+
+    @property
+    def _given(self) -> tuple[str, ...]:
+        return tuple(split for split in SPLITS if split in self.by_split)
+
 
 def declare(name: str, values: object, folder: Path = Path()) -> Task:
     """Task from the keys of :class:`Declaration`; ConfigError if they cannot be used.
@@ -116,73 +136,76 @@ def declare(name: str, values: object, folder: Path = Path()) -> Task:
 
 
 def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
-    reader, label_of = entry.reader, None
-    if entry.labels:
-        label_of = partial(class_index, entry.target, entry.labels)
+    label_of = partial(class_index, entry.target, entry.labels) if entry.labels else None
     # Templates give no groups.
-    scorers = {key: metric for key, metric in METRICS.items() if reader or not metric.grouped}
+    scorers = {key: metric for key, metric in METRICS.items() if entry.reader or not metric.grouped}
     outputs = [lookup("metric", scorer, scorers).outputs for scorer in entry.metric]
     metrics = tuple(chain.from_iterable(outputs))
-    by_split = entry.files or entry.rows
-    given = tuple(split for split in SPLITS if split in by_split)
-    rule = entry.split_rule or RULES.get(given, "")
-    splits = given if rule == RULES.get(given) else RULE_SPLITS.get(rule, ())
-    path, _, revision = entry.hub.partition("@")
-    unread = {"separator", "references", *([] if entry.labels else ["target"])}
-    unread &= entry.model_fields_set if reader else set()
     files = {key: Path(os.path.normpath(folder / file)) for key, file in entry.files.items()}
-    for failed, message in (
-        (name == "sources", "that name means all source tasks together; rename it"),
-        ({"sources", "paper"} & {*entry.suites},
-         "suites sources and paper are fixed; name another"),
-        (bool(entry.template) == bool(reader), "give it either a template or a reader"),
-        (unread, f"a reader ignores {', '.join(sorted(unread))}; leave it out"),
-        (reader and entry.labels and entry.target not in reader.columns,
-         f"its reader reads no column {entry.target!r}; name the column of the labels as target"),
-        (entry.labels and entry.references, "give it either labels or references"),
-        (bool(entry.files) == bool(entry.hub) or bool(entry.hub) != bool(entry.rows),
-         "give it either files, or hub and rows"),
-        (entry.hub and not re.fullmatch(f"[^@]+@([0-9a-f]{{40}}|{PARQUET_BRANCH})", entry.hub),
-         f"its hub revision may change; pin a 40-digit commit, or {PARQUET_BRANCH}"),
-        (not rule or by_split.keys() - {*SPLITS, *splits},
-         f"has the splits {', '.join(by_split)}: give train, and validation, test or both"),
-        ({*splits} - by_split.keys(), f"split rule {rule} needs the splits {', '.join(splits)}"),
-        (not all(file.is_relative_to(folder) for file in files.values()),
-         f"its files must lie in {folder}"),
-        (len({str(label).strip() for label in entry.labels}) < len(entry.labels),
-         "has a label twice"),
-        (entry.config and not NAME.fullmatch(entry.config), f"config {entry.config!r} is no name"),
-        (not metrics, f"has no metric; choose from {', '.join(METRICS)}"),
-        (len({*metrics}) < len(metrics), "has metrics with a score of one name; choose one"),
-        ({*entry.selection} - {*metrics}, f"selects by scores other than {', '.join(metrics)}"),
-    ):  # fmt: skip
+    for failed, message in (*_faults(name, entry, metrics), *_data_faults(entry, folder, files)):
         if failed:
             raise ConfigError(message)
-    reader = reader or _template_reader(entry, label_of)
+    path, _, revision = entry.hub.partition("@")
+    reader = entry.reader or _template_reader(entry, label_of)
+    columns, splits = reader.columns, entry.splits
+    place = path or str(folder)
     return Task(
         name=name,
         published_name=entry.published_name or name,
-        hub=HubSource(
-            path or str(folder),
-            entry.config,
-            revision,
-            reader.columns,
-            splits,
-            entry.rows,
-            files,
-        ),
+        hub=HubSource(place, entry.config, revision, columns, splits, entry.rows, files),
         texts=reader.texts,
         labels=tuple(map(str, range(len(entry.labels)))) or None,
         metrics=metrics,
         scorers=tuple(entry.metric),
         selection_metrics=tuple(entry.selection),
-        split_rule=rule,
+        split_rule=entry.rule,
         label_of=reader.label_of or label_of,
         defect_of=reader.defect_of,
         doubt_of=reader.doubt_of,
         suites=tuple(entry.suites),
         **{key: getattr(entry, key) for key in SAME},
     )
+
+
+def _faults(
+    name: str, entry: Declaration, metrics: tuple[str, ...]
+) -> tuple[tuple[object, str], ...]:
+    """Conditions on texts, answers and metrics that must not hold, with messages."""
+    reader, labels = entry.reader, [str(label).strip() for label in entry.labels]
+    unread = {"separator", "references", *([] if labels else ["target"])} & entry.model_fields_set
+    return (
+        (name == "sources", "that name means all source tasks together; rename it"),
+        ({"sources", "paper"} & {*entry.suites},
+         "suites sources and paper are fixed; name another"),
+        (bool(entry.template) == bool(reader), "give it either a template or a reader"),
+        (reader and unread, f"a reader ignores {', '.join(sorted(unread))}; leave it out"),
+        (reader and labels and entry.target not in reader.columns,
+         f"its reader reads no column {entry.target!r}; name the column of the labels as target"),
+        (labels and entry.references, "give it either labels or references"),
+        (len({*labels}) < len(labels), "has a label twice"),
+        (not metrics, f"has no metric; choose from {', '.join(METRICS)}"),
+        (len({*metrics}) < len(metrics), "has metrics with a score of one name; choose one"),
+        ({*entry.selection} - {*metrics}, f"selects by scores other than {', '.join(metrics)}"),
+    )  # fmt: skip
+
+
+def _data_faults(
+    entry: Declaration, folder: Path, files: Mapping[str, Path]
+) -> tuple[tuple[object, str], ...]:
+    """Conditions on the place of the data and on splits that must not hold, with messages."""
+    names, splits = entry.by_split.keys(), entry.splits
+    return (
+        (bool(entry.files) == bool(entry.hub) or bool(entry.hub) != bool(entry.rows),
+         "give it either files, or hub and rows"),
+        (entry.hub and not re.fullmatch(f"[^@]+@([0-9a-f]{{40}}|{PARQUET_BRANCH})", entry.hub),
+         f"its hub revision may change; pin a 40-digit commit, or {PARQUET_BRANCH}"),
+        (entry.config and not NAME.fullmatch(entry.config), f"config {entry.config!r} is no name"),
+        (not entry.rule or names - {*SPLITS, *splits},
+         f"has the splits {', '.join(names)}: give train, and validation, test or both"),
+        ({*splits} - names, f"split rule {entry.rule} needs the splits {', '.join(splits)}"),
+        (not all(file.is_relative_to(folder) for file in files.values()),
+         f"its files must lie in {folder}"),
+    )  # fmt: skip
 
 
 def _template_reader(entry: Declaration, label_of: Callable[[Row], int] | None) -> Reader:
