@@ -100,10 +100,6 @@ class PromptError(BenchError):
     """A stored soft prompt is missing, damaged, or does not fit the run that needs it."""
 
 
-class InitialPromptMismatchError(PromptError):
-    """A prompt was trained from a different initial prompt than the one it is combined with."""
-
-
 class RecordError(BenchError):
     """A result record or its predictions are missing, damaged or do not follow the schema."""
 

@@ -13,7 +13,7 @@ from typing import Literal
 from bench import provenance
 from bench.config import RunConfig, TrainingSettings
 from bench.data import open_source
-from bench.errors import InitialPromptMismatchError, PromptError, UnknownNameError
+from bench.errors import PromptError, UnknownNameError
 from bench.models.loading import UNCHECKED, describe
 from bench.record import DataBlock, Record, RunBlock, SourceBlock, VersionsBlock
 from bench.registry import MethodSpec
@@ -265,7 +265,7 @@ class _GridMaker:
         start = Start(sources if needs.sources else (), target, shared, stored)
         unknown = [t for t, prompt in self._given.items() if prompt.initial_digest is None]
         if needs.same_initial and unknown:
-            raise InitialPromptMismatchError(
+            raise PromptError(
                 f"source_prompts.{unknown[0]} was trained from an unknown initial prompt, but "
                 f"{spec.label} needs the difference to it: import it again with --initial or --seed"
             )

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.errors import InitialPromptMismatchError, PromptError
+from bench.errors import PromptError
 
 IGNORED_LABEL = -100
 """Label of padded target positions, which the loss leaves out."""
@@ -239,4 +239,4 @@ def require_same_initial(initial: Tensor, prompts: Sequence[SoftPrompt]) -> None
             digest = prompt.initial_digest or "unknown"
             reason = f"was trained from initial prompt {digest[:12]}, not from {expected[:12]}"
             advice = "train it with the same model and seed"
-            raise InitialPromptMismatchError(f"prompt of {prompt.task} {reason}: {advice}")
+            raise PromptError(f"prompt of {prompt.task} {reason}: {advice}")

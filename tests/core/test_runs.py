@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from bench import stages, worker
-from bench.errors import InitialPromptMismatchError, ModelError, OutputError, RunError
+from bench.errors import ModelError, OutputError, PromptError, RunError
 from bench.grid import make_grid
 from bench.progress import Reporter
 from bench.record import read_record
@@ -139,7 +139,7 @@ def test_what_does_not_fit_fails_before_any_training(copy: ResultStore) -> None:
     prompt = next(copy.prompts.glob("sst2-pt-*.json")).stem[-12:]
     given = configure(methods=["pt", "dtvg"], seeds=[43], source_prompts={"sst2": prompt})
     fault = r"sst2 was trained from initial prompt .* seed$"
-    with pytest.raises(InitialPromptMismatchError, match=fault):
+    with pytest.raises(PromptError, match=fault):
         do(given, copy)
     long = configure("prompt_length=1010", model="tiny-llama", methods=["pt"])
     with pytest.raises(ModelError, match="lower prompt_length or input_length"):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.errors import ConfigError, InitialPromptMismatchError, PromptError
+from bench.errors import ConfigError, PromptError
 from bench.method import Ingredients, Needs, SoftPrompt
 from dtvg import DTVGPrompt, DTVGSettings
 from dtvg.grouping import Grouping
@@ -141,7 +141,7 @@ def test_training_step_reads_no_value_back(options: dict[str, Any]) -> None:
 def test_another_initial_prompt(what: str, known: bool, make: Make, stray: SoftPrompt) -> None:
     prompt = stray if known else replace(stray, initial_digest=None)
     parts = make(**{what: (prompt,) if what == "sources" else prompt})
-    with pytest.raises(InitialPromptMismatchError, match=r"prompt of stray .* same model and seed"):
+    with pytest.raises(PromptError, match=r"prompt of stray .* same model and seed"):
         DTVGPrompt.build(DTVGSettings(), parts)
 
 
