@@ -31,7 +31,8 @@ Overwrite = Literal["never", "failed", "always"]
 class Start:
     """Prompts that a run starts from; fields as in :class:`~bench.method.Ingredients`.
 
-    A :class:`~bench.store.StoredPrompt` is given, from the store or a file; a run trains it.
+    Each prompt is trained by a run, or given: a :class:`~bench.store.StoredPrompt` from the store
+    or a file.
     """
 
     sources: tuple[Run | StoredPrompt, ...] = ()
