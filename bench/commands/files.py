@@ -79,13 +79,13 @@ def _tasks(suites: list[str]) -> Rows:
     for task in list_tasks():
         row: dict[str, Any] = {
             "task": task.name,
-            "hub": " ".join(filter(None, (task.hub.path, task.hub.config))),
-            "revision": task.hub.revision,
+            "hub": " ".join(filter(None, (task.repository, task.config))),
+            "revision": task.revision,
             "metric": task.table_metric,
             "metrics": list(task.metrics),
             "split": task.split_rule,
             "input_length": task.input_length,
-            "rows": [f"{split} {count}" for split, count in task.hub.rows.items()],
+            "rows": [f"{split} {count}" for split, count in task.rows.items()],
             "suites": [suite for suite, names in list_suites().items() if task.name in names],
         }
         if plugin := task_plugin(task.name):

@@ -35,23 +35,23 @@ class DataSource:
 
     def of(self, task: Task) -> DataSource:
         """This source, or the local folder of a task that declares its files."""
-        path = task.hub.path
-        return DataSource("local", path, Path(path)) if task.hub.files else self
+        path = task.repository
+        return DataSource("local", path, Path(path)) if task.files else self
 
     def _folder(self, task: Task) -> Path | None:
         folder = self.of(task).folder
-        return folder if folder is None or task.hub.files else folder / task.name
+        return folder if folder is None or task.files else folder / task.name
 
     def fingerprint(self, task: Task) -> str:
         """Digest of all splits of the task; reads no rows."""
         if (folder := self._folder(task)) is None:
-            return f"{task.hub.path}@{task.hub.config}@{self.revision(task)}"
+            return f"{task.repository}@{task.config}@{self.revision(task)}"
         splits = self.splits(task) or ("train",)
         files = [(file, split) for split in splits for file in self._files(task, split)[0]]
         digests = []
         for file, split in sorted(files):
             name = re.sub(f"{FORMATS}$", "", file.relative_to(folder).as_posix())
-            name = split if task.hub.files else name
+            name = split if task.files else name
             try:
                 digests.append(f"{name}={file_digest(file)}")
             except OSError as error:
@@ -60,23 +60,23 @@ class DataSource:
 
     def revision(self, task: Task) -> str | None:
         """Commit of the dataset on the hub; None for local files."""
-        return _commit(task.hub.path, task.hub.revision) if self._folder(task) is None else None
+        return _commit(task.repository, task.revision) if self._folder(task) is None else None
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Names of the task's official splits in this source."""
         folder = self._folder(task)
-        names = dict.fromkeys([*task.hub.splits, *task.hub.rows])
-        if folder is None or task.hub.files:
+        names = dict.fromkeys([*task.splits, *task.rows])
+        if folder is None or task.files:
             return tuple(names)
         names |= dict.fromkeys(("validation", "test"))
-        return tuple(name for name in names if split_files(folder, name, task.hub.config))
+        return tuple(name for name in names if split_files(folder, name, task.config))
 
     def load(self, task: Task, split: str) -> datasets.Dataset:
         """All rows of an official split: the task's columns and :data:`OFFICIAL_ROW`."""
         import datasets
 
         files, origin = self._files(task, split)
-        columns = list(task.hub.columns)
+        columns = list(task.columns)
         table = read_tables(files, columns)
         if missing := [column for column in columns if column not in table.column_names]:
             raise DataError(
@@ -93,14 +93,14 @@ class DataSource:
         """Files of the split, and their origin for messages."""
         if (folder := self._folder(task)) is None:
             return _download(task, split)
-        declared = task.hub.files
-        files = [declared[split]] if declared else split_files(folder, split, task.hub.config)
+        declared = task.files
+        files = [declared[split]] if declared else split_files(folder, split, task.config)
         if not files:
             others = ", ".join(files_below(folder)[:6]) or "no files"
             raise DataError(
                 f"{folder / split}.parquet is missing (found: {others}): {task.name} needs its "
-                f"splits {', '.join(task.hub.splits)} as parquet, JSON, CSV or save_to_disk, with "
-                f"the columns {', '.join(task.hub.columns)}"
+                f"splits {', '.join(task.splits)} as parquet, JSON, CSV or save_to_disk, with "
+                f"the columns {', '.join(task.columns)}"
             )
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         return files, f"{files[0]}{others}"
@@ -140,15 +140,14 @@ def _download(task: Task, split: str) -> tuple[list[Path], str]:
 
     huggingface_hub.utils.disable_progress_bars()
     huggingface_hub.utils.logging.set_verbosity_error()
-    hub = task.hub
-    origin = " ".join(part for part in (hub.path, hub.config, split) if part)
+    origin = " ".join(part for part in (task.repository, task.config, split) if part)
     # On the parquet branch, a dataset without configurations has one of this name.
-    config = hub.config or ("default" if hub.revision == PARQUET_BRANCH else "")
+    config = task.config or ("default" if task.revision == PARQUET_BRANCH else "")
     try:
         folder = huggingface_hub.snapshot_download(
-            hub.path,
+            task.repository,
             repo_type="dataset",
-            revision=hub.revision,
+            revision=task.revision,
             allow_patterns=f"{config}/*{split}*".removeprefix("/"),
             local_files_only=datasets.config.HF_HUB_OFFLINE,  # Also for HF_DATASETS_OFFLINE.
         )
@@ -160,7 +159,7 @@ def _download(task: Task, split: str) -> tuple[list[Path], str]:
                 raise ValueError(f"{file} is damaged, delete it")
     except Exception as error:  # the libraries' errors have no common base
         raise DataError(
-            f"cannot load {origin} at revision {hub.revision} from the hub or its cache "
+            f"cannot load {origin} at revision {task.revision} from the hub or its cache "
             f"{_reason_and_advice(error, task)}"
         ) from error
     return files, origin
@@ -176,7 +175,7 @@ def _reason_and_advice(error: Exception, task: Task) -> str:
         reason = one_line(error.__cause__) if error.__cause__ else "it is not in the cache"
     advice = f"run 'bench data prefetch --task {task.name}' where there is network"
     if isinstance(error, GatedRepoError):
-        page = f"{constants.ENDPOINT}/datasets/{task.hub.path}"
+        page = f"{constants.ENDPOINT}/datasets/{task.repository}"
         advice = f"accept its terms on {page}, then log in with 'hf auth login'"
     elif isinstance(error, HfHubHTTPError):
         advice = "check its name or try again later; if it is private, log in with 'hf auth login'"

@@ -63,7 +63,7 @@ def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows
             size = f"{task.name} has {len(train)} training rows"
             notes.append(f"{size}: {held_out} of them validate instead of {HELD_OUT_ROWS}")
         validation, train = _cut(train, held_out, data_seed)
-        last = task.hub.splits[-1]
+        last = task.splits[-1]
         if last == "test" and lacks_test:
             last = "validation"
             notes.append(f"{task.name} has no test split here: its validation split tests")
@@ -83,7 +83,7 @@ def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows
 
 def declared_rows(task: Task) -> tuple[int, int, int]:
     """Split sizes as from :func:`load_splits` on the hub's data, computed from declared counts."""
-    train, *others = (task.hub.rows.get(split, 0) for split in task.hub.splits)
+    train, *others = (task.rows.get(split, 0) for split in task.splits)
     if task.split_rule == "halve-validation":
         others = [others[0] // 2, others[0] - others[0] // 2]
     elif task.split_rule == "hold-out-train":
@@ -102,7 +102,7 @@ def held_out_rows(train: int) -> int:
 
 def unexpected_count(source: DataSource, task: Task, split: str, rows: int) -> Iterator[str]:
     """Yield a note if an official split of the hub has an unexpected number of rows."""
-    expected = task.hub.rows.get(split, rows)
+    expected = task.rows.get(split, rows)
     if source.kind == "hub" and rows != expected:
         yield f"the hub's {task.name} {split} split has {rows} rows, not the {expected} expected"
 
@@ -167,7 +167,7 @@ class TaskReport:
 def check(source: DataSource, tasks: Iterable[Task], texts: bool = True) -> Iterator[TaskReport]:
     """Compare splits, columns, row counts and texts of tasks with a source; fills its cache."""
     for task in tasks:
-        report = TaskReport(task.name, source.revision(task), task.hub.rows)
+        report = TaskReport(task.name, source.revision(task), task.rows)
         try:
             for split in source.splits(task):
                 report.rows[split] = len(source.load(task, split))

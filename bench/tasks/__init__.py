@@ -9,7 +9,6 @@ from bench.errors import lookup
 from bench.files import read_yaml
 from bench.plugins import Plugin, discover
 from bench.tasks.base import PARQUET_BRANCH as PARQUET_BRANCH
-from bench.tasks.base import HubSource as HubSource
 from bench.tasks.base import Row as Row
 from bench.tasks.base import Task as Task
 from bench.tasks.base import TextPair as TextPair

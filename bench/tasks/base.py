@@ -48,29 +48,22 @@ Texts = Callable[[Row, bool], list[TextPair]]
 
 
 @dataclass(frozen=True)
-class HubSource:
-    """Location of a dataset on the hub."""
-
-    path: str
-    config: str | None
-    revision: str  # commit, or PARQUET_BRANCH
-    columns: tuple[str, ...]  # read by the task
-    splits: tuple[str, ...]  # read by the split rule: training first, the test split last
-    rows: Mapping[str, int]  # expected row count by official split
-    files: Mapping[str, Path] = field(default_factory=dict)  # local files by split, in ``path``
-
-
-@dataclass(frozen=True)
 class Task:
     """A dataset with its texts and metrics; made by :func:`bench.tasks.declared.declare`."""
 
     name: str  # on the command line and in records
     published_name: str  # first word of every source text
-    hub: HubSource
+    repository: str  # on the hub, or the folder of `files`
+    revision: str  # commit, or PARQUET_BRANCH
+    columns: tuple[str, ...]  # read by the task
+    splits: tuple[str, ...]  # read by the split rule: training first, the test split last
+    rows: Mapping[str, int]  # expected row count by official split
     texts: Texts
     labels: tuple[str, ...] | None  # answers of a classification task, in class order
     metrics: tuple[str, ...]  # score names; tables show the first
     split_rule: str  # one of RULE_SPLITS
+    config: str | None = None  # configuration of the dataset
+    files: Mapping[str, Path] = field(default_factory=dict)  # by split; empty: on the hub
     input_length: int = 256  # maximum tokens of a source
     target_length: int = 20  # maximum tokens of a target and of a decoded answer
     label_of: Callable[[Row], int] | None = None  # class of a row in balanced few-shot samples

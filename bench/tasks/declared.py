@@ -25,7 +25,6 @@ from bench.plugins import NAME
 from bench.tasks.base import (
     PARQUET_BRANCH,
     RULE_SPLITS,
-    HubSource,
     Row,
     Task,
     TextPair,
@@ -41,7 +40,7 @@ RULES = {SPLITS: "official", SPLITS[:2]: "halve-validation", SPLITS[::2]: "hold-
 """Default split rule by the splits of a task."""
 
 SAME: tuple[str, ...] = ("input_length", "target_length", "max_training_rows", "group_by_source")
-SAME += ("source_only", "version")
+SAME += ("source_only", "version", "config", "rows")
 """Keys that are attributes of the task."""
 
 
@@ -147,12 +146,14 @@ def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
             raise ConfigError(message)
     path, _, revision = entry.hub.partition("@")
     reader = entry.reader or _template_reader(entry, label_of)
-    columns, splits = reader.columns, entry.splits
-    place = path or str(folder)
     return Task(
         name=name,
         published_name=entry.published_name or name,
-        hub=HubSource(place, entry.config, revision, columns, splits, entry.rows, files),
+        repository=path or str(folder),
+        revision=revision,
+        columns=reader.columns,
+        splits=entry.splits,
+        files=files,
         texts=reader.texts,
         labels=tuple(map(str, range(len(entry.labels)))) or None,
         metrics=metrics,

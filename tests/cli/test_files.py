@@ -106,7 +106,7 @@ def test_data_offline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_prefetch(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = datasets.Dataset.from_list([{"premise": "a", "hypothesis": "b", "label": 0}] * 56)
     (tmp_path / "cb").mkdir()
-    for split in get_task("cb").hub.rows:
+    for split in get_task("cb").rows:
         rows.to_parquet(tmp_path / "cb" / f"{split}-00000-of-00001.parquet")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **options: str(tmp_path))

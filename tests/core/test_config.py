@@ -178,7 +178,6 @@ STAGE = "method_options.mpt.source_training.batching"
     [
         ("methods=[ptt]", "unknown method 'ptt': did you mean pt or mpt or "),
         ("sources=[sst]", "unknown task 'sst': did you mean sst2"),
-        ("method_options.mpt.settings.rnk=2", "unknown setting of mpt 'rnk': did you mean rank?"),
         ("method_options.pt.training.stps=2", "unknown key 'method_options.pt.training.stps': did"),
         ("method_options={'pt:eps=1': {}}", "method_options.pt:eps=1: options hold for all"),
         ("method_options.pt=5", "method_options.pt: expected 'key: value' entries (given: 5)"),
@@ -275,7 +274,6 @@ MANY = f"mpt:rank={'|'.join(map(str, range(1, 1002)))}"
         ("pt:learning_rate=0.1|", ["method '{}': learning_rate: a value beside '|' is missing"]),
         ("pt:learning_rate=1|x", ["method '{}': learning_rate: expected a number (given: 'x')"]),
         ("dtvg:grouping=all|al", ["method '{}': grouping: expected "]),
-        ("pt:rate=1|2", ["unknown setting of pt 'rate'"]),
         (MANY, ["method '{}': more than 1000 combinations"]),
     ],
 )

@@ -105,13 +105,13 @@ def test_a_task_in_yaml(tmp_path: Path) -> None:
     text = "t: {template: 'a {b} | {b c}.', files: {train: x/a.csv, test: b.jsonl}, metric: rouge}"
     rule = text.replace("metric", "split_rule: hold-out-train, metric")  # As without it.
     use_files([plugin(tmp_path, rule, "rule.yaml")])
-    assert get_task("t").hub.splits == ("train", "test")
+    assert get_task("t").splits == ("train", "test")
     use_files([plugin(tmp_path, text, "tasks.yaml")])
     task = get_task("t")
     (pair,) = task.to_text({"b": "{b}", "b c": 1.5, "label": "yes"}, training=True)
     assert (pair.source, pair.target) == ("t a {b} | 1.5.", "yes")
-    assert (task.hub.columns, task.split_rule) == (("b", "b c", "label"), "hold-out-train")
-    assert task.hub.files == {"train": tmp_path / "x/a.csv", "test": tmp_path / "b.jsonl"}
+    assert (task.columns, task.split_rule) == (("b", "b c", "label"), "hold-out-train")
+    assert task.files == {"train": tmp_path / "x/a.csv", "test": tmp_path / "b.jsonl"}
     for name in ("b.jsonl", "x/a.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -185,7 +185,7 @@ def test_a_task_in_yaml_with_a_reader_or_lists(tmp_path: Path) -> None:
     row = {"words": ["a", "b"], "label": "x", "r": ["x", "y"]}
     (pair,) = get_task("lists").to_text(row, training=False)
     assert (pair.source, pair.references) == ("lists words: a+b", ("x", "y"))
-    assert get_task("lists").hub.columns == ("words", "label", "r")
+    assert get_task("lists").columns == ("words", "label", "r")
     row = {"question": "q", "context": "c", "answers": {"text": ["a"]}}
     assert get_task("mine").to_text(row, training=True)[0].source == "mine question: q context: c"
     digest = get_task("mine").version

@@ -12,7 +12,7 @@ import pytest
 
 from bench.data import DataSource, open_source
 from bench.errors import DataError
-from bench.tasks.base import HubSource, Task, TextPair
+from bench.tasks.base import Task, TextPair
 from tests.conftest import hub_server
 
 Folder = Callable[..., DataSource]
@@ -51,7 +51,11 @@ def label_of(row: Mapping[str, Any]) -> int:
 TOY = Task(
     name="toy",
     published_name="toy",
-    hub=HubSource("someone/toy", None, "abc", ("sentence", "label"), ("train", "validation"), {}),
+    repository="someone/toy",
+    revision="abc",
+    columns=("sentence", "label"),
+    splits=("train", "validation"),
+    rows={},
     texts=lambda row, training: [TextPair(row["sentence"], str(label_of(row)))],
     labels=("0", "1", "2"),
     metrics=("accuracy",),
@@ -61,9 +65,8 @@ TOY = Task(
 
 
 def toy(rule: str = "halve-validation", **changes: Any) -> Task:
-    """A variant of the toy task; keywords that the task lacks are its hub source's."""
-    hub = {key: changes.pop(key) for key in list(changes) if hasattr(TOY.hub, key)}
-    return replace(TOY, split_rule=rule, hub=replace(TOY.hub, **hub), **changes)
+    """A variant of the toy task."""
+    return replace(TOY, split_rule=rule, **changes)
 
 
 def toy_rows(n: int, **changes: Any) -> list[dict[str, Any]]:

@@ -216,7 +216,7 @@ def test_results_of_a_branch_are_those_of_its_commit(online: Path, monkeypatch: 
 )
 def test_refused_by_the_hub(online: Path, repository: str, advice: str) -> None:
     with pytest.raises(DataError, match=advice) as caught:
-        HUB.load(toy(path=repository, revision=COMMIT), "train")
+        HUB.load(toy(repository=repository, revision=COMMIT), "train")
     assert "\n" not in str(caught.value)
 
 
@@ -237,7 +237,7 @@ def test_advice_is_for_this_fault(online: Path, offline: Path, monkeypatch: Any)
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_rows_are_those_that_were_generated(task: Task) -> None:
     """All columns and their types, as digests of their JSON; the splits that the task reads."""
-    assert set(task.hub.splits) <= set(GOLDEN[task.name])
+    assert set(task.splits) <= set(GOLDEN[task.name])
     found = {}
     for file in (SAMPLES / task.name).iterdir():
         rows = datasets.Dataset(pq.read_table(file))

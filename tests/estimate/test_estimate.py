@@ -153,13 +153,14 @@ def test_a_model_that_is_not_here(tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def test_few_declared_rows() -> None:
-    hub = replace(get_task("qnli").hub, splits=("train", "test"), rows={"train": 800, "test": 9})
-    assert declared_rows(replace(get_task("qnli"), hub=hub)) == (720, 80, 9)
-    three = replace(hub, splits=("train", "validation", "test"), rows=hub.rows | {"validation": 7})
-    assert declared_rows(replace(get_task("qnli"), hub=three)) == (720, 80, 9)  # The last tests.
+    task = replace(get_task("qnli"), splits=("train", "test"), rows={"train": 800, "test": 9})
+    assert declared_rows(task) == (720, 80, 9)
+    splits = ("train", "validation", "test")
+    three = replace(task, splits=splits, rows={**task.rows, "validation": 7})
+    assert declared_rows(three) == (720, 80, 9)  # The last tests.
     for rows in ({"train": 9, "test": 9}, {}):
         with pytest.raises(DataError, match="declares no or too few rows"):
-            declared_rows(replace(get_task("qnli"), hub=replace(hub, rows=rows)))
+            declared_rows(replace(task, rows=rows))
 
 
 SHAPES: dict[str, Any] = {  # Of their configurations on the hub.
@@ -193,7 +194,7 @@ def test_sizes_are_those_of_transformers(name: str) -> None:
 
 @pytest.mark.parametrize("task", list_tasks(), ids=lambda task: task.name)
 def test_declared_rows_are_those_of_the_splits(task: Task) -> None:
-    rows = {name: np.arange(task.hub.rows[name]) for name in task.hub.splits}
+    rows = {name: np.arange(task.rows[name]) for name in task.splits}
     assert sum(declared_rows(task)) <= sum(map(len, rows.values()))
     source = SimpleNamespace(
         kind="hub",

@@ -42,13 +42,13 @@ main()
 @pytest.fixture
 def repositories(shared: Path, tmp_path: Path) -> Path:
     """Two commits of a tiny random model under the name of T5, and the data of cb."""
-    root, hub = tmp_path / "repositories", get_task("cb").hub
+    root, task = tmp_path / "repositories", get_task("cb")
     for commit in COMMITS.values():
         known("t5").model.save_pretrained(root / "models" / MODEL / commit)
         known("t5").tokenizer.save_pretrained(root / "models" / MODEL / commit)
     references = {f"models/{MODEL}/{name}": commit for name, commit in COMMITS.items()}
     (root / "refs.json").write_text(json.dumps(references))
-    folder = root / "datasets" / hub.path / hub.revision
+    folder = root / "datasets" / task.repository / task.revision
     (folder / "cb").mkdir(parents=True)
     (folder / "README.md").write_text(CARD)
     for file in (shared / "data" / "cb").glob("*.parquet"):

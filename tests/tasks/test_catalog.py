@@ -54,10 +54,9 @@ def test_tasks_follow_the_protocol() -> None:
     rules = {"halve-validation": "halve", "hold-out-train": "hold"}
     declared = []
     for task in TASKS:
-        hub = task.hub
-        place = ",".join(filter(None, (hub.path, hub.config)))
+        place = ",".join(filter(None, (task.repository, task.config)))
         rule = rules.get(task.split_rule, task.split_rule)
-        counts = "/".join(map(str, hub.rows.values()))
+        counts = "/".join(map(str, task.rows.values()))
         lengths, metrics = (task.input_length, task.target_length), ",".join(task.metrics)
         row = (task.name, task.published_name, place, rule, *lengths, metrics, counts)
         declared.append(tuple(map(str, row)))
@@ -77,13 +76,12 @@ SELECTION |= dict.fromkeys(SUITES["nlg"], PUBLISHED)
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_a_declaration_is_complete(task: Task) -> None:
-    hub = task.hub
-    assert hub.revision == PARQUET_BRANCH or re.fullmatch(r"[0-9a-f]{40}", hub.revision)
-    assert len(set(hub.columns)) == len(hub.columns) > 0
-    assert hub.splits[0] == "train"
-    assert set(hub.splits) <= set(hub.rows)
+    assert task.revision == PARQUET_BRANCH or re.fullmatch(r"[0-9a-f]{40}", task.revision)
+    assert len(set(task.columns)) == len(task.columns) > 0
+    assert task.splits[0] == "train"
+    assert set(task.splits) <= set(task.rows)
     assert ",".join(task.selection_metrics) == SELECTION.get(task.name, "accuracy")
-    assert pickle.loads(pickle.dumps(task)).hub == hub
+    assert pickle.loads(pickle.dumps(task)).repository == task.repository
     if task.labels is not None:
         assert task.labels == tuple(map(str, range(len(task.labels))))
     assert (task.label_of is not None) == (task.labels is not None or task.name == "stsb")
@@ -98,8 +96,8 @@ def test_suites_hold_every_task_once() -> None:
 
 
 def test_exceptions_of_the_protocol() -> None:
-    assert get_task("yelp_polarity").hub.splits == ("train", "test")
-    assert get_task("mnli").hub.splits == ("train", "validation_mismatched", "validation_matched")
+    assert get_task("yelp_polarity").splits == ("train", "test")
+    assert get_task("mnli").splits == ("train", "validation_mismatched", "validation_matched")
     capped = {task.name: task.max_training_rows for task in TASKS if task.max_training_rows}
     assert capped == {"yelp_polarity": 100_000}
     assert {task.name for task in TASKS if task.group_by_source} == set(SUITES["nlg"])
@@ -155,4 +153,4 @@ def test_files_lie_beside_the_declaration(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match="task mine: its files must lie in"):
         declare("mine", keys)
     keys["files"]["validation"] = "b.csv"
-    assert declare("mine", keys).hub.files["train"] == tmp_path / "a.csv"
+    assert declare("mine", keys).files["train"] == tmp_path / "a.csv"
