@@ -194,16 +194,16 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
             )
             prompt = prompt_of(run)
             if run.method.load().trained:
-                timings[kind_of(run)].append(timed_steps(model, stage))
+                timings[kind_of(run)].append(timed_steps(stage))
             if not isinstance(stage.module, SourceStage) and prompt not in answered:
                 answered.add(prompt)
-                timings[ANSWERS].append(timed_answers(stages, examples, run, stage.module))
+                timings[ANSWERS].append(timed_answers(stages, run, stage.module))
     return fit(timings)
 
 
-def timed_steps(model: FrozenLM, stage: Stage) -> tuple[Amounts, float]:
+def timed_steps(stage: Stage) -> tuple[Amounts, float]:
     """Amounts and seconds of some training steps of a run."""
-    run, prompt = stage.run, prompt_of(stage.run)
+    run, model, prompt = stage.run, stage.stages.model, prompt_of(stage.run)
     unscored = Validation({"": 0.0}, 0.0, None)
     for steps in (1, STEPS):
         changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
@@ -221,15 +221,13 @@ def timed_steps(model: FrozenLM, stage: Stage) -> tuple[Amounts, float]:
     return done, result.seconds
 
 
-def timed_answers(
-    stages: Stages, examples: Examples, run: Run, module: PromptMethod[Any]
-) -> tuple[Amounts, float]:
+def timed_answers(stages: Stages, run: Run, module: PromptMethod[Any]) -> tuple[Amounts, float]:
     """Amounts and seconds of answering the validation rows of a run."""
     started, prompt = time.perf_counter(), stages.prompt_source(module)
     texts = stages.evaluate(run, run.task, "validation", prompt).predictions
     seconds = time.perf_counter() - started
     answers = [len(ids) for ids in stages.model.tokenizer(texts)["input_ids"]]
-    inputs = examples.evaluation(run.task, "validation").lengths
+    inputs = stages.examples.evaluation(run.task, "validation").lengths
     pairs = sorted(zip(inputs, answers, strict=True))
     size = run.training.evaluation_batch_size
     return amounts(pairs, size, *prompt_of(run), answers=True), seconds
