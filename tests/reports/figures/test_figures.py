@@ -137,8 +137,10 @@ def test_ranks(make_results: MakeResults) -> None:
 
 
 def test_seeds_are_points(make_results: MakeResults) -> None:
-    results = make_results({"seed": 1, "score": 10.0}, {"seed": 2, "score": 30.0})
-    (figure,) = figures(results, "seeds")
+    preset = "laptop with sources=['mnli', 'qnli', 'qqp']"
+    runs = ({"seed": 1, "score": 10.0}, {"seed": 2, "score": 30.0})
+    (figure,) = figures(make_results(*({"preset": preset} | run for run in runs)), "seeds")
+    assert f"preset {preset};" in footer(figure)
     (points,) = figure.axes[0].lines
     assert list(points.get_ydata()) == [10.0, 30.0]
 
