@@ -90,6 +90,6 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
         rows = json.loads(b"[" + b",".join(data.splitlines()) + b"]")
         examples = [Prediction(**row | {"references": tuple(row["references"])}) for row in rows]
     except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
-        reason = one_line(error).removeprefix("ValueError: ")
-        raise RecordError(f"cannot read predictions: {path} is not valid ({reason})") from error
+        reason = getattr(error, "strerror", None) or one_line(error).removeprefix("ValueError: ")
+        raise RecordError(f"cannot read predictions {path}: {reason}") from error
     return Predictions(tuple(examples), tuple(block.scorers))
