@@ -42,7 +42,7 @@ def test_answers_that_are_none_are_refused(record: Record, tmp_path: Path, line:
     assert record.predictions is not None
     block = record.predictions.model_copy(update={"digest": hashlib.sha256(line).hexdigest()})
     (tmp_path / block.file).write_bytes(gzip.compress(line))
-    with pytest.raises(RecordError, match="is not valid"):
+    with pytest.raises(RecordError, match="cannot read predictions"):
         load_predictions(tmp_path, record.model_copy(update={"predictions": block}))
 
 
