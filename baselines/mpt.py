@@ -3,7 +3,7 @@
 Wang et al. 2023, "Multitask Prompt Tuning Enables Parameter-Efficient Transfer Learning"
 (arXiv:2303.02861), section on prompt decomposition. The prompt of task ``k`` is
 
-    P_k = P* o (u_k v_k^T)                                  o elementwise
+    P_k = P* o (u_k v_k)                                    o elementwise
 
 with one ``P*`` ``(r, d)`` for all tasks and ``u_k`` ``(r, rho)``, ``v_k`` ``(rho, d)`` for each;
 ``rho`` is 1 in the paper. The code says ``shared`` for ``P*``, ``columns`` for ``u`` and ``rows``
@@ -55,12 +55,12 @@ class MPTSettings(PTSettings):
 
     @property
     def factor_mean(self) -> float:
-        """Mean of ``u_k`` and ``v_k`` at the start, ``rho^(-1/2)``: ``u_k v_k^T`` is about 1."""
+        """Mean of ``u_k`` and ``v_k`` at the start, ``rho^(-1/2)``: ``u_k v_k`` is about 1."""
         return 1 / math.sqrt(self.rank)
 
 
 def compose(shared: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-    """Prompts ``P* o (u v^T)`` ``(K, r, d)`` of ``u`` ``(K, r, rho)`` and ``v`` ``(K, rho, d)``."""
+    """Prompts ``P* o (u v)`` ``(K, r, d)`` of ``u`` ``(K, r, rho)`` and ``v`` ``(K, rho, d)``."""
     return shared * (columns @ rows)
 
 
@@ -84,7 +84,7 @@ class _Decomposition(nn.Module):
 
 
 class MPT(_Decomposition, PromptMethod[MPTSettings]):
-    """Target stage: ``P* o (u v^T)`` of one task."""
+    """Target stage: ``P* o (u v)`` of one task."""
 
     Settings: ClassVar[type[Any]] = MPTSettings
     version: ClassVar[int] = 2

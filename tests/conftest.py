@@ -56,12 +56,6 @@ def hub_server(shared: Path, repositories: Path) -> Iterator[str]:
             server.kill()
 
 
-@pytest.fixture(scope="session")
-def reference() -> Path:
-    """Golden numbers that the methods' published code computed."""
-    return ROOT / "tests" / "reference"
-
-
 @pytest.fixture(scope="session", autouse=True)
 def fast_files() -> Iterator[None]:
     """No file has to reach the disk at once: nobody cuts the power of these tests."""

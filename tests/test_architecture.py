@@ -14,6 +14,7 @@ BELOW = METHOD | {"bench.record", "bench.tasks", "bench.seeding", "bench.files",
 RECORDS = TASKS | {"bench.record", "bench.predictions", "bench.store", "bench.files"}
 ARROWS = {"baselines": METHOD, "dtvg": METHOD, "bench.method": METHOD, "bench.tasks": TASKS}
 ARROWS |= {"bench.data": BELOW, "bench.models": BELOW, "bench.reports": RECORDS}
+ARROWS["bench.training"] = BELOW | {"bench.data", "bench.models", "bench.plugins", "bench.config"}
 
 
 def imported(nodes: list[ast.stmt] | list[ast.AST]) -> set[str]:

@@ -17,11 +17,6 @@ SIZES = ("steps=4", "evaluate_every=2", "warmup_steps=1", "batch_size=4")
 SHORT = [f"{stage}.{size}" for stage in ("training", "source_training") for size in SIZES]
 
 
-FAILED: dict[str, Any] = {"error": {"type": "X", "message": "y"}, "status": "failed"}
-FAILED |= dict.fromkeys(("scores", "rows", "training", "predictions", "majority"))
-FAILED["seal"] = "0" * 64
-
-
 def flip(path: Path) -> None:
     """Change one bit."""
     data = bytearray(path.read_bytes())

@@ -19,7 +19,7 @@ from bench.grid import Grid, Run, make_grid
 from bench.record import read_record
 from bench.registry import method_entry
 from bench.store import ResultStore
-from tests.core.small_grids import FAILED, METHODS, SOURCES, configure, flip
+from tests.core.small_grids import METHODS, SOURCES, configure, flip
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -198,20 +198,6 @@ def test_ids_do_not_follow_process_or_comments(empty: ResultStore, tmp_path: Pat
     words = [sys.executable, "-c", PRINT_IDS, str(source), str(file)]
     printed = subprocess.check_output(words, cwd=tmp_path, env=environment, text=True)
     assert printed.split() == list(make_grid(configure(), empty).runs)
-
-
-@pytest.mark.parametrize("overwrite", ["never", "failed", "always"])
-def test_overwrite_says_what_is_repeated(overwrite: Any, copy: ResultStore) -> None:
-    grid = make_grid(configure(), copy)
-    failed = by_name(grid)["cb", "spot", 42]
-    record = read_record(copy.records / f"{failed.name}.json")
-    values = record.model_dump(mode="json", by_alias=True) | FAILED
-    copy.write(type(record).model_validate(values))
-    again = make_grid(configure(), copy, overwrite)
-    expected = {"never": set(), "failed": {("cb", "spot")}, "always": CB}[overwrite]
-    assert {(run.task, run.method.name) for run in again.todo} == expected
-    assert again.to_run == len(expected)
-    assert len(again.failed) == (overwrite == "never")
 
 
 MPT = ["sst2-pt", "sources-mpt", "cb-mpt"]

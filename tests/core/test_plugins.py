@@ -15,7 +15,7 @@ from bench.data import open_source
 from bench.errors import DataError, PluginError
 from bench.plugins import discover, files_in_use, use_files
 from bench.registry import METHODS, methods, parse_method
-from bench.tasks import get_task
+from bench.tasks import get_task, list_tasks
 
 METHOD = """
 from dataclasses import dataclass
@@ -65,6 +65,8 @@ def test_a_method_of_a_file(tmp_path: Path) -> None:
         ("METHODS = [1]", "METHODS is not a mapping from name to method"),
         ("METHODS = {'a b': 1}", "a name has letters, digits"),
         ("METHODS = {'pt': 1}", "there is a built-in method of that name; rename the plugin"),
+        ("from bench.tasks import get_task\nTASKS = {'a': get_task('rte')}", "calls itself 'rte'"),
+        ("TASKS = {'mine': 1}", "is a int, not a bench.tasks.Task"),
         ("METHODS = {'x': 1}", "is not a subclass of bench.method.PromptMethod"),
         (BARE, "lacks build, forward, parameter_groups; define what bench.method asks for"),
         (METHOD + "Mine.Settings = int\n", "has no dataclass Settings; give it one"),
@@ -75,6 +77,7 @@ def test_what_cannot_be_used_is_one_line(text: str, fault: str, tmp_path: Path) 
         use_files([plugin(tmp_path, text)])
         for entry in methods().values():
             entry.load()
+        list_tasks()
     assert fault in str(caught.value)
     assert "mine.py" in str(caught.value)
     assert "\n" not in str(caught.value)

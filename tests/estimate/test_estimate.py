@@ -1,7 +1,6 @@
-"""Estimates of grids: arithmetic, what is counted, and how near to the truth they come."""
+"""Estimates of grids: arithmetic, and what is counted."""
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,26 +64,18 @@ def test_fit_finds_exact_rates(rates: tuple[float, float], loads: list[tuple[int
 
 
 @pytest.fixture(scope="module")
-def planned_and_done(tmp_path_factory: Any) -> tuple[dict[str, Any], float, ResultStore]:
-    """An estimate by calibration, the processor time of the runs, and their results."""
+def planned_and_done(tmp_path_factory: Any) -> tuple[dict[str, Any], ResultStore]:
+    """An estimate by calibration, and the results of the runs."""
     store = ResultStore(tmp_path_factory.mktemp("out"))
-    with pytest.MonkeyPatch.context() as patch:  # Other processes take turns on the cores.
-        patch.setattr(time, "perf_counter", time.process_time)
-        values = estimate(lay_out(store), store, 1, print)
-        assert not any(path.is_file() for path in store.folder.rglob("*"))
-    began = time.process_time()
+    values = estimate(lay_out(store), store, 1, print)
+    assert not any(path.is_file() for path in store.folder.rglob("*"))
     run_grid(lay_out(store), store, verbosity="quiet")
-    return values, time.process_time() - began, store
-
-
-def test_estimate_by_calibration_is_near_the_truth(planned_and_done: Any) -> None:
-    values, seconds, _ = planned_and_done
-    assert values["costs_from"] == "short calibrations"
-    assert seconds / 2 < values["hours"] * 3600 < seconds * 2
+    return values, store
 
 
 def test_counts_follow_from_the_configuration(planned_and_done: Any) -> None:
-    values, _, store = planned_and_done
+    values, store = planned_and_done
+    assert values["costs_from"] == "short calibrations"
     total, parts = values["total"], values["parts"]
     # Three methods; two source prompts, one of their mixture, and two tries.
     assert (values["runs_to_run"], values["runs_done"]) == (3, 0)
@@ -106,7 +97,7 @@ def test_counts_follow_from_the_configuration(planned_and_done: Any) -> None:
 
 
 def test_finished_grid_costs_nothing(planned_and_done: Any, monkeypatch: Any) -> None:
-    _, _, store = planned_and_done
+    _, store = planned_and_done
     monkeypatch.delattr("bench.estimate.load")
     values = estimate(lay_out(store), store, 2, print)
     assert (values["runs_to_run"], values["runs_done"], values["hours"]) == (0, 3, 0)
@@ -116,7 +107,7 @@ def test_finished_grid_costs_nothing(planned_and_done: Any, monkeypatch: Any) ->
 
 
 def test_prompts_that_exist_are_not_counted_again(planned_and_done: Any, monkeypatch: Any) -> None:
-    _, _, store = planned_and_done
+    _, store = planned_and_done
     monkeypatch.setattr("bench.estimate.calibrated", lambda *given: fit({}))  # Rates of zero.
     values = estimate(lay_out(store, tasks=["cb", "wic"]), store, 1, print)
     prompts = {key: part["prompts"] for key, part in values["parts"].items()}

@@ -1,7 +1,6 @@
 """What is in the page, read as any HTML parser reads it."""
 
 import json
-import os
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import RecordError
-from bench.reports.frame import Results, load_results
+from bench.reports.frame import Results
 from bench.reports.page import save_everything, save_page
 from bench.reports.tables import render_tables
 from tests.reports.conftest import MakeResults
@@ -136,14 +135,3 @@ def test_everything(make_results: MakeResults, tmp_path: Path) -> None:
 def test_no_record(make_results: MakeResults, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no readable record"):
         save_page(make_results({}).only([]), tmp_path / "page.html")
-
-
-def test_the_page_of_the_smoke_grid(tmp_path: Path) -> None:
-    if not os.environ.get("BENCH_SLOW"):
-        pytest.skip("takes a minute: set BENCH_SLOW")
-    results = load_results(Path(__file__).parents[3] / "results" / "smoke")
-    save_page(results, tmp_path / "page.html")
-    page = Page(tmp_path / "page.html")
-    check(page, results)
-    assert len([own for own in page.all("details") if own.get("class") == "record"]) == 780
-    assert len(page.source.encode()) < 5_000_000
