@@ -126,7 +126,7 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
         return compose(self.shared, self.columns, self.rows).unsqueeze(0)
 
 
-class MPTSourceStage(_Decomposition, SourceStage[MPTSettings]):
+class MPTSourceStage(_Decomposition, SourceStage):
     """Source stage: the loss is the paper's ``L = L_PLM + lambda (L_logits + L_hidden)``.
 
     ``teachers`` ``(S, r, d)`` are the PT prompts of the sources; ``examples`` counts the training

@@ -68,7 +68,7 @@ class PromptTuning(PromptMethod[Any]):
         return self.prompt.unsqueeze(0)
 
 
-class MixtureStage(PromptTuning, SourceStage[Any]):
+class MixtureStage(PromptTuning, SourceStage):
     """One prompt for all source tasks, as in the generic form of SPoT."""
 
     task_weights: Tensor  # Number of examples of each task.

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from baselines.pt import PromptTuning, PTSettings
-from bench.errors import PromptError, UnknownNameError
+from bench.errors import PromptError, lookup
 from bench.method import Ingredients, Needs, require_same_shape
 
 
@@ -67,9 +67,7 @@ class SPoT(PromptTuning):
                 raise PromptError(f"SPoT starts from the prompt of {source}: missing")
             return cls(ingredients.shared["prompt"], {"source": source}, settings)
         if source is not None:
-            if source not in sources:
-                raise UnknownNameError("source task", source, sources)
-            return cls(sources[source], {"source": source}, settings)
+            return cls(lookup("source task", source, sources), {"source": source}, settings)
         if target is None or not sources:
             raise PromptError("SPoT compares source prompts with the target's own: one is missing")
         require_same_shape(ingredients.initial, [target])

@@ -116,5 +116,5 @@ class StopRequested(BaseException):
     """A signal such as ``SIGTERM`` requested a stop; unfinished runs can be resumed."""
 
     def __init__(self, signal: str, number: int) -> None:
-        self.signal, self.number, self.exit_code = signal, number, 128 + number
+        self.signal, self.exit_code = signal, 128 + number
         super().__init__(f"stopped by {signal}")

@@ -71,9 +71,8 @@ def amounts(
 
 def prompt_of(run: Run) -> tuple[int, bool]:
     """Prompt length, and whether the rows of a batch share the prompt's cache."""
-    method, protocol = run.method.load(), run.protocol
-    length = protocol.prompt_length if method.trained else 0  # As no_prompt.
-    return length, protocol.model.kind == "decoder-only" and not method.instance_dependent
+    dependent = run.method.load().instance_dependent
+    return run.prompt_length, run.protocol.model.kind == "decoder-only" and not dependent
 
 
 def fit(timings: Timings) -> Rate:
@@ -256,7 +255,7 @@ def estimate(grid: Grid, store: ResultStore, workers: int, say: Say) -> dict[str
         rate = calibrated(grid, costs, examples, loaded, say)
         torch.set_num_threads(threads)
     for run in grid.todo:
-        kind, reported = kind_of(run), run.prompt_id in grid.reported
+        kind, reported = kind_of(run), run.prompt_id in grid.reported.keys() - grid.records.keys()
         trains = not run.start.tries and store.seal(run) in {None, *grid.to_replace}
         steps, validation, test = costs(run)
         steps, answers = steps * trains, validation * trains + test * reported

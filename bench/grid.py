@@ -88,6 +88,13 @@ class Run:
         return self.protocol.seed
 
     @property
+    def prompt_length(self) -> int:
+        """Number of prompt tokens in front of an input."""
+        if self.start.stored is not None:
+            return len(self.start.stored.matrix)
+        return self.protocol.prompt_length if self.method.load().trained else 0
+
+    @property
     def is_source_stage(self) -> bool:
         """Whether the run is a joint training on several source tasks."""
         return self.task == SOURCE_STAGE or "+" in self.task
@@ -147,11 +154,6 @@ class Grid:
     def ids(self) -> set[str]:
         """Ids of the records of the grid."""
         return {run.id for run in self.reported.values()}
-
-    @property
-    def failed(self) -> list[Record]:
-        """Records of failed runs that are not repeated."""
-        return [record for record in self.records.values() if record.status == "failed"]
 
     @property
     def to_run(self) -> int:

@@ -120,10 +120,7 @@ class ParameterGroup:
     eps: float = 1e-8  # epsilon of AdamW
 
 
-SettingsT = TypeVar("SettingsT")
-
-
-class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
+class Trainable(nn.Module, abc.ABC):
     """Base class of trainable modules: a method on one target, or a source stage."""
 
     instance_dependent: ClassVar[bool] = False  # whether prompts depend on the inputs
@@ -149,7 +146,10 @@ class Trainable(nn.Module, Generic[SettingsT], abc.ABC):
         return sum(p.numel() for group in self.parameter_groups() for p in group.parameters)
 
 
-class PromptMethod(Trainable[SettingsT]):
+SettingsT = TypeVar("SettingsT")
+
+
+class PromptMethod(Trainable, Generic[SettingsT]):
     """A prompt-tuning method on one target task."""
 
     Settings: ClassVar[type[Any]]  # a frozen dataclass of plain values: --method name:key=value
@@ -170,7 +170,7 @@ class PromptMethod(Trainable[SettingsT]):
     @classmethod
     def source_stage(
         cls, settings: SettingsT, ingredients: Ingredients, examples: Mapping[str, int]
-    ) -> SourceStage[SettingsT]:
+    ) -> SourceStage:
         """Source stage for :attr:`Needs.shared`; ``examples``: training examples by source task."""
         raise NotImplementedError(f"{cls.__name__} has no source stage")
 
@@ -196,7 +196,7 @@ class PromptMethod(Trainable[SettingsT]):
         return model.run(self.prompt_for(model, batch), batch).loss
 
 
-class SourceStage(Trainable[SettingsT]):
+class SourceStage(Trainable):
     """Joint training on all source tasks; each target task starts from its result."""
 
     @abc.abstractmethod

@@ -6,8 +6,8 @@ The driver has one display; workers in this or other processes send reports to i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
@@ -61,7 +61,10 @@ class Display:
     On a terminal, also shows a progress bar with the time left, and one row per worker.
     """
 
-    def __init__(self, console: Console, total_runs: int, verbosity: Verbosity) -> None:
+    def __init__(
+        self, total_runs: int, verbosity: Verbosity, console: Console | None = None
+    ) -> None:
+        console = console or Console(stderr=True)
         self.total_runs, self.verbosity = total_runs, verbosity
         self.done, self.locked, self.started = 0, 0, time.monotonic()
         name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
@@ -79,6 +82,14 @@ class Display:
         self.all = self.bars.add_task("all runs", total=total_runs, count="", text="")
         self.rows: dict[int, tuple[progress.TaskID, str, str]] = {}  # Bar, run, phase.
         self.parts: dict[int, float] = {}  # Finished share of each worker's training.
+
+    def __enter__(self) -> Display:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(OSError):
+            self.bars.stop()
 
     def reporter(self) -> Reporter:
         """Reporter for a single worker in this process."""
@@ -130,17 +141,3 @@ class Display:
         if always or self.verbosity != "quiet":
             with suppress(OSError):  # The terminal may be closed.
                 self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def make_display(
-    total_runs: int, verbosity: Verbosity = "normal", console: Console | None = None
-) -> Iterator[Display]:
-    """Show progress while the context lasts."""
-    display = Display(console or Console(stderr=True), total_runs, verbosity)
-    display.bars.start()
-    try:
-        yield display
-    finally:
-        with suppress(OSError):
-            display.bars.stop()

@@ -15,7 +15,7 @@ from bench.config import dump_config
 from bench.errors import counted
 from bench.executors import TRIES, grid_spec
 from bench.grid import Grid, Outcome, Run
-from bench.progress import Display, Verbosity, make_display
+from bench.progress import Display, Verbosity
 from bench.store import ResultStore
 from bench.training.callbacks import make_callbacks
 from bench.training.stopping import Stop
@@ -47,7 +47,7 @@ def run_grid(
     spec = grid_spec(grid, store, loggers, verbosity, debug)
     workers = min(workers, len(grid.todo))
     pool: executors.Pool
-    with stop.on_signals(), make_display(len(grid.todo), verbosity) as display:
+    with stop.on_signals(), Display(len(grid.todo), verbosity) as display:
         if executor == "ray":
             device = grid.config.device
             pool = executors.RayPool(spec, cpus_per_run, gpus_per_run, device, display)

@@ -36,11 +36,12 @@ class Stage:
     """Module, batches and validation of one run."""
 
     run: Run
-    module: PromptMethod[Any] | SourceStage[Any]
+    module: PromptMethod[Any] | SourceStage
     batches: TaskBatches | MixtureBatches
     rows: RowsBlock
     stages: Stages
-    answered_together: int | None = None  # Rows per pass, if reduced after an out-of-memory error.
+    # Rows per pass, if reduced after an out-of-memory error.
+    evaluation_micro_batch_size: int | None = None
 
     def validate(self) -> Validation:
         """Validation metrics (in a source stage by task), and the score that selects a step."""
@@ -62,9 +63,9 @@ class Stage:
         return snapshot(self.module) if merged is None else {MERGED: merged}
 
     def _scores(self, task: str, prompt: PromptSource) -> TaskScores:
-        rows = self.answered_together
+        rows = self.evaluation_micro_batch_size
         evaluation = self.stages.evaluate(self.run, task, "validation", prompt, rows)
-        self.answered_together = evaluation.micro_batch_size or rows
+        self.evaluation_micro_batch_size = evaluation.micro_batch_size or rows
         return evaluation.scores
 
 

@@ -83,12 +83,11 @@ class ResultStore:
                     if time.time() - path.stat().st_mtime > ABANDONED:
                         path.unlink()
 
-    def save_config(self, text: str) -> Path:
+    def save_config(self, text: str) -> None:
         """Save a configuration, named by its digest, for ``run --config``."""
         path = self.configs / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
         if not path.exists():
             atomic_write(path, text.encode())
-        return path
 
     @contextmanager
     def lock(self, run: Run) -> Iterator[bool]:

@@ -93,7 +93,7 @@ class Worker:
                     splits.append(examples.evaluation(task, "test"))
                 longest = max(length for split in splits for length in split.lengths)
                 answer = examples.task(task).target_length
-                self.model.require_room(run.protocol.prompt_length + longest, answer)
+                self.model.require_room(run.prompt_length + longest, answer)
 
     def execute(self, run: Run, blocked: str | None = None) -> Outcome:
         """Train the prompt of a run if it is missing, and score it on test if the run is reported.
@@ -196,7 +196,7 @@ class Worker:
                 trainable_parameters=stage.module.trainable_parameters(),
                 initial_digest=self.stages.initial_digest(run),
                 prompt=run.prompt_id,
-                evaluation_micro_batch_size=stage.answered_together,
+                evaluation_micro_batch_size=stage.evaluation_micro_batch_size,
                 **{key: getattr(result, key) for key in FROM_RESULT},
             ),
             diagnostics=_diagnostics(result),

@@ -75,7 +75,7 @@ def list_(
 
 def _tasks(suites: list[str]) -> Rows:
     chosen = [name for suite in suites for name in get_suite(suite)]
-    rows = []
+    members, rows = list_suites(), []
     for task in list_tasks():
         row: dict[str, Any] = {
             "task": task.name,
@@ -86,7 +86,7 @@ def _tasks(suites: list[str]) -> Rows:
             "split": task.split_rule,
             "input_length": task.input_length,
             "rows": [f"{split} {count}" for split, count in task.rows.items()],
-            "suites": [suite for suite, names in list_suites().items() if task.name in names],
+            "suites": [suite for suite, names in members.items() if task.name in names],
         }
         if plugin := task_plugin(task.name):
             row["plugin"] = plugin.origin
@@ -245,7 +245,7 @@ def import_(source: str, as_json: bool, out: Path, prompts: Path | None, **optio
         print_json(record.model_dump(mode="json", by_alias=True))
         return
     click.echo(f"imported {record.id} ({task}, {counted(record.run.prompt_length, 'token')})")
-    click.echo(f"use it: bench run --set source_prompts.{task}={record.id[:12]}")
+    click.echo(f"use it: bench run --task {task} --method fixed:prompt={record.id[:12]}")
 
 
 @bench.command(params=[base.OUT, base.JSON])

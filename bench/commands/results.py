@@ -37,10 +37,11 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
     if not folder.is_dir():
         raise RecordError(f"no results folder {folder}: give the --out folder of a run")
     store = ResultStore(folder, prompts)
-    records, _ = read_records(store.records)
+    records, warnings = read_records(store.records)
     failed = [f"{r.file_name}: {r.error.message}" for r in records if r.error is not None]
     running, missing = _unrecorded(store, {record.id for record in records})
-    lists = {"failed": failed, "running": running, "missing": missing, "faults": [*_faults(store)]}
+    faults = [*warnings, *_faults(store, records)]
+    lists = {"failed": failed, "running": running, "missing": missing, "faults": faults}
     finished = len(records) - len(failed)
     if as_json:
         print_json({"finished": finished, **lists})
@@ -48,7 +49,7 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
         click.echo(f"finished: {finished}")
         for key, lines in lists.items():
             click.echo("\n  ".join([f"{key}: {len(lines)}", *lines]))
-    if lists["faults"]:
+    if faults:
         sys.exit(1)
 
 
@@ -66,13 +67,12 @@ def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list
     return [*running.values()], [run.describe() for run in missing if run.prompt_id not in running]
 
 
-def _faults(store: ResultStore) -> Iterator[str]:
-    """Read all files of a result folder; yields one line per fault, with the file name."""
+def _faults(store: ResultStore, records: Sequence[Record]) -> Iterator[str]:
+    """Read all other files of a result folder; yields one line per fault, with the file name."""
     from bench.training.checkpoint import CheckpointFile
 
-    prompts, prompt_warnings = read_records(store.prompts)
-    records, record_warnings = read_records(store.records)
-    yield from (*prompt_warnings, *record_warnings)
+    prompts, warnings = read_records(store.prompts)
+    yield from warnings
     reads: list[Callable[[], object]] = [partial(store.load_prompt, p.id) for p in prompts]
     reads += [partial(load_predictions, store.records, r) for r in records if r.predictions]
     reads += [CheckpointFile(path).load for path in store.checkpoints.glob("*.safetensors")]
@@ -177,18 +177,13 @@ def report(folder: Path, html: Path | None, out: Path | None, as_json: bool) -> 
     from rich.console import Console
 
     from bench.reports.frame import load_results
-    from bench.reports.page import save_everything, save_page
+    from bench.reports.page import save
 
     results = load_results(folder)
     warn(results.warnings)
     gc.disable()  # Saves a quarter of the time; the process ends soon.
     with Console(stderr=True).status("") as progress:
-        paths = []
-        if html is not None:
-            save_page(results, html, progress.update)
-            paths.append(html)
-        if out is not None:
-            paths += save_everything(results, out, progress.update)
+        paths = save(results, html, out, progress.update)
     _print_paths(paths, as_json)
 
 

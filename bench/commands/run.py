@@ -18,7 +18,7 @@ from click import Choice, FloatRange, IntRange, Option
 from bench.commands import base
 from bench.commands.base import PATH, ListOption, Sections, bench, print_json
 from bench.config import RunConfig, dump_config, load_config
-from bench.errors import ConfigError, UnknownNameError, counted
+from bench.errors import ConfigError, counted, lookup
 from bench.grid import Grid, Run, make_grid
 from bench.provenance import differences, provenance
 from bench.record import read_records
@@ -74,9 +74,9 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
     """
     resources = _resources(options)
     loggers = [*options["loggers"], *["groups"] * options["log_groups"]]
+    known = dict.fromkeys(callback_names())
     for name in loggers:
-        if name not in callback_names():
-            raise UnknownNameError("logger", name, callback_names())
+        lookup("logger", name, known)
     config = _config(file, options)
     if options["print_config"]:
         _print_config(config, options["as_json"])
@@ -205,6 +205,7 @@ def _environment(file: Path, grid: Grid) -> Iterator[str]:
 def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
     """All runs and prompts of a grid with their state, JSON-ready."""
     todo = {run.prompt_id for run in grid.todo}
+    states = Counter(record.status for record in grid.records.values())
     runs, prompts = [], []
     for key, run in grid.runs.items():
         needs = [
@@ -213,9 +214,9 @@ def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
         ]
         row = {"run": run.describe(), "needs": needs}
         if key in grid.reported:
-            state = "to run" if key in todo else grid.records[key].status
+            state = grid.records[key].status if key in grid.records else "to run"
             runs.append({"id": run.id, "state": state, **row})
-        else:
+        if key not in grid.reported or (key in grid.records and key in todo):
             stored = "exists" if store.seal(run) else "not needed"
             prompts.append({"id": key, "state": "to train" if key in todo else stored, **row})
     return {
@@ -224,8 +225,8 @@ def overview(grid: Grid, store: ResultStore) -> dict[str, Any]:
         "data": grid.config.data,
         "note": next(iter(grid.runs.values())).protocol.model.note,
         "to_run": grid.to_run,
-        "finished": len(grid.records) - len(grid.failed),
-        "failed": len(grid.failed),
+        "finished": states["finished"],
+        "failed": states["failed"],
         "prompts_to_train": len(grid.todo) - grid.to_run,
         "runs": runs,
         "prompts": prompts,

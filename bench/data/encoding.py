@@ -48,8 +48,6 @@ class EncodedExamples:
     """Encoded examples as an Arrow table; columns become lists on first use."""
 
     lengths: cached_property[list[int]] = _column("length")  # tokens of each input
-    sources: cached_property[list[str]] = _column("source")  # input texts
-    targets: cached_property[list[str]] = _column("target")  # target texts
     references: cached_property[list[list[str]]] = _column("references")  # all references
     groups: cached_property[list[str | None]] = _column("group")  # of examples scored together
     rows: cached_property[list[int]] = _column("row")  # official row, the first of joined rows
@@ -189,8 +187,7 @@ def encode(
         pairs = iter(joined.values())
     ids, integer, text = pa.list_(pa.int32()), pa.int32(), pa.string()
     columns = [("input_ids", ids), ("labels", ids), ("length", integer), ("row", integer)]
-    columns += [("source", text), ("target", text), ("group", text)]
-    columns += [("references", pa.list_(text)), ("truncated", pa.bool_())]
+    columns += [("group", text), ("references", pa.list_(text)), ("truncated", pa.bool_())]
     schema = pa.schema(columns)
     tables = [schema.empty_table()]
     while batch := list(islice(pairs, 1000)):
@@ -219,8 +216,6 @@ def _encode_pairs(
         "labels": ids["labels"],
         "length": lengths,
         "row": [row for row, _ in pairs],
-        "source": sources,
-        "target": targets,
         "group": [pair.group for _, pair in pairs],
         "references": [list(pair.references) for _, pair in pairs],
         "truncated": truncated,
@@ -300,7 +295,7 @@ class MixtureBatches:
     """Training batches over all source tasks; tasks (by the stage) and rows are drawn at random."""
 
     sources: Sequence[EncodedExamples]
-    stage: SourceStage[Any]
+    stage: SourceStage
     batch_size: int
     seed: int
     device: torch.device

@@ -59,7 +59,7 @@ class Part:
         self.looks = {row: cycle[order.index(row) % len(cycle)] for row in self.rows}
 
 
-def make_parts(results: Results, by_shots: bool = False, paper: float = 0.0) -> list[Part]:
+def make_parts(results: Results, by_shots: bool, paper: float) -> list[Part]:
     """One part per setting with finished runs; with ``by_shots``, a setting spans all shots."""
     sections = make_sections(results, results.frame, by_shots) if by_shots else results.sections
     pairs = [(number, scores) for number, scores in enumerate(sections, 1) if len(scores.finished)]

@@ -130,7 +130,7 @@ def _lines(record: Record) -> Iterator[dict[str, Any]]:
 
 
 def split_by_setting(
-    frame: pd.DataFrame, by_shots: bool = False
+    frame: pd.DataFrame, by_shots: bool
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Yield each setting (without shots if ``by_shots``) and its part of the frame.
 
@@ -147,8 +147,7 @@ def split_by_setting(
         matching = constant[(constant[shared] == [setting[key] for key in shared]).all(axis=1)]
         used |= {*matching.index}
         repeats = part[["shots", "seed"]].drop_duplicates()
-        # The majority class of a few-shot sample is that of its own training rows.
-        repeated = matching.drop(columns=["shots", "seed", "majority"]).merge(repeats, how="cross")
+        repeated = matching.drop(columns=["shots", "seed"]).merge(repeats, how="cross")
         yield setting, pd.concat([part, repeated], ignore_index=True)
     for values, part in constant.drop(index=list(used)).groupby(keys):
         yield dict(zip(keys, values, strict=True)), part

@@ -36,25 +36,25 @@ MOST_PANELS = 12
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.csv", "json": "json"}
 
 
-def save_page(results: Results, path: Path, say: Say = lambda text: None) -> None:
-    """Write tables, figures, warnings and records as one self-contained HTML file."""
-    tables = _tables(results, say)
-    atomic_write(path, _page(results, tables, *make_figures(results, _names(results), say=say)))
+def save(
+    results: Results, html: Path | None, folder: Path | None, say: Say = lambda text: None
+) -> list[Path]:
+    """Write the page to ``html``; to ``folder`` all tables, all figures and the page.
 
-
-def save_everything(results: Results, folder: Path, say: Say = lambda text: None) -> list[Path]:
-    """Write all tables in all formats, all figures, and the page as ``index.html``."""
-    files = {}
-    tables = _tables(results, say)
-    for (layout, group), (form, suffix) in product(tables.items(), SUFFIXES.items()):
-        files[f"tables/{layout}.{suffix}"] = FORMS[form](group).encode()
-    figures, warnings = make_figures(results, say=say)
-    for figure, form in product(figures, ("pdf", "png")):
-        files[f"figures/{figure.get_label()}.{form}"] = image(figure, form)
-    files["index.html"] = _page(results, tables, figures, warnings)
-    for name, data in files.items():
-        atomic_write(folder / name, data)
-    return [folder / name for name in files]
+    The page is one self-contained file with tables, figures, warnings and records.
+    """
+    tables, files = _tables(results, say), dict[Path, bytes]()
+    figures, absent = make_figures(results, None if folder else _names(results), say=say)
+    if folder:
+        for (layout, group), (form, suffix) in product(tables.items(), SUFFIXES.items()):
+            files[folder / "tables" / f"{layout}.{suffix}"] = FORMS[form](group).encode()
+        for figure, form in product(figures, ("pdf", "png")):
+            files[folder / "figures" / f"{figure.get_label()}.{form}"] = image(figure, form)
+    page = _page(results, tables, figures, absent)  # Hides the texts of the figures.
+    files |= {path: page for path in (html, folder and folder / "index.html") if path}
+    for path, data in files.items():
+        atomic_write(path, data)
+    return [*files]
 
 
 def _names(results: Results) -> list[str]:

@@ -56,7 +56,7 @@ def make_tables(
     """All tables of a results folder, one per setting, and warnings about unusable predictions.
 
     Without a layout, all tasks share a table. ``published`` adds published numbers; ``marks`` tests
-    differences to the row ``against`` (defaults: if a layout is given; its reference).
+    differences to the row ``against`` (defaults: if one of the two is given; the layout's).
     RecordError if there is no record to show, or nothing to compare with.
     """
     spec = lookup("layout", layout, LAYOUTS) if layout else Layout()
@@ -76,8 +76,9 @@ def make_tables(
             "--out first"
         )
     if marks is None:
-        marks = layout is not None
+        marks = bool(layout or against)
     reference = against or spec.reference
+    found = not against or any(against in scores.rows for scores in sections)
     compared = reference if (marks and spec.details) or spec.ranks else ""
     tables: list[Table] = []
     for scores in sections:
@@ -87,7 +88,7 @@ def make_tables(
             if not layout:
                 spec = Layout(groups=_suites(scores.tasks))
             tables.append(_table(scores, layout or "all-tasks", spec, published, compared))
-    if not tables:
+    if not tables or not found:
         rows = sorted({row for scores in sections for row in scores.frame["row"]})
         raise RecordError(
             f"nothing to compare with {reference!r} in {results.folder}: no other row has its "
@@ -133,7 +134,7 @@ def _table(scores: Scores, name: str, layout: Layout, published: bool, against: 
         against=against,
         tested=adjust(cells) if against and layout.details else None,
         ranked=_add_ranks(scores, columns, lines, tasks, against) if layout.ranks else None,
-        published=_add_published(scores, columns, lines) if published else [],
+        published=_add_published(columns, lines) if published else [],
         runs={(row, task, c.shots) for row in trained for c in columns for task in c.tasks},
         several=layout.metrics,
         metrics={t: display(m) + _rule(scores, t, m) for t, m in metrics.items() if m},
@@ -279,7 +280,7 @@ def _summary(
     return [Column(kinds.get(t, "difference"), head, t) for t, head in SUMMARY.items()], lines
 
 
-def _add_published(scores: Scores, columns: Sequence[Column], lines: list[Line]) -> list[str]:
+def _add_published(columns: Sequence[Column], lines: list[Line]) -> list[str]:
     """Insert published numbers after the rows of their method; returns notes on their origin."""
     numbers = pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"table": str})
     letters: dict[str, str] = {}

@@ -61,6 +61,7 @@ class Task:
     texts: Texts
     labels: tuple[str, ...] | None  # answers of a classification task, in class order
     metrics: tuple[str, ...]  # score names; tables show the first
+    scorers: tuple[str, ...]  # names in METRICS
     split_rule: str  # one of RULE_SPLITS
     config: str | None = None  # configuration of the dataset
     files: Mapping[str, Path] = field(default_factory=dict)  # by split; empty: on the hub
@@ -70,7 +71,6 @@ class Task:
     max_training_rows: int | None = None  # applied after validation rows are held out
     group_by_source: bool = False  # evaluation joins rows with equal sources
     suites: tuple[str, ...] = ()  # in addition to "sources" and "paper"
-    scorers: tuple[str, ...] = ()  # names in METRICS; default: `metrics`
     selection_metrics: tuple[str, ...] = ()  # their mean selects the checkpoint; default: all
     source_only: bool = False  # the papers never use it as a target
     defect_of: Callable[[Row], str | None] | None = None  # defect of a row's text, if any
@@ -78,8 +78,7 @@ class Task:
     version: int = 1  # part of run ids
 
     def __post_init__(self) -> None:
-        for name in ("scorers", "selection_metrics"):
-            object.__setattr__(self, name, getattr(self, name) or self.metrics)
+        object.__setattr__(self, "selection_metrics", self.selection_metrics or self.metrics)
 
     @property
     def table_metric(self) -> str:

@@ -136,7 +136,7 @@ def pad_punctuation(text: str) -> str:
     return padded
 
 
-def token_f1(prediction: str, reference: str, empty: float = 0.0) -> float:
+def token_f1(prediction: str, reference: str, empty: float) -> float:
     """F1 over the tokens of two normalised answers, 0 to 1; ``empty`` if neither has a token."""
     if not prediction and not reference:
         return empty

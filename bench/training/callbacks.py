@@ -5,7 +5,6 @@ Callbacks receive no tensors, and return values are ignored, so that results can
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import io
 import logging
@@ -13,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -140,6 +140,8 @@ class Tracker(Callback):
         PartialState(cpu=True)  # Required by trackers.
         logging.getLogger(tracking.__name__).setLevel(logging.ERROR)  # MLflow warns of texts.
         self._type = tracking.LOGGER_TYPE_TO_CLASS[name]
+        # Also in worker processes, where handlers of atexit do not run.
+        Finalize(None, self._close, exitpriority=0)
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
         from filelock import FileLock
@@ -160,7 +162,6 @@ class Tracker(Callback):
             self._tracker = self._type(name, **options)
             self._tracker.start()
             self._open_run = info.name
-            atexit.register(self._close)
             self._tracker.store_init_configuration(_flat(info.run))
 
     def on_evaluation(self, event: EvaluationEvent) -> None:

@@ -45,7 +45,7 @@ class Validation:
 
 def train(
     model: FrozenLM,
-    trainable: Trainable[Any],
+    trainable: Trainable,
     batches: TaskBatches | MixtureBatches,
     settings: TrainingSettings,
     seed: int,
@@ -185,9 +185,7 @@ def adamw(groups: Sequence[ParameterGroup]) -> torch.optim.AdamW:
     return torch.optim.AdamW(options or [{"params": []}], betas=(0.9, 0.999))
 
 
-def backward(
-    model: FrozenLM, trainable: Trainable[Any], batch: Batch, seed: int, rows: int
-) -> Tensor:
+def backward(model: FrozenLM, trainable: Trainable, batch: Batch, seed: int, rows: int) -> Tensor:
     """Compute the gradients of a batch in parts of at most ``rows``; returns the detached loss.
 
     Parts are weighted by target tokens, as losses are means over these; the weights are approximate

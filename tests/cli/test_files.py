@@ -126,7 +126,7 @@ def test_export_and_import_give_the_prompt_back(out: Path, bench: Bench) -> None
     first, last = answer.out.splitlines()
     prompt = first.split()[1]
     assert first == f"imported {prompt} (mnli, 4 tokens)"
-    assert last == f"use it: bench run --set source_prompts.mnli={prompt[:12]}"
+    assert last == f"use it: bench run --task mnli --method fixed:prompt={prompt[:12]}"
     assert json.loads(bench(*words, "--out", "new", "--json").out)["id"] == prompt
     given = f"source_prompts.mnli={prompt}"
     words = ("run", "--method", "spot", "--set", "prompt_length=4", "--set", given, "--dry-run")

@@ -92,8 +92,8 @@ def test_table_options(finished: Path, bench: Bench) -> None:
     plain = bench(*words, "--no-marks").out
     assert "GLUE" in plain
     assert bench(*words, "--no-marks", "--published").out != plain
-    assert "DTVG" in bench(*words, "--marks", "--against", "dtvg").out
-    assert "nothing to compare with" in bench("table", finished, "--layout", "transfer").error()
+    for options in (("--layout", "transfer"), ("--against", "dtvg")):
+        assert "nothing to compare with" in bench("table", finished, *options).error()
 
 
 def test_every_layout_and_figure_is_named_in_the_help(bench: Bench) -> None:
@@ -114,12 +114,14 @@ def test_plot(finished: Path, bench: Bench) -> None:
 
 
 def test_report(finished: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = Mock(return_value=[Path("there/table.md")])
-    monkeypatch.setattr("bench.reports.page.save_everything", everything)
-    answer = bench("report", finished, "--html", "page.html", "--out", "there")
-    assert (answer.code, answer.out) == (0, "page.html\nthere/table.md\n"), answer.err
+    answer = bench("report", finished, "--html", "page.html")
+    assert (answer.code, answer.out) == (0, "page.html\n"), answer.err
     assert Path("page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert everything.call_args.args[1] == Path("there")
+    save = Mock(return_value=[Path("there/table.md"), Path("page.html")])
+    monkeypatch.setattr("bench.reports.page.save", save)
+    answer = bench("report", finished, "--html", "page.html", "--out", "there")
+    assert (answer.code, answer.out) == (0, "there/table.md\npage.html\n"), answer.err
+    assert save.call_args.args[1:3] == (Path("page.html"), Path("there"))
 
 
 def test_show_by_name_and_id(finished: Path, bench: Bench) -> None:

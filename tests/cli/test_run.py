@@ -71,6 +71,12 @@ def test_a_dry_run_of_a_finished_folder(finished: Path, bench: Bench) -> None:
     values = json.loads(bench(*words).out)
     assert (values["to_run"], values["finished"]) == (1, 1)
     assert [line["state"] for line in values["runs"]] == ["finished", "to run"]
+    # DTVG needs the prompt of the finished run, which is not in this store.
+    others = ("--method", "dtvg", "--prompts", "none")
+    values = json.loads(bench(*words, *others).out)
+    assert [line["state"] for line in values["runs"]] == ["finished", *["to run"] * 3]
+    assert values["prompts_to_train"] == len(values["prompts"])
+    assert {line["state"] for line in values["prompts"]} == {"to train"}
 
 
 def test_the_printed_configuration_is_the_one_that_runs(bench: Bench) -> None:

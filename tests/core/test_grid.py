@@ -66,7 +66,11 @@ def test_an_untrained_method_is_one_run_per_task(finished: ResultStore, empty: R
     found = [(run.task, run.method.name) for run in grid.runs.values()]
     assert sorted(found) == sorted(itertools.product(("cb", "rte"), ("no_prompt", "fixed")))
     assert {(run.shots, run.seed) for run in grid.runs.values()} == {(None, 0)}
-    stored = by_name(grid)["rte", fixed, 0].start.stored
+    run = by_name(grid)["rte", fixed, 0]
+    longer = make_grid(configure("prompt_length=9", tasks=["rte"], **options), store)
+    lengths = {each.method.name: each.prompt_length for each in longer.runs.values()}
+    assert lengths == {"no_prompt": 0, "fixed": 4}
+    stored = run.start.stored
     assert stored.prompt_id == read_record(prompt).id
 
 

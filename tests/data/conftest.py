@@ -59,6 +59,7 @@ TOY = Task(
     texts=lambda row, training: [TextPair(row["sentence"], str(label_of(row)))],
     labels=("0", "1", "2"),
     metrics=("accuracy",),
+    scorers=("accuracy",),
     split_rule="halve-validation",
     label_of=label_of,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import pytest
 
-from bench.data import Examples, load_splits, open_source
+from bench.data import EncodedExamples, Examples, load_splits, open_source
 from bench.data.encoding import encode, leading_rows
 from bench.errors import DataError
 from bench.tasks import get_task
@@ -17,17 +17,21 @@ from bench.tasks.metrics import score_task
 from tests.data.conftest import Folder, toy
 
 
+def labels_of(examples: EncodedExamples) -> list[list[int]]:
+    return [example["labels"] for example in examples.examples(range(len(examples)))]
+
+
 def test_texts_ids_and_official_rows(folder: Folder, encoder: Any) -> None:
     rows = load_splits(folder(train=6, validation=10), toy()).test
     examples = encode(rows, toy(), encoder, training=False)
     assert len(examples) == 5
     assert examples.rows == rows["official_row"][:]
-    assert examples.sources == [f"toy row {i}" for i in examples.rows]
-    assert examples.targets == [str(i % 3) for i in examples.rows]
-    assert (examples.references, examples.groups) == ([[t] for t in examples.targets], [None] * 5)
-    ids = encoder.encode(examples.sources, examples.targets, 256, 20)
+    sources = [f"toy row {i}" for i in examples.rows]
+    targets = [str(i % 3) for i in examples.rows]
+    assert (examples.references, examples.groups) == ([[t] for t in targets], [None] * 5)
+    ids = encoder.encode(sources, targets, 256, 20)
     assert [example["input_ids"] for example in examples.examples(range(5))] == ids["input_ids"]
-    assert [example["labels"] for example in examples.examples(range(5))] == ids["labels"]
+    assert labels_of(examples) == ids["labels"]
     assert examples.lengths == [len(tokens) for tokens in ids["input_ids"]]
     assert examples.batch([4]).input_ids.tolist() == [ids["input_ids"][4]]
 
@@ -43,9 +47,11 @@ def test_one_training_example_per_answer(folder: Folder, encoder: Any) -> None:
     rows = [{"sentence": "a b", "label": 0}, {"sentence": "c", "label": 1}]
     split = folder(train=rows).load(task, "train")
     training = encode(split, task, encoder, training=True)
-    assert (training.targets, training.rows) == (["a", "b", "c"], [0, 0, 1])
+    assert labels_of(training) == encoder.encode(["x"] * 3, ["a", "b", "c"], 256, 20)["labels"]
+    assert training.rows == [0, 0, 1]
     evaluation = encode(split, task, encoder, training=False)
-    assert (evaluation.targets, evaluation.groups) == (["a", "c"], ["g0", "g1"])
+    assert labels_of(evaluation) == encoder.encode(["x"] * 2, ["a", "c"], 256, 20)["labels"]
+    assert evaluation.groups == ["g0", "g1"]
     assert evaluation.references == [["a", "b"], ["c"]]
 
 
@@ -61,8 +67,9 @@ def test_equal_sources_are_joined_in_evaluation(folder: Folder, encoder: Any) ->
     assert len(encode(split, task, encoder, training=True)) == 1500
     assert len(encode(split, toy(texts=plain_texts), encoder, training=False)) == 1500
     joined = encode(split, task, encoder, training=False)
-    assert joined.sources == [f"toy s {i}" for i in range(700)]
-    assert joined.targets == [str(i) for i in range(700)]
+    ids = encoder.encode([f"toy s {i}" for i in range(700)], [str(i) for i in range(700)], 256, 20)
+    assert [example["input_ids"] for example in joined.examples(range(700))] == ids["input_ids"]
+    assert labels_of(joined) == ids["labels"]
     assert joined.rows == list(range(700))
     assert joined.references[99] == ["99", "799", "1499"]
     assert joined.references[100] == ["100", "800"]
@@ -119,7 +126,8 @@ def test_examples_of_a_task(encoder: Any, capfd: pytest.CaptureFixture[str]) -> 
     examples = Examples(open_source("bundled"), encoder, 42, input_length=9, validation_rows=20)
     assert len(examples.evaluation("cola", "validation")) == 20
     test = examples.evaluation("cola", "test")
-    assert test.truncated == [len(source.split()) > 8 for source in test.sources]
+    sentences = examples.rows("cola").test["sentence"]
+    assert test.truncated == [len(f"cola sentence: {text}".split()) > 8 for text in sentences]
     assert examples.notes("cola") == [
         f"validated on 20 of {len(examples.rows('cola').validation)} rows",
         f"{sum(test.truncated)} test inputs cut at 9 tokens",

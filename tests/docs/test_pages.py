@@ -180,6 +180,8 @@ def test_tables_of_result_pages_are_those_of_the_records(monkeypatch: pytest.Mon
     )
     table, _ = render_tables(load_results(SMOKE), "markdown", "parameters")
     assert fill(page.format("old")) == page.format(table.strip("\n"))
+    with pytest.raises(click.UsageError):
+        fill(page.replace("--layout", "--layot"))
     committed = read(ROOT / "results" / "smollm2" / "README.md")
     assert fill(committed) == committed
 

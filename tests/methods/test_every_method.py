@@ -54,7 +54,7 @@ def build(variant: str, parts: Ingredients) -> Any:
     return spec.load().build(spec.settings, given)
 
 
-def train(method: Trainable[Any], model: Any, batch: Batch) -> None:
+def train(method: Trainable, model: Any, batch: Batch) -> None:
     groups = method.parameter_groups()
     settings = [{"params": [*own.parameters], "lr": own.learning_rate} for own in groups]
     optimiser = torch.optim.AdamW(settings, weight_decay=0.0)

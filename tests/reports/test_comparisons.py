@@ -25,6 +25,12 @@ def test_intervals_marks_and_transfer_by_hand(make_results: MakeResults) -> None
     assert target["ci_low"] <= -5.0 <= target["ci_high"]
     with pytest.raises(RecordError, match=r"nothing to compare with 'mpt'.*dtvg"):
         render_tables(results, "markdown", "transfer", against="mpt")
+    for layout in (None, "glue-superglue", "summary"):
+        with pytest.raises(RecordError, match=r"nothing to compare with 'mpt'"):
+            render_tables(results, "markdown", layout, against="mpt")
+    text, _ = render_tables(results, "markdown", against="dtvg")
+    assert text == render_tables(results, "markdown", against="dtvg", marks=True)[0]
+    assert text != render_tables(results, "markdown")[0]
 
 
 def test_settings_with_other_test_rows_are_tested_apart(make_results: MakeResults) -> None:

@@ -210,6 +210,11 @@ def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeRes
     assert "Runs: 2 in all, 0 failed, 0 missing." in render_tables(results, "markdown")[0]
 
 
+def test_the_majority_class_of_a_task_without_trained_methods(make_results: MakeResults) -> None:
+    results = make_results({}, FROZEN | {"task": "rte", "majority": 60.0})
+    assert field(fields(results), row="majority class", column="rte")["mean"] == 60.0
+
+
 def test_a_failed_run_without_training_gives_way_to_a_finished_one(
     make_results: MakeResults,
 ) -> None:

@@ -27,7 +27,7 @@ class StubModel:
         yield
 
 
-class Pull(Trainable[Any]):
+class Pull(Trainable):
     """Pulls a vector towards the batch's mean, with noise like dropout."""
 
     def __init__(self, noise: float = 0.1) -> None:

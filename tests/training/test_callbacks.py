@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import itertools
+import multiprocessing
 import os
 import sys
 from dataclasses import replace
@@ -11,13 +12,14 @@ from typing import Any
 from unittest.mock import Mock, call
 
 import pytest
+from accelerate import tracking
 from rich.console import Console
 from torch import Tensor
 
 from bench.errors import ConfigError, PluginError, RunError, UnknownNameError
 from bench.method import Batch
 from bench.plugins import use_files
-from bench.progress import Verbosity, make_display
+from bench.progress import Display, Verbosity
 from bench.training.callbacks import (
     TRACKERS,
     Callback,
@@ -147,6 +149,33 @@ def test_trackers_offline(name: str, run: Any, tmp_path: Path, monkeypatch: Any)
     assert out.getvalue() == ""
 
 
+class Ends:
+    """In place of accelerate's tracker: leaves a file when it is finished."""
+
+    def __init__(self, name: str, logging_dir: Path, purge_step: int) -> None:
+        self.folder = logging_dir
+
+    def __getattr__(self, name: str) -> Any:
+        return Mock()
+
+    def finish(self) -> None:
+        (self.folder / "finished").touch()
+
+
+def begin_training(folder: Path) -> None:
+    sys.modules["tensorboard"] = Mock()
+    tracking.LOGGER_TYPE_TO_CLASS["tensorboard"] = Ends
+    Tracker("tensorboard", folder).on_start(INFO, 0, 4)
+
+
+def test_a_worker_process_finishes_its_tracker_at_its_end(tmp_path: Path) -> None:
+    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    process = context.Process(target=begin_training, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert (tmp_path / "finished").exists()
+
+
 def test_a_missing_tracker_names_its_extra(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "environ", {})
     for name in TRACKERS:
@@ -203,7 +232,7 @@ def test_display(verbosity: Verbosity, terminal: bool, monkeypatch: Any) -> None
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=120 if terminal else 30)
     event = EvaluationEvent(1, 2, 1.0, 12.34, {"f1": 12.34}, 1.0, {"prompt": 0.3}, {}, 1, 12.34, 0)
-    with make_display(3, verbosity, console) as display:
+    with Display(3, verbosity, console) as display:
         report = display.reporter()
         report.say(WARNING)
         display.receive(1, ("", "starting", 0, 0))

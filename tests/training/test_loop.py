@@ -125,7 +125,7 @@ def test_not_finite_is_an_error_and_never_the_best(
     assert saved.best["vector"].isfinite().all()
 
 
-class TokenMean(Trainable[Any]):
+class TokenMean(Trainable):
     """A loss that is a mean over the target tokens, like a language model's."""
 
     def __init__(self, fits: int = 99) -> None:

@@ -24,22 +24,25 @@ def tables(folder: Path) -> list[str]:
     for record in records:
         shots = "full" if record.run.shots is None else record.run.shots
         for each in record.tries:
-            row = {"method": record.run.method, **each.settings, "shots": shots}
+            settings = {
+                k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in each.settings.items()
+            }
+            row = {"method": record.run.method, **settings, "shots": shots}
             told.setdefault(tuple(each.settings), []).append(row | {"score": each.score})
     return [_table(pd.DataFrame(rows), keys) for keys, rows in told.items()]
 
 
 def _table(frame: pd.DataFrame, keys: tuple[str, ...]) -> str:
     rows = ["method", *keys[:-1]]
-    means = frame.pivot_table("score", [*rows, "shots"], keys[-1])
+    means = frame.pivot_table("score", [*rows, "shots"], keys[-1], sort=False)
     mean = pd.concat({"mean": means.groupby(rows).mean()}, names=["shots"])
     means = pd.concat([means, mean.reorder_levels(means.index.names)]).sort_index()
     best = {name: own.max(axis=None) for name, own in mean.groupby("method")}
-    shown = means.map("{:.1f}".format)
+    shown = means.map("{:.1f}".format).where(means.notna(), "-")
     for place in means.index[means.index.get_level_values("shots") == "mean"]:
         for value in means.columns[means.loc[place] == best[place[0]]][:1]:
             shown.loc[place, value] = f"**{shown.loc[place, value]}**"
-    head = [*means.index.names, *(f"{value:g}" for value in means.columns)]
+    head = [*means.index.names, *means.columns]
     lines = [head, ["---"] * len(head)]
     lines += [
         [*map(str, place), *row] for place, row in zip(shown.index, shown.to_numpy(), strict=True)

@@ -21,7 +21,8 @@ def fill(page: str) -> str:
     """The page with today's output behind each command."""
 
     def answer(found: re.Match[str]) -> str:
-        text = CliRunner().invoke(bench, shlex.split(found[1]), catch_exceptions=False).stdout
+        options = {"catch_exceptions": False, "standalone_mode": False}
+        text = CliRunner().invoke(bench, shlex.split(found[1]), **options).stdout
         return f"```bash\nbench {found[1]}\n```\n\n{text}\n"
 
     return COMMAND.sub(answer, page).rstrip("\n") + "\n"

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import RecordError
 from bench.reports.frame import Results
-from bench.reports.page import save_everything, save_page
+from bench.reports.page import save
 from bench.reports.tables import render_tables
 from tests.reports.conftest import MakeResults
 
@@ -61,7 +61,7 @@ def test_scores_are_those_of_the_tables(make_results: MakeResults, tmp_path: Pat
         {"seed": 1, "score": 50.0, "label": "zzz"},
         {"seed": 2, "status": "failed", "label": "zzz"},
     )
-    save_page(results, tmp_path / "page.html")
+    save(results, tmp_path / "page.html", None)
     page = Page(tmp_path / "page.html")
     check(page, results)
     shown = []
@@ -91,7 +91,7 @@ def test_text_of_records_is_never_markup(make_results: MakeResults, tmp_path: Pa
     foreign[".diagnostics"] = {"best": {HOSTILE: HOSTILE}}
     foreign[".scores.left_out"] = {HOSTILE: HOSTILE}
     results = make_results(foreign, foreign | {"seed": 9, "status": "failed"})
-    save_page(results, tmp_path / "page.html")
+    save(results, tmp_path / "page.html", None)
     page = Page(tmp_path / "page.html")
     check(page, results)
     assert HOSTILE not in page.source
@@ -107,7 +107,7 @@ def test_warnings(make_results: MakeResults, tmp_path: Path) -> None:
         {"seed": 2, ".provenance.python": "3.10.1"} | unknown | real,
         {"seed": 1, "label": "zzz", ".provenance.git_dirty": False} | real,
     )
-    save_page(results, tmp_path / "page.html")
+    save(results, tmp_path / "page.html", None)
     said = "\n".join(Page(tmp_path / "page.html").texts)
     assert "answers are labels of the task (1)" in said
     assert "mrpc pt 16 shots seed 1: 0%" in said
@@ -120,7 +120,7 @@ def test_warnings(make_results: MakeResults, tmp_path: Path) -> None:
 
 def test_everything(make_results: MakeResults, tmp_path: Path) -> None:
     results = make_results({"seed": 1}, {"seed": 2})
-    paths = save_everything(results, tmp_path / "out")
+    paths = save(results, None, tmp_path / "out")
     assert sorted(paths) == sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file())
     names = {str(path.relative_to(tmp_path / "out")) for path in paths}
     assert {"index.html", "tables/all-tasks.md", "tables/glue-superglue.tidy.csv"} <= names
@@ -128,10 +128,10 @@ def test_everything(make_results: MakeResults, tmp_path: Path) -> None:
     assert "tables/nlg.md" not in names
     text, _ = render_tables(results, "latex", "parameters")
     assert (tmp_path / "out" / "tables" / "parameters.tex").read_text() == text
-    save_page(results, tmp_path / "page.html")
+    save(results, tmp_path / "page.html", None)
     assert (tmp_path / "out" / "index.html").read_bytes() == (tmp_path / "page.html").read_bytes()
 
 
 def test_no_record(make_results: MakeResults, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no readable record"):
-        save_page(make_results({}).only([]), tmp_path / "page.html")
+        save(make_results({}).only([]), tmp_path / "page.html", None)
