@@ -106,7 +106,7 @@ def make_figure(
     ends = {"bottom": foot / total, "top": 1 - above / total, "hspace": row_gap / height}
     figure = Figure(figsize=(width, total), label=f"{name}-{part.number}")
     grid = figure.add_gridspec(lines, across, **sides, **ends)
-    figure.text(0, 1, title, size=11, weight="bold", va="top")
+    figure.text(0, 1 - 0.03 / total, title, size=11, weight="bold", va="top")
     figure.text(0, 0.02 / total, "\n".join(notes), size=7, va="bottom")
     if heads:
         handles = [Line2D([], [], **look) for look in looks.values()]
