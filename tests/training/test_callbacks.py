@@ -168,9 +168,10 @@ def begin_training(folder: Path) -> None:
     Tracker("tensorboard", folder).on_start(INFO, 0, 4)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot fork safely")
 def test_a_worker_process_finishes_its_tracker_at_its_end(tmp_path: Path) -> None:
-    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    process = context.Process(target=begin_training, args=(tmp_path,))
+    # Ends as a worker process does, and starts faster.
+    process = multiprocessing.get_context("fork").Process(target=begin_training, args=(tmp_path,))
     process.start()
     process.join()
     assert (tmp_path / "finished").exists()
