@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from baselines.pt import PTSettings
 from bench.errors import PromptError
-from bench.method import Ingredients, Needs, ParameterGroup, PromptMethod, require_same_shape
+from bench.method import Needs, ParameterGroup, PromptMethod, StartPrompts, require_same_shape
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
         return Needs(sources=True)
 
     @classmethod
-    def build(cls, settings: AttemptSettings, ingredients: Ingredients) -> AttemptPrompt:
+    def build(cls, settings: AttemptSettings, start: StartPrompts) -> AttemptPrompt:
         """Method whose ``P_t`` starts from the first source prompt [published code]."""
-        prompts = ingredients.sources
+        prompts = start.sources
         if not prompts:
             raise PromptError("ATTEMPT mixes source prompts, but there are none")
-        require_same_shape(ingredients.initial, prompts)
+        require_same_shape(start.initial, prompts)
         matrices = torch.stack([prompt.matrix for prompt in prompts])
         return cls(matrices[0], matrices, [prompt.task for prompt in prompts], **vars(settings))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """``P_t``, ``W_down``, ``W_up`` and the norm: ``r*d + 2*hidden*d + 2*d`` scalars."""
+        """Trained scalars: ``r*d + 2*hidden*d``, and ``2*d`` more with ``train_norm``."""
         # The published code names another rate for the attention, but never applies it.
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return [self.settings.group("target prompt and attention", parameters)]

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.errors import PromptError
-from bench.method import Ingredients, Needs, ParameterGroup, PromptMethod
+from bench.method import Needs, ParameterGroup, PromptMethod, StartPrompts
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class NoPrompt(PromptMethod[Any]):
         self.register_buffer("prompt", prompt.detach().clone())
 
     @classmethod
-    def build(cls, settings: Any, ingredients: Ingredients) -> NoPrompt:
-        return cls(ingredients.initial[:0])
+    def build(cls, settings: Any, start: StartPrompts) -> NoPrompt:
+        return cls(start.initial[:0])
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return []
@@ -57,8 +57,8 @@ class FixedPrompt(NoPrompt):
         return Needs(stored=settings.prompt)
 
     @classmethod
-    def build(cls, settings: Any, ingredients: Ingredients) -> FixedPrompt:
-        stored, width = ingredients.stored, ingredients.initial.shape[1]
+    def build(cls, settings: Any, start: StartPrompts) -> FixedPrompt:
+        stored, width = start.stored, start.initial.shape[1]
         if stored is None or stored.matrix.shape[1:] != (width,):
             raise PromptError(
                 f"prompt {settings.prompt!r} is missing or not as wide as the model, (r, {width}): "

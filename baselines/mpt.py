@@ -29,13 +29,13 @@ from bench.errors import PromptError
 from bench.method import (
     IGNORED_LABEL,
     Batch,
-    Ingredients,
     LanguageModel,
     ModelOutput,
     Needs,
     ParameterGroup,
     PromptMethod,
     SourceStage,
+    StartPrompts,
     require_same_shape,
 )
 
@@ -46,12 +46,12 @@ class MPTSettings(PTSettings):
 
     factor_learning_rate: PositiveFloat = 0.4  # peak rate of u and v in the target stage
     source_stage_learning_rate: PositiveFloat = 0.3  # peak rate of the source stage
-    rank: PositiveInt = 1  # rho
-    factor_std: NonNegativeFloat = 0.02  # spread of u_k and v_k at the start of the source stage
+    rank: PositiveInt = 1  # rank rho of u_k v_k
+    factor_std: NonNegativeFloat = 0.02  # standard deviation of u_k, v_k at the start
     distillation: NonNegativeFloat = 0.9  # lambda, the weight of the teachers in the source stage
-    distillation_temperature: PositiveFloat = 1.0  # divides the logits of both
-    distilled_hidden: Literal["encoder", "both"] = "encoder"  # both: also decoder states
-    sampling_cap: PositiveInt = 2**18  # most examples that count in the weight of a source task
+    distillation_temperature: PositiveFloat = 1.0  # divides the logits of teacher and student
+    distilled_hidden: Literal["encoder", "both"] = "encoder"  # both: also states of the answer
+    sampling_cap: PositiveInt = 2**18  # cap on the examples of a source task in sampling
 
     @property
     def factor_mean(self) -> float:
@@ -92,29 +92,29 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
 
     @classmethod
     def needs(cls, settings: MPTSettings) -> Needs:
-        return Needs(shared=True)
+        return Needs(source_stage=True)
 
     @classmethod
-    def build(cls, settings: MPTSettings, ingredients: Ingredients) -> MPT:
+    def build(cls, settings: MPTSettings, start: StartPrompts) -> MPT:
         """Method that starts from ``P*`` and the means over sources of ``u_k`` and ``v_k``."""
-        state = ingredients.shared
+        state = start.source_state
         if state is None:
-            raise PromptError("MPT starts from the result of its source stage: missing")
+            raise PromptError("MPT needs the result of its source stage, which is missing")
         columns, rows = state["columns"].mean(dim=0), state["rows"].mean(dim=0)
         return cls(settings, state["shared"], columns, rows)
 
     @classmethod
     def source_stage(
-        cls, settings: MPTSettings, ingredients: Ingredients, examples: Mapping[str, int]
+        cls, settings: MPTSettings, start: StartPrompts, examples: Mapping[str, int]
     ) -> MPTSourceStage:
         """Source stage over all sources, with their PT prompts as teachers."""
-        teachers, names = ingredients.sources, [teacher.task for teacher in ingredients.sources]
-        require_same_shape(ingredients.initial, teachers)
+        teachers, names = start.sources, [teacher.task for teacher in start.sources]
+        require_same_shape(start.initial, teachers)
         if not teachers or names != list(examples):
             both = f"teachers for {names}, examples of {list(examples)}"
             raise PromptError(f"MPT's source stage needs both for each source task: {both}")
         matrices = torch.stack([teacher.matrix for teacher in teachers])
-        return MPTSourceStage(ingredients.initial, matrices, examples, settings)
+        return MPTSourceStage(start.initial, matrices, examples, settings)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P*``, and ``u`` with ``v``: ``r*d + rho*(r + d)`` scalars."""
@@ -184,7 +184,7 @@ class MPTSourceStage(_Decomposition, SourceStage):
         """``P_k`` ``(r, d)`` of source ``index``, detached."""
         return compose(self.shared, self.columns[index], self.rows[index])
 
-    def shared_state(self) -> dict[str, Tensor]:
+    def source_state(self) -> dict[str, Tensor]:
         """``shared`` ``(r, d)``, ``columns`` ``(S, r, rho)`` and ``rows`` ``(S, rho, d)``."""
         return {name: value.detach().clone() for name, value in self.named_parameters()}
 

@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from bench.method import Ingredients, ParameterGroup, PromptMethod, SourceStage
+from bench.method import ParameterGroup, PromptMethod, SourceStage, StartPrompts
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class PromptTuning(PromptMethod[Any]):
         self.prompt = nn.Parameter(start.detach().clone())
 
     @classmethod
-    def build(cls, settings: Any, ingredients: Ingredients) -> PromptTuning:
+    def build(cls, settings: Any, start: StartPrompts) -> PromptTuning:
         """Method that starts from ``P_init``."""
-        return cls(ingredients.initial, settings)
+        return cls(start.initial, settings)
 
     @classmethod
     def source_stage(
-        cls, settings: Any, ingredients: Ingredients, examples: Mapping[str, int]
+        cls, settings: Any, start: StartPrompts, examples: Mapping[str, int]
     ) -> MixtureStage:
         """Stage that trains one prompt on several tasks, from ``P_init`` and without teachers."""
-        stage = MixtureStage(ingredients.initial, settings)
+        stage = MixtureStage(start.initial, settings)
         stage.task_weights = torch.tensor(list(examples.values()), dtype=torch.float64)
         return stage
 
@@ -81,6 +81,6 @@ class MixtureStage(PromptTuning, SourceStage):
     def task_prompt(self, index: int) -> Tensor:
         return self.prompt.detach()
 
-    def shared_state(self) -> dict[str, Tensor]:
+    def source_state(self) -> dict[str, Tensor]:
         """The prompt alone, stored like the prompt of a single task."""
         return {"prompt": self.prompt.detach().clone()}

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from baselines.pt import PromptTuning, PTSettings
 from bench.errors import PromptError, lookup
-from bench.method import Ingredients, Needs, require_same_shape
+from bench.method import Needs, StartPrompts, require_same_shape
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class SPoT(PromptTuning):
         return Needs(sources=not mixture, named_sources=names, mixture=mixture)
 
     @classmethod
-    def build(cls, settings: SPoTSettings, ingredients: Ingredients) -> SPoT:
-        require_same_shape(ingredients.initial, ingredients.sources)
-        sources = {prompt.task: prompt.matrix for prompt in ingredients.sources}
-        source, target = settings.source, ingredients.target
+    def build(cls, settings: SPoTSettings, start: StartPrompts) -> SPoT:
+        require_same_shape(start.initial, start.sources)
+        sources = {prompt.task: prompt.matrix for prompt in start.sources}
+        source, target = settings.source, start.target
         if cls.needs(settings).mixture:
-            if ingredients.shared is None:
-                raise PromptError(f"SPoT starts from the prompt of {source}: missing")
-            return cls(ingredients.shared["prompt"], {"source": source}, settings)
+            if start.source_state is None:
+                raise PromptError(f"SPoT needs the prompt of {source}, which is missing")
+            return cls(start.source_state["prompt"], {"source": source}, settings)
         if source is not None:
             return cls(lookup("source task", source, sources), {"source": source}, settings)
         if target is None or not sources:
             raise PromptError("SPoT compares source prompts with the target's own: one is missing")
-        require_same_shape(ingredients.initial, [target])
+        require_same_shape(start.initial, [target])
         cosines = similarity(target.matrix, torch.stack(list(sources.values())))
         similarities = dict(zip(sources, cosines.tolist(), strict=True))
         best = max(similarities, key=similarities.__getitem__)

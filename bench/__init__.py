@@ -47,7 +47,10 @@ def run(
         settings: other keys of the configuration, such as ``{"training.steps": 100}``.
 
     Returns:
-        Results of these runs, as from :func:`load_results`; BenchError if the grid cannot run.
+        Results of these runs, as from :func:`load_results`.
+
+    Raises:
+        BenchError: the grid cannot run.
     """
     import json
 
@@ -88,7 +91,10 @@ def table(
     layout: str | None = None,
     form: Literal["markdown", "latex", "csv", "json", "tidy-csv"] = "markdown",
 ) -> str:
-    """Render the runs of a frame from :func:`load_results`; RecordError for other frames."""
+    """Render the runs of a frame from :func:`load_results`; RecordError for other frames.
+
+    ``layout`` is one of ``bench table --layout``; None: all tasks.
+    """
     from bench.errors import RecordError
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables

@@ -27,7 +27,7 @@ GRID_KEYS += ("methods", "shots", "seeds", "source_prompts")
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-EITHER = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # One of each pair is set.
+EXCLUSIVE = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # One of each pair is set.
 
 
 def _count_or(word: str) -> PlainValidator:
@@ -74,12 +74,12 @@ class TrainingSettings(_Strict):
     gradient_clip: Annotated[float, Field(gt=0)] | None  # Largest total gradient norm.
     patience: Count | None  # Stop after this many evaluations without improvement.
     evaluation_batch_size: Count  # Examples per batch when answers are decoded.
-    beams: Count = 1  # Beams of the answer search; 1: greedy.
+    beams: Count = 1  # Beams of beam search; 1: greedy.
     batching: Literal["random", "bucketed"] = "random"  # Bucketed: by length, less padding.
 
     @model_validator(mode="after")
     def _one_of_each(self) -> TrainingSettings:
-        for one, other in EITHER:
+        for one, other in EXCLUSIVE:
             if (getattr(self, one) is None) == (getattr(self, other) is None):
                 raise ValueError(f"set exactly one of {one} and {other}, the other to null")
         return self
@@ -131,7 +131,7 @@ class RunConfig(_Strict):
     tasks: tuple[TaskName, ...] = ()
     # Source tasks of the transfer methods, in this order.
     sources: Annotated[tuple[TaskName, ...], Field(min_length=1)] = SUITES["sources"]
-    source_prompts: dict[str, str] = {}  # Use these instead of training: id or file by source task.
+    source_prompts: dict[str, str] = {}  # Given prompts, id or file by source task.
     # Precision of the frozen weights; prompts are float32.
     precision: Annotated[Literal["float32", "bf16"], PlainValidator(_precision)] = "float32"
     device: str = "auto"  # Torch device; ``auto`` uses a GPU if there is one.
@@ -281,7 +281,7 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
     base, stage = values.get("training"), values.get("source_training")
     if isinstance(base, Mapping) and isinstance(stage, Mapping):
         # Setting one key of a pair clears the other.
-        cleared = [key for pair in EITHER if stage.keys() & set(pair) for key in pair]
+        cleared = [key for pair in EXCLUSIVE if stage.keys() & set(pair) for key in pair]
         values = {**values, "source_training": {**base, **dict.fromkeys(cleared), **stage}}
     return RunConfig.model_validate(values)
 

@@ -36,7 +36,7 @@ from bench.training.stopping import Stop
 
 SAMPLES = {"train": 256, "validation": 32, "test": 256}  # Rows that are sampled for their lengths.
 STEPS = 8  # Timed steps of a calibration, after one untimed step.
-SLOW = 1.0  # Seconds from which that step is timed itself; on a GPU it prepares kernels.
+SLOW = 1.0  # Seconds; a slower untimed step is the measurement, but not on a GPU.
 RECORD_BYTES = 12_000  # Approximate size of a record.
 COLUMNS = ("runs", "prompts", "steps", "training_tokens", "evaluation_tokens", "seconds")
 ANSWERS = "answers"  # Kind of decoding passes; other kinds are training steps of a method.
@@ -69,7 +69,7 @@ def amounts(
     return total
 
 
-def prompt_of(run: Run) -> tuple[int, bool]:
+def prompt_length_and_sharing(run: Run) -> tuple[int, bool]:
     """Prompt length, and whether the rows of a batch share the prompt's cache."""
     dependent = run.method.load().instance_dependent
     return run.prompt_length, run.protocol.model.kind == "decoder-only" and not dependent
@@ -143,7 +143,9 @@ def run_amounts(lengths: LengthsOf, run: Run) -> Costs:
         drawn.append(pairs[random.integers(len(pairs))])
     if settings.batching == "bucketed":
         drawn.sort()
-    training = amounts(drawn, min(settings.batch_size, examples), *prompt_of(run), False)
+    training = amounts(
+        drawn, min(settings.batch_size, examples), *prompt_length_and_sharing(run), False
+    )
     steps = settings.total_steps(examples)
     evaluations = -(-steps // settings.evaluation_interval(examples))
     if not run.method.load().trained:
@@ -152,7 +154,7 @@ def run_amounts(lengths: LengthsOf, run: Run) -> Costs:
     def answers(task: str, split: str) -> Amounts:
         pairs, weight = lengths(task, split)
         size = settings.evaluation_batch_size
-        return weight * amounts(sorted(pairs), size, *prompt_of(run), answers=True)
+        return weight * amounts(sorted(pairs), size, *prompt_length_and_sharing(run), answers=True)
 
     validation = evaluations * sum(answers(task, "validation") for task in tasks)
     return training * (steps / training[0]), validation, answers(tasks[0], "test")
@@ -191,7 +193,7 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
             stage = stages.make(
                 replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
             )
-            prompt = prompt_of(run)
+            prompt = prompt_length_and_sharing(run)
             if run.method.load().trained:
                 timings[kind_of(run)].append(timed_steps(stage))
             if not isinstance(stage.module, SourceStage) and prompt not in answered:
@@ -202,7 +204,7 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
 
 def timed_steps(stage: Stage) -> tuple[Amounts, float]:
     """Amounts and seconds of some training steps of a run."""
-    run, model, prompt = stage.run, stage.stages.model, prompt_of(stage.run)
+    run, model, prompt = stage.run, stage.stages.model, prompt_length_and_sharing(stage.run)
     unscored = Validation({"": 0.0}, 0.0, None)
     for steps in (1, STEPS):
         changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
@@ -229,7 +231,7 @@ def timed_answers(stages: Stages, run: Run, module: PromptMethod[Any]) -> tuple[
     inputs = stages.examples.evaluation(run.task, "validation").lengths
     pairs = sorted(zip(inputs, answers, strict=True))
     size = run.training.evaluation_batch_size
-    return amounts(pairs, size, *prompt_of(run), answers=True), seconds
+    return amounts(pairs, size, *prompt_length_and_sharing(run), answers=True), seconds
 
 
 def estimate(grid: Grid, store: ResultStore, workers: int, say: Say) -> dict[str, Any]:

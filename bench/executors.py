@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from bench.worker import Worker
 
-TRIES = 2  # Maximum number of starts of a run whose process dies.
+MAX_STARTS = 2  # Maximum number of starts of a run whose process dies.
 RETRIES = 30  # Maximum number of restarts by Ray after node loss; runs resume from checkpoints.
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
@@ -55,7 +55,7 @@ class ExecutorError(BenchError):
 class Pool(ExitStack):
     """Executes the runs of a grid; base class of all executors."""
 
-    room: float = math.inf  # Maximum number of concurrent runs.
+    max_concurrent: float = math.inf  # Maximum number of concurrent runs.
 
     def prepare(self) -> None:
         """Encode all data up front, so that bad rows fail before any training."""
@@ -78,7 +78,7 @@ class Pool(ExitStack):
 class LocalPool(Pool):
     """Executes each run in this process, before :meth:`submit` returns."""
 
-    room = 1
+    max_concurrent = 1
 
     def __init__(self, worker: Worker) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class ProcessPool(Pool):
 
     def __init__(self, spec: str, workers: int, device: str, stop: Stop, display: Display) -> None:
         super().__init__()
-        self.room: int = workers
+        self.max_concurrent: int = workers
         self._spec, self._device, self._stop, self._display = spec, device, stop, display
         self._threads = ThreadPoolExecutor(workers)
         self._processes: list[BaseProcess] = []  # Includes replaced processes.
@@ -107,7 +107,7 @@ class ProcessPool(Pool):
 
     def __enter__(self) -> Self:
         self.enter_context(self._stop.deferred())
-        for index in range(self.room):
+        for index in range(self.max_concurrent):
             self._start(index)
         return self
 
@@ -168,7 +168,7 @@ class ProcessPool(Pool):
         context: Any = multiprocessing.get_context(method)
         context.set_forkserver_preload(["bench.worker"])
         self._channels[index], channel = context.Pipe()
-        environment = _share(index, self.room, self._device)
+        environment = _share(index, self.max_concurrent, self._device)
         process = context.Process(target=_serve, args=(channel, environment, self._spec))
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:

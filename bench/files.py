@@ -1,4 +1,4 @@
-"""File helpers: atomic writes, digests, YAML."""
+"""File helpers: atomic writes, digests, paths, YAML."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def home_path(text: str | Path) -> Path:
+    """Path with ``~`` expanded; the ``~name`` of an unknown user stays, as in shells."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import chain, product
-from pathlib import Path
 from typing import Literal
 
 from bench import provenance
 from bench.config import RunConfig, TrainingSettings
 from bench.data import open_source
 from bench.errors import PromptError, UnknownNameError
+from bench.files import home_path
 from bench.models.loading import UNCHECKED, describe
 from bench.record import DataBlock, Record, RunBlock, SourceBlock, VersionsBlock
 from bench.registry import MethodSpec
@@ -29,7 +29,7 @@ Overwrite = Literal["never", "failed", "always"]
 
 @dataclass(frozen=True)
 class Start:
-    """Prompts that a run starts from; fields as in :class:`~bench.method.Ingredients`.
+    """Prompts that a run starts from; fields as in :class:`~bench.method.StartPrompts`.
 
     Each prompt is trained by a run, or given: a :class:`~bench.store.StoredPrompt` from the store
     or a file.
@@ -37,13 +37,13 @@ class Start:
 
     sources: tuple[Run | StoredPrompt, ...] = ()
     target: Run | None = None
-    shared: Run | None = None
+    source_stage: Run | None = None
     stored: StoredPrompt | None = None
     tries: tuple[Run, ...] = ()  # Candidates; the best on validation is scored.
 
     def __iter__(self) -> Iterator[Run | StoredPrompt]:
         yield from (*self.sources, *self.tries)
-        yield from (need for need in (self.target, self.shared, self.stored) if need is not None)
+        yield from filter(None, (self.target, self.source_stage, self.stored))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +115,11 @@ class Run:
 
     def sources(self) -> list[SourceBlock]:
         """Source prompts of the run, including those of its source stage and tries."""
-        needs, runs, shared = [*self.start.sources], [*self.start.tries], self.start.shared
-        if shared is not None:
-            runs.append(shared)
-            if not shared.start.sources:  # A mixture of PT.
-                needs.append(shared)
+        needs, runs = [*self.start.sources], [*self.start.tries]
+        if (stage := self.start.source_stage) is not None:
+            runs.append(stage)
+            if not stage.start.sources:  # A mixture of PT.
+                needs.append(stage)
         blocks = [
             SourceBlock(task=need.task, prompt=need.prompt_id, given=isinstance(need, StoredPrompt))
             for need in needs
@@ -237,7 +237,7 @@ class _GridMaker:
             tries = tuple(self._target(candidate, task, shots, seed) for candidate in spec.tries)
             training = self._training(task, spec.name, few_shot)
             return self._add(spec, task, shots, seed, training, Start(tries=tries))
-        method, target, shared = spec.load(), None, None
+        method, target, source_stage = spec.load(), None, None
         sources: tuple[Run | StoredPrompt, ...] = ()
         needs = method.needs(spec.settings)
         for name in needs.named_sources:
@@ -245,7 +245,7 @@ class _GridMaker:
                 raise UnknownNameError(f"source task of {spec.label}", name, config.sources)
         if not method.trained:  # One run for all shots and seeds.
             shots, seed, few_shot = None, 0, False
-        if needs.sources or needs.shared:
+        if needs.sources or needs.source_stage:
             sources = tuple(
                 self._given.get(source)
                 or self._add(self._pt, source, None, seed, self.config.source_training)
@@ -254,18 +254,18 @@ class _GridMaker:
         if needs.target:
             training = self._training(task, "pt", few_shot)
             target = self._add(self._spec(task, "pt"), task, shots, seed, training)
-        if needs.shared:
+        if needs.source_stage:
             training, defaults = config.stage_training(spec.name), method.Settings()
             unread = {key: getattr(defaults, key) for key in method.target_settings}
             stage = replace(spec, settings=replace(spec.settings, **unread), label=spec.name)
             stage = spec if stage.settings == spec.settings else stage
-            shared = self._add(stage, SOURCE_STAGE, None, seed, training, Start(sources))
+            source_stage = self._add(stage, SOURCE_STAGE, None, seed, training, Start(sources))
         if needs.mixture:
             named = needs.named_sources or config.sources
             mixture = "+".join(source for source in config.sources if source in named)
-            shared = self._add(self._pt, mixture, None, seed, config.stage_training("pt"))
+            source_stage = self._add(self._pt, mixture, None, seed, config.stage_training("pt"))
         stored = None if needs.stored is None else self._find(needs.stored)
-        start = Start(sources if needs.sources else (), target, shared, stored)
+        start = Start(sources if needs.sources else (), target, source_stage, stored)
         unknown = [t for t, prompt in self._given.items() if prompt.initial_digest is None]
         if needs.same_initial and unknown:
             raise PromptError(
@@ -319,7 +319,7 @@ class _GridMaker:
 
     def _find_given(self, text: str, task: str | None = None) -> StoredPrompt:
         """Load a prompt from the store or a file; checks its model, length and source task."""
-        path = Path(text).expanduser()
+        path = home_path(text)
         if path.exists():
             from bench.interop import read_given
 

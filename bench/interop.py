@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from torch import Tensor, nn
 
 from bench.errors import ConfigError, OutputError, PromptError, one_line
-from bench.files import atomic_write
+from bench.files import atomic_write, home_path
 from bench.method import tensor_digest
 from bench.models.loading import describe, folder_name, is_folder_name, load
 from bench.provenance import now, provenance
@@ -39,7 +39,7 @@ OLD_WEIGHTS = "adapter_model.bin"
 PROMPT = "prompt_embeddings"  # Tensor name in PEFT; other prompt files use it too.
 TASK_TYPES = {"encoder-decoder": "SEQ_2_SEQ_LM", "decoder-only": "CAUSAL_LM"}
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-LARGEST_FILE = 1 << 28  # Bytes; a soft prompt takes a few million.
+MAX_FILE_BYTES = 1 << 28  # Bytes; a soft prompt takes a few million.
 
 
 class AdapterConfig(BaseModel):
@@ -124,7 +124,7 @@ def import_prompt(
     if initial is not None and seed is not None:
         raise ConfigError("--initial and --seed both name the initial prompt: give one")
     info, frozen = describe(model), load(model)
-    path, origin = Path(source).expanduser(), str(source)
+    path, origin = home_path(source), str(source)
     if origin.startswith(HUB):
         name, _, revision = origin.removeprefix(HUB).partition("@")
         files = [CONFIG, WEIGHTS, OLD_WEIGHTS]
@@ -261,11 +261,11 @@ def _read_config(folder: Path, model: ModelBlock) -> AdapterConfig:
 def _read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise PromptError(f"prompt file {path}: {error.strerror}; check the path") from error
-    if len(data) > LARGEST_FILE:
-        raise PromptError(f"prompt file {path}: more than {LARGEST_FILE:,} bytes is no prompt")
+    if len(data) > MAX_FILE_BYTES:
+        raise PromptError(f"prompt file {path}: more than {MAX_FILE_BYTES:,} bytes is no prompt")
     return data
 
 
@@ -320,7 +320,7 @@ def base_model(model: ModelBlock) -> tuple[str | None, str | None]:
     if model.bundled or model.note.startswith("GGUF"):
         return None, None
     if is_folder_name(model.name):
-        return folder_name(str(Path(model.name).expanduser())), None
+        return folder_name(str(home_path(model.name))), None
     name, _, revision = model.name.partition("@")
     return name, revision or None
 

@@ -66,10 +66,11 @@ class LanguageModel(Protocol):
     def embed(self, ids: Tensor) -> Tensor:
         """Embed token ids ``(B, L)`` as ``(B, L, d)``."""
 
-    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+    def run(self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None) -> ModelOutput:
         """Run the model with ``prompt`` ``(B, r, d)`` or ``(1, r, d)`` in front of the input.
 
-        With ``chosen`` ``(B,)``, ``prompt`` is ``(S, r, d)``; row ``b`` uses ``prompt[chosen[b]]``.
+        With ``prompt_index`` ``(B,)``, ``prompt`` is ``(S, r, d)``, and row ``b`` has the prompt
+        ``prompt[prompt_index[b]]``.
         """
 
     def inference(self) -> AbstractContextManager[None]:
@@ -91,7 +92,7 @@ class Needs:
 
     sources: bool = False  # source prompts: trained by PT on full data, or given by the user
     target: bool = False  # PT's prompt of the target task, with equal shots and seed
-    shared: bool = False  # result of the method's multi-task source stage
+    source_stage: bool = False  # result of the method's multi-task source stage
     stored: str | None = None  # id or file of a stored prompt
     same_initial: bool = False  # whether all must have been trained from this run's P_init
     named_sources: tuple[str, ...] = ()  # source tasks that the settings name
@@ -99,13 +100,13 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class StartPrompts:
     """Prompts passed to a method: ``P_init`` and those listed in its :class:`Needs`."""
 
     initial: Tensor  # (r, d), P_init of this model and seed
     sources: tuple[SoftPrompt, ...] = ()  # in the order of the configuration
     target: SoftPrompt | None = None
-    shared: Mapping[str, Tensor] | None = None  # SourceStage.shared_state, by name
+    source_state: Mapping[str, Tensor] | None = None  # SourceStage.source_state, by name
     stored: SoftPrompt | None = None
 
 
@@ -164,14 +165,14 @@ class PromptMethod(Trainable, Generic[SettingsT]):
 
     @classmethod
     @abc.abstractmethod
-    def build(cls, settings: SettingsT, ingredients: Ingredients) -> PromptMethod[SettingsT]:
-        """Build the method from its ingredients; raises :class:`PromptError` if they do not fit."""
+    def build(cls, settings: SettingsT, start: StartPrompts) -> PromptMethod[SettingsT]:
+        """Build the method from its start prompts; PromptError if they do not fit."""
 
     @classmethod
     def source_stage(
-        cls, settings: SettingsT, ingredients: Ingredients, examples: Mapping[str, int]
+        cls, settings: SettingsT, start: StartPrompts, examples: Mapping[str, int]
     ) -> SourceStage:
-        """Source stage for :attr:`Needs.shared`; ``examples``: training examples by source task."""
+        """Source stage, with the number of training examples by source task."""
         raise NotImplementedError(f"{cls.__name__} has no source stage")
 
     @abc.abstractmethod
@@ -208,8 +209,8 @@ class SourceStage(Trainable):
         """Detached prompt ``(r, d)`` of one source task, for validation."""
 
     @abc.abstractmethod
-    def shared_state(self) -> dict[str, Tensor]:
-        """Tensors to store, by name: :attr:`Ingredients.shared` of the target stage."""
+    def source_state(self) -> dict[str, Tensor]:
+        """Tensors to store, by name: :attr:`StartPrompts.source_state` of the target stage."""
 
 
 def tensor_digest(tensor: Tensor) -> str:

@@ -19,7 +19,7 @@ from bench.files import atomic_write
 from bench.record import PredictionsBlock, Record
 from bench.tasks.metrics import METRICS
 
-MOST_BYTES = 2**30  # Maximum uncompressed size of a predictions file.
+MAX_BYTES = 2**30  # Maximum uncompressed size of a predictions file.
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Predictions:
         return b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
 
 
-def judge(
+def make_predictions(
     scorers: Sequence[str],
     rows: Sequence[int],
     predictions: Sequence[str],
@@ -82,7 +82,7 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
     path = folder / block.file
     try:
         with gzip.open(path) as file:
-            data = file.read(MOST_BYTES)  # Small files may unpack to large ones.
+            data = file.read(MAX_BYTES)  # Small files may unpack to large ones.
         if hashlib.sha256(data).hexdigest() != block.digest:
             raise ValueError(f"differs from the digest in {record.file_name}")
         for scorer in set(block.scorers) - METRICS.keys():

@@ -69,13 +69,13 @@ def now() -> str:
 
 
 def peak_memory() -> int:
-    """Peak memory in bytes: of the GPU since the last reset, or else of the process."""
+    """Peak memory in bytes: of the GPU since the last reset if it was used, else of the process."""
     import resource
 
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    if torch.cuda.is_available() and (peak := torch.cuda.max_memory_allocated()):
+        return peak
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

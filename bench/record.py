@@ -28,6 +28,8 @@ Seconds = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=-100, le=100)]
 Metrics = dict[str, Percent]
+Architecture = Literal["encoder-decoder", "decoder-only"]
+Precision = Literal["float32", "bf16"]  # Of the frozen weights; prompts are always float32.
 
 
 class Block(BaseModel):
@@ -41,14 +43,14 @@ class ModelBlock(Block):
 
     name: Name
     digest: Id
-    kind: Literal["encoder-decoder", "decoder-only"]
+    kind: Architecture
     bundled: bool
     parameters: Count
     note: str
 
 
 class DataBlock(Block):
-    """Origin of the task's rows; ``fingerprint`` is a digest of the files, or the hub commit."""
+    """Origin of the rows; ``fingerprint``: digest of the files, or hub repository and commit."""
 
     kind: Literal["bundled", "hub", "local"]
     name: Name
@@ -82,7 +84,7 @@ class RunBlock(Block):
     validation_rows: Positive | None
     train_rows: Positive | None = None  # Sample size of full training data.
     test_rows: Positive | None = None  # Sample size of the test split.
-    precision: Literal["float32", "bf16"]
+    precision: Precision
     training: dict[str, JsonValue]  # Steps, batch size and intervals.
     versions: VersionsBlock
     needs: list[Id]  # Ids of the prompts that the run started from.
@@ -116,7 +118,7 @@ class ScoresBlock(Block):
     table_metric: Name
     validation: Metrics
     test: Metrics
-    valid_label_share: dict[Literal["validation", "test"], Share | None]  # None without labels.
+    valid_label_share: dict[Literal["validation", "test"], Share | None]  # None for free text.
     left_out: dict[str, str]
 
 
@@ -142,7 +144,7 @@ class TrainingBlock(Block):
     trainable_parameters: Count  # Number of trained scalars.
     steps: Count
     best_step: Count
-    best_score: Percent  # Mean of the task's metrics on validation at the best step.
+    best_score: Percent  # Mean of the selection metrics on validation at the best step.
     stopped_early: bool
     curve: list[CurvePoint]
     initial_digest: Id | None  # Digest of the initial prompt; None if unknown.
@@ -180,7 +182,7 @@ class TimingBlock(Block):
 
 
 class HardwareBlock(Block):
-    """Hardware of the machine; ``gpu`` is None if no GPU was used."""
+    """Hardware of the machine; ``gpu`` is None without a GPU."""
 
     cpu: str
     threads: Count

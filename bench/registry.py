@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class MethodEntry:
     """A method that is imported when it is used."""
 
-    title: str  # Title in listings.
+    title: str
     load: Callable[[], type[PromptMethod[Any]]]  # Imports the method's class.
 
 
@@ -38,12 +38,12 @@ METHODS: Mapping[str, MethodEntry] = {
             "attentional mixture of prompts, Asai et al. 2022",
         ),
         ("mpt", "baselines.mpt:MPT", "multitask prompt tuning, Wang et al. 2023"),
-        ("dtvg", "dtvg.prompt:DTVGPrompt", "task vector grouping, Zhang et al. 2025"),
+        ("dtvg", "dtvg.prompt:DTVGPrompt", "dynamic task vector grouping, Zhang et al. 2025"),
         ("no_prompt", "baselines.fixed:NoPrompt", "the frozen model alone"),
         ("fixed", "baselines.fixed:FixedPrompt", "a stored prompt as it is"),
     )
 }
-MOST_TRIES = 1000  # Maximum number of combinations of values to try.
+MAX_TRIES = 1000  # Maximum number of combinations of values to try.
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
     faults += [str(UnknownNameError(f"setting of {name}", key, types)) for key in unknown]
     if "|" in variant and not method.trained:
         faults.append(f"{subject}: {name} trains nothing, so give one value, without '|'")
-    if math.prod(map(len, candidates.values())) > MOST_TRIES:
-        faults.append(f"{subject}: more than {MOST_TRIES} combinations; give fewer values")
+    if math.prod(map(len, candidates.values())) > MAX_TRIES:
+        faults.append(f"{subject}: more than {MAX_TRIES} combinations; give fewer values")
     if faults:
         raise ConfigError(sorted(faults))
     configured = dict(options)

@@ -13,7 +13,7 @@ from typing import Literal
 from bench import executors
 from bench.config import dump_config
 from bench.errors import counted
-from bench.executors import TRIES, grid_spec
+from bench.executors import MAX_STARTS, grid_spec
 from bench.grid import Grid, Outcome, Run
 from bench.progress import Display, Verbosity
 from bench.store import ResultStore
@@ -73,7 +73,7 @@ class _Loop:
     display: Display
     stop: Stop
     counts: Counter[str] = field(default_factory=Counter)
-    failed: dict[str, str] = field(default_factory=dict)  # Reasons.
+    failed: dict[str, str] = field(default_factory=dict)  # Reason by prompt id.
     deaths: Counter[str] = field(default_factory=Counter)  # Lost processes per run.
     locked: deque[tuple[float, Run]] = field(default_factory=deque)  # With the time to try again.
 
@@ -94,7 +94,7 @@ class _Loop:
             ready.extend(todo[key] for key in sorter.get_ready())
             while self.locked and self.locked[0][0] <= time.monotonic():
                 ready.append(self.locked.popleft()[1])
-            while ready and len(running) < self.pool.room:
+            while ready and len(running) < self.pool.max_concurrent:
                 run = ready.popleft()
                 reason = self._obstacle(run, [todo[key] for key in needs[run.prompt_id]])
                 running[self.pool.submit(run.prompt_id, reason)] = run
@@ -120,8 +120,8 @@ class _Loop:
 
     def _obstacle(self, run: Run, needs: list[Run]) -> str | None:
         """Reason why a run cannot start; None if it can."""
-        if self.deaths[run.prompt_id] >= TRIES:
-            return f"its process died {TRIES} times; check whether memory ran out"
+        if self.deaths[run.prompt_id] >= MAX_STARTS:
+            return f"its process died {MAX_STARTS} times; check whether memory ran out"
         failed = [need for need in needs if need.prompt_id in self.failed]
         if not failed or len(failed) < len(run.start.tries):  # One try is enough.
             return None

@@ -13,10 +13,10 @@ from torch import Tensor
 from bench.data import Examples, MixtureBatches, TaskBatches
 from bench.grid import Run
 from bench.method import (
-    Ingredients,
     PromptMethod,
     SoftPrompt,
     SourceStage,
+    StartPrompts,
     require_same_initial,
     tensor_digest,
 )
@@ -58,7 +58,7 @@ class Stage:
     def tensors(self) -> dict[str, Tensor]:
         """Tensors to store for the trained module."""
         if isinstance(self.module, SourceStage):
-            return self.module.shared_state()
+            return self.module.source_state()
         merged = self.module.merged_prompt()
         return snapshot(self.module) if merged is None else {MERGED: merged}
 
@@ -104,12 +104,12 @@ class Stages:
 
         Random initialisation follows from the seed.
         """
-        ingredients, method = self._ingredients(run), run.method.load()
+        start, method = self._start_prompts(run), run.method.load()
         torch.manual_seed(derive_seed("module", run.seed))
         settings = run.method.settings
         if examples is None:
-            return method.build(settings, ingredients).to(self.model.device)
-        return method.source_stage(settings, ingredients, examples).to(self.model.device)
+            return method.build(settings, start).to(self.model.device)
+        return method.source_stage(settings, start, examples).to(self.model.device)
 
     def prompt_source(self, module: PromptMethod[Any]) -> PromptSource:
         """Prompt source of a module for evaluation: its merged prompt, if it has one."""
@@ -148,13 +148,15 @@ class Stages:
     def _initial(self, run: Run) -> Tensor:
         return self.model.initial_prompt(run.protocol.prompt_length, run.seed)
 
-    def _ingredients(self, run: Run) -> Ingredients:
+    def _start_prompts(self, run: Run) -> StartPrompts:
         start = run.start
-        return Ingredients(
+        return StartPrompts(
             initial=self._initial(run),
             sources=tuple(map(self._soft_prompt, start.sources)),
             target=None if start.target is None else self._soft_prompt(start.target),
-            shared=None if start.shared is None else self.supply(start.shared).tensors,
+            source_state=None
+            if start.source_stage is None
+            else self.supply(start.source_stage).tensors,
             stored=None if start.stored is None else self._soft_prompt(start.stored),
         )
 

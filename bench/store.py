@@ -1,7 +1,7 @@
 """Result folder: records, predictions, prompts, checkpoints and locks.
 
-Every file is written atomically, and a SHA-256 in records and prompts detects changes. File names
-begin with ``<task>-<method>-<shots>-<seed>-<id[:12]>``.
+Records, prompts and checkpoints are written atomically and named
+``<task>-<method>-<shots>-<seed>-<id[:12]>``; a SHA-256 in records and prompts detects changes.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from bench.errors import BenchError, PromptError, RunError
 from bench.grid import Grid, Outcome, Run
 from bench.models.base import FrozenLM
 from bench.models.loading import load, usable_device
-from bench.predictions import Predictions, judge
+from bench.predictions import Predictions, make_predictions
 from bench.progress import Reporter
 from bench.provenance import differences, now, peak_memory, provenance, reset_peak_memory
 from bench.record import (
@@ -50,8 +50,8 @@ class Worker:
 
     grid: Grid
     store: ResultStore
-    display: Reporter
-    callbacks: Sequence[Callback]  # In addition to the display.
+    reporter: Reporter
+    callbacks: Sequence[Callback]  # In addition to the reporter.
     stop: Stop
     debug: bool  # Show the tracebacks of failed runs.
 
@@ -59,16 +59,16 @@ class Worker:
     def model(self) -> FrozenLM:
         """The frozen language model, loaded on first use."""
         config = self.grid.config
-        self.display.phase("loading model")
+        self.reporter.phase("loading model")
         device = usable_device(config.device)
         model = load(config.model, device, config.precision, config.bin_weights)
-        model.warn = self.display.say
+        model.warn = self.reporter.say
         return model
 
     @cached_property
     def stages(self) -> Stages:
         """Builder of the modules and batches of runs."""
-        return Stages(self.model, self.examples, self._supply, self.stop, self.display.phase)
+        return Stages(self.model, self.examples, self._supply, self.stop, self.reporter.phase)
 
     @cached_property
     def examples(self) -> Examples:
@@ -84,7 +84,7 @@ class Worker:
         for run in self.grid.todo:
             self.stages.check_starts(run)
             for task in run.tasks:
-                self.display.phase("encoding", what=task)
+                self.reporter.phase("encoding", what=task)
                 splits = [
                     examples.training(task, run.shots, run.seed),
                     examples.evaluation(task, "validation"),
@@ -93,7 +93,7 @@ class Worker:
                     splits.append(examples.evaluation(task, "test"))
                 longest = max(length for split in splits for length in split.lengths)
                 answer = examples.task(task).target_length
-                self.model.require_room(run.prompt_length + longest, answer)
+                self.model.require_positions(run.prompt_length + longest, answer)
 
     def execute(self, run: Run, blocked: str | None = None) -> Outcome:
         """Train the prompt of a run if it is missing, and score it on test if the run is reported.
@@ -101,7 +101,7 @@ class Worker:
         All needed prompts must exist; if one is missing, ``blocked`` is the reason, which is
         recorded. A run with tries trains nothing, but scores the try that is best on validation.
         """
-        self.display.phase("starting", what=run.describe())
+        self.reporter.phase("starting", what=run.describe())
         with self.store.lock(run) as held:
             if not held:
                 return Outcome("locked")
@@ -132,7 +132,7 @@ class Worker:
                 assert scores is not None
                 assert training is not None
                 tell(
-                    (self.display, *self.callbacks),
+                    (self.reporter, *self.callbacks),
                     "on_scores",
                     _info(run),
                     training.steps,
@@ -143,7 +143,7 @@ class Worker:
                     raise
                 CheckpointFile(self.store.checkpoint(run)).remove()  # A repetition starts anew.
                 if self.debug:
-                    self.display.say("".join(traceback.format_exception(error)))
+                    self.reporter.say("".join(traceback.format_exception(error)))
                 if to_score:
                     self.store.write(self._failed(run, error))
                 return Outcome("failed", " ".join(str(error).split()))
@@ -155,7 +155,7 @@ class Worker:
         try:
             stored = self.store.prompt_of(run)
         except PromptError as error:
-            self.display.say(f"warning: {error}; it is trained again")
+            self.reporter.say(f"warning: {error}; it is trained again")
             return None
         return stored if stored and stored.record.seal not in self.grid.to_replace else None
 
@@ -179,9 +179,9 @@ class Worker:
             stage.validate,
             info=_info(run),
             checkpoint=checkpoint,
-            callbacks=(self.display, *self.callbacks),
+            callbacks=(self.reporter, *self.callbacks),
             stop=self.stop,
-            warn=self.display.say,
+            warn=self.reporter.say,
         )
         tensors = stage.tensors()
         form: Literal["prompt", "module", "shared"] = "prompt"
@@ -231,7 +231,9 @@ class Worker:
         micro_batch_size = training.evaluation_micro_batch_size
         test = self.stages.evaluate(run, run.task, "test", source, micro_batch_size)
         seconds = time.perf_counter() - started
-        predictions = judge(task.scorers, rows.rows, test.predictions, rows.references, rows.groups)
+        predictions = make_predictions(
+            task.scorers, rows.rows, test.predictions, rows.references, rows.groups
+        )
         best = next(point for point in training.curve if point.step == training.best_step)
         labels = self.examples.labels(run.task)
         majority = majority_scores(task, labels, rows.references, rows.groups)
@@ -266,7 +268,7 @@ class Worker:
             if source.given:
                 notes.append(f"source prompt of {source.task} was given: {source.prompt[:12]}")
         if changes := differences(prompt.provenance, provenance()):
-            notes.append(f"the prompt was trained elsewhere: {'; '.join(changes)}")
+            notes.append(f"the prompt was trained in another environment: {'; '.join(changes)}")
         return notes
 
     def _failed(self, run: Run, error: Exception) -> Record:

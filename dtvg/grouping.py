@@ -7,7 +7,7 @@ Similarity of two task vectors with token rows ``v_i``, the dot product of their
 Target similarity and knowledge consistency of a group ``G`` of sources:
 
     TS(G) = mean over s in G of sim(T_t, T_s);  0 if G is empty
-    KC(G) = mean over ordered pairs i != j in G of sim(T_i, T_j);  0 if G has less than two
+    KC(G) = mean over ordered pairs i != j in G of sim(T_i, T_j);  0 if G has fewer than two
 
 The objective is ``TS(G) + lambda KC(G)``:
 
@@ -33,7 +33,7 @@ from torch import Tensor
 from bench.errors import ConfigError, PromptError
 
 Grouping = Literal["full", "similarity", "consistency", "all", "target-only", "fixed-first-step"]
-"""Steps that choose the group.
+"""Which sources form the group.
 
 ``full``: as the solver does. ``similarity``: every source with target similarity >= 0.
 ``consistency``: the most consistent subset of all sources; none if no consistency is above 0
@@ -41,18 +41,18 @@ Grouping = Literal["full", "similarity", "consistency", "all", "target-only", "f
 the first step, whose group is kept.
 """
 Similarity = Literal["dot", "cosine"]
-MOST_SOURCES = 16  # limit for trying all subsets (2^16 of them)
+MAX_SOURCES = 16  # limit for trying all subsets (2^16 of them)
 
 
 @dataclass(frozen=True)
 class GroupSettings:
     """Settings of the group selection."""
 
-    grouping: Grouping = "full"  # steps that choose the group
+    grouping: Grouping = "full"  # which sources form the group
     similarity: Similarity = "dot"  # of the means over tokens: the paper's dot product, or cosine
     solver: Literal["greedy", "exact"] = "greedy"  # greedy as published
     consistency_weight: NonNegativeFloat = 1.0  # lambda of the objective; only for exact
-    target_similarity: Literal["mean", "sum"] = "mean"  # TS of the objective; only for exact
+    target_similarity: Literal["mean", "sum"] = "mean"  # of a group; only for exact
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,11 +81,6 @@ class Group:
         return knowledge_consistency(_prefixes(self.order), ranked)[: max(1, candidates)]
 
 
-def pairwise_similarity(vectors: Tensor, similarity: Similarity = "dot") -> Tensor:
-    """Similarity ``(N, N)`` of every two task vectors ``(N, r, d)``."""
-    return _gram(vectors.mean(dim=1), similarity)
-
-
 def knowledge_consistency(subsets: Tensor, pairwise: Tensor) -> Tensor:
     """``KC`` ``(K,)`` of subsets ``(K, S)``, given the similarity ``(S, S)`` of every two."""
     members = subsets.to(pairwise.dtype)
@@ -95,23 +90,22 @@ def knowledge_consistency(subsets: Tensor, pairwise: Tensor) -> Tensor:
     return total / (size * (size - 1)).clamp(min=1)
 
 
-def select_group(
-    target_vector: Tensor, source_vectors: Tensor, solver: Any = "greedy", **settings: Any
-) -> Group:
+def select_group(target_vector: Tensor, source_vectors: Tensor, **settings: Any) -> Group:
     """Select the sources to merge with the target; no gradient flows through the selection.
 
     ``target_vector`` is ``diag(alpha_t) T_t`` ``(r, d)``, ``source_vectors`` are the
-    ``diag(alpha_s) T_s`` ``(S, r, d)``; the rest are fields of :class:`GroupSettings`.
+    ``diag(alpha_s) T_s`` ``(S, r, d)``; ``settings`` are those of :class:`GroupSettings`. Raises
+    PromptError for other shapes or no sources, ConfigError for too many sources to try all subsets.
     """
     if source_vectors.dim() != 3 or source_vectors.shape[1:] != target_vector.shape:
         shapes = f"{tuple(source_vectors.shape)} and {tuple(target_vector.shape)}"
         raise PromptError(f"source and target vectors: expected (S, r, d) and (r, d), got {shapes}")
     means = torch.cat([target_vector.unsqueeze(0), source_vectors]).mean(dim=1)
-    return group_means(means, GroupSettings(solver=solver, **settings))
+    return group_from_means(means, GroupSettings(**settings))
 
 
 @torch.no_grad()
-def group_means(means: Tensor, settings: GroupSettings) -> Group:
+def group_from_means(means: Tensor, settings: GroupSettings) -> Group:
     """:func:`select_group` from the means over tokens ``(S+1, d)``, target first."""
     grouping, exact = settings.grouping, settings.solver == "exact"
     gram = _gram(means, settings.similarity)
@@ -154,9 +148,9 @@ def _prefixes(order: Tensor) -> Tensor:
 def _all_subsets(order: Tensor) -> Tensor:
     """``(2^S, S)`` bool: row ``k`` holds the ranks whose bits are set in ``k``; row 0 is empty."""
     number = len(order)
-    if number > MOST_SOURCES:
+    if number > MAX_SOURCES:
         raise ConfigError(
-            f"all subsets of {number} sources are too many to try (at most {MOST_SOURCES} "
+            f"all subsets of {number} sources are too many to try (at most {MAX_SOURCES} "
             "sources); use solver=greedy or fewer sources"
         )
     ranks, codes = (torch.arange(n, device=order.device) for n in (number, 2**number))

@@ -24,8 +24,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench.errors import PromptError
-from bench.method import Ingredients, Needs, ParameterGroup, PromptMethod, require_same_initial
-from dtvg.grouping import Group, GroupSettings, group_means
+from bench.method import Needs, ParameterGroup, PromptMethod, StartPrompts, require_same_initial
+from dtvg.grouping import Group, GroupSettings, group_from_means
 from dtvg.task_vectors import task_vectors
 
 
@@ -91,11 +91,11 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
         return Needs(sources=sources, target=True, same_initial=True)
 
     @classmethod
-    def build(cls, settings: DTVGSettings, ingredients: Ingredients) -> DTVGPrompt:
+    def build(cls, settings: DTVGSettings, start: StartPrompts) -> DTVGPrompt:
         """Method that starts from PT's prompt of the target; all prompts must share ``P_init``."""
-        initial, target, prompts = ingredients.initial, ingredients.target, ingredients.sources
+        initial, target, prompts = start.initial, start.target, start.sources
         if target is None:
-            raise PromptError("DTVG starts from the prompt that PT trained on the target: missing")
+            raise PromptError("DTVG needs PT's prompt of the target, which is missing")
         require_same_initial(initial, [target, *prompts])
         matrices = [prompt.matrix for prompt in prompts]
         sources = torch.stack(matrices) if matrices else initial.new_empty(0, *initial.shape)
@@ -123,7 +123,7 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
         target = self.target_scale @ task_vectors(self.target, self.initial)  # (d,)
         sources = torch.einsum("sr,srd->sd", self.source_scales, self.source_vectors)
         means = torch.cat([target.unsqueeze(0), sources]) / len(self.target_scale)
-        group = group_means(means, self.settings)
+        group = group_from_means(means, self.settings)
         if self.settings.grouping == "fixed-first-step":
             mask = torch.where(self.has_first_group, self.first_group, group.mask)
             group = dataclasses.replace(group, mask=mask)

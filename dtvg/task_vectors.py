@@ -12,7 +12,10 @@ from bench.errors import PromptError
 
 
 def task_vectors(prompts: Tensor, initial: Tensor) -> Tensor:
-    """Vectors ``T = P - P_init`` of prompts ``(..., r, d)`` from ``P_init`` ``(r, d)``."""
+    """Vectors ``T = P - P_init`` of prompts ``(..., r, d)`` from ``P_init`` ``(r, d)``.
+
+    PromptError for other shapes.
+    """
     if initial.dim() != 2 or prompts.shape[-2:] != initial.shape:
         raise PromptError(
             f"prompts have shape {tuple(prompts.shape)}, the initial prompt "

@@ -16,6 +16,7 @@ from click import Option, Parameter
 
 from bench import __version__
 from bench.errors import UnknownNameError
+from bench.files import home_path
 
 COMMANDS = {  # Module and short help; the module is imported when the command is used.
     "run": ("run", "Train and score a grid of runs, and print its table."),
@@ -112,14 +113,14 @@ class _Path(click.Path):
     """Path with ``~`` expanded, as shells do not expand it in ``--out=~/x``."""
 
     def convert(self, value: Any, param: Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(Path(value).expanduser(), param, ctx)
+        return super().convert(home_path(value), param, ctx)
 
 
 PATH = _Path(path_type=Path)
 FOLDER = click.Argument(["folder"], metavar="DIR", type=PATH)
 RUN = "RUN is a record name or id, or the beginning of either, such as rte-dtvg-16-42."
 JSON = Option(["--json", "as_json"], is_flag=True, help="Print JSON.")
-OUT = Option(["--out"], type=PATH, default="out", help="Result folder to write to.")
+OUT = Option(["--out"], type=PATH, default="out", help="Result folder.")
 PROMPTS = Option(["--prompts"], type=PATH, help="Prompt store; default: prompts/ in DIR or OUT.")
 SUITES = ListOption(["--suite", "suites"], help="Suites: glue,superglue.")
 TASKS = ListOption(["--task", "tasks"], help="Tasks: cb,rte.")

@@ -156,8 +156,8 @@ def data(action: str, suites: list[str], tasks: list[str], source: str, as_json:
     """Check the data of some or all tasks, or load it from the hub into the cache (HF_HOME).
 
     check compares every split with what the task declares: columns, row counts (hub only), and
-    texts and answers of all rows. Transfer methods also need `--suite sources`. Exit code 1 if a
-    task differs or cannot be loaded; all are reported.
+    texts and answers of all rows. prefetch fills the cache. Transfer methods also need `--suite
+    sources`. Exit code 1 if a task differs or cannot be loaded; all are reported.
     """
     names = dict.fromkeys([*(name for suite in suites for name in get_suite(suite)), *tasks])
     chosen = [get_task(name) for name in names] or list_tasks()
@@ -189,7 +189,7 @@ EXPORT = [
     Argument(["name"], metavar="RUN"),
     Argument(["target"], metavar="[FOLDER]", type=PATH, required=False),
     Option(["--to"], type=Choice(["peft"]), default="peft", expose_value=False),
-    Option(["--push-to-hub", "repository"], default="", metavar="REPO", help="Also upload it."),
+    Option(["--push-to-hub", "repository"], metavar="REPO", help="Also upload it."),
     *(base.PROMPTS, base.JSON),
 ]
 
@@ -210,7 +210,7 @@ def export(folder: Path, name: str, target: Path | None, as_json: bool, **option
 
     store = ResultStore(folder, options["prompts"])
     with tempfile.TemporaryDirectory() as temporary:
-        record = export_peft(store, name, target or Path(temporary), options["repository"])
+        record = export_peft(store, name, target or Path(temporary), options["repository"] or "")
     text = f"{record.run.describe()}: adapter and model card in {' and '.join(targets)}"
     print_json({"id": record.id, "folder": targets[0]}) if as_json else click.echo(text)
 

@@ -35,7 +35,7 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
     predictions file, prompt, checkpoint or configuration is damaged, or a record lacks its prompt.
     """
     if not folder.is_dir():
-        raise RecordError(f"no results folder {folder}: give the --out folder of a run")
+        raise RecordError(f"no result folder {folder}: give the --out folder of a run")
     store = ResultStore(folder, prompts)
     records, warnings = read_records(store.records)
     failed = [f"{r.file_name}: {r.error.message}" for r in records if r.error is not None]
@@ -85,7 +85,7 @@ def _faults(store: ResultStore, records: Sequence[Record]) -> Iterator[str]:
     for record in records:
         path = store.records / record.file_name
         if not path.exists():
-            yield f"{path} has another name: rename it"
+            yield f"{path} is missing, but its record exists: rename its file"
         if prompt_ids and record.training and record.training.prompt not in prompt_ids:
             yield f"{path}: prompt {record.training.prompt} is not in {store.prompts}"
     for path in store.configs.glob("*.yaml"):
@@ -130,7 +130,7 @@ PLOT = [
     Argument(["names"], metavar="[NAME]...", nargs=-1),
     Option(["--out"], type=PATH, help="Output folder; default: DIR/figures."),
     ListOption(["--format", "formats"], type=Choice(["pdf", "png"]), default=("pdf", "png")),
-    Option(["--paper"], type=Choice(["5.5", "6.3"]), help="Width in inches; no title, no caption."),
+    Option(["--paper"], type=Choice(["5.5", "6.3"]), help="Width in inches; no title or caption."),
     JSON,
 ]
 

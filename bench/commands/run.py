@@ -29,7 +29,7 @@ from bench.training.callbacks import callback_names
 
 OVERWRITE, EXECUTOR = Choice(["never", "failed", "always"]), Choice(["local", "ray"])
 SHOTS = "Training examples in total, not in-context examples: 4,16 or 'full'."
-MOST_SEEDS = 10_000
+MAX_SEEDS = 10_000
 NUMBER = "[0-9]{1,19}"  # Python refuses to parse numbers of thousands of digits.
 GRID = [
     base.SUITES,
@@ -47,15 +47,15 @@ GRID = [
     Option(["--set", "items"], multiple=True, help="Set a key, such as training.steps=100."),
     base.PLUGIN,
     Option(["--overwrite"], type=OVERWRITE, default="never", help="Which recorded runs to repeat."),
-    Option(["--workers"], type=IntRange(1), help="Local processes; they share runs and cores."),
+    Option(["--workers"], type=IntRange(1), help="Number of local worker processes."),
 ]
 EXECUTION = [
     Option(["--executor"], type=EXECUTOR, default="local", help="Local, or a Ray cluster."),
     Option(["--cpus-per-run"], type=IntRange(1), help="Ray: CPU cores per run; default: 1."),
     Option(["--gpus-per-run"], type=FloatRange(0, 1), help="Ray: GPUs per run, such as 0.5."),
     Option(["--dry-run"], is_flag=True, help="Print all runs and the prompts they need, and exit."),
-    Option(["--print-config"], is_flag=True, help="Print configuration and settings as YAML."),
-    ListOption(["--log", "loggers"], help="Log to tensorboard, wandb, mlflow, trackio or plugin."),
+    Option(["--print-config"], is_flag=True, help="Print the configuration as YAML, and exit."),
+    ListOption(["--log", "loggers"], help="Log to tensorboard, wandb, mlflow, trackio, a plugin."),
     Option(["--log-groups"], is_flag=True, help="Log DTVG's group in each step to OUT/groups."),
     Option(["--quiet", "verbosity"], flag_value="quiet", help="Print only errors and the table."),
     Option(["--verbose", "verbosity"], flag_value="verbose", help="Print a line per evaluation."),
@@ -70,7 +70,7 @@ END = [
 def run(verbosity: Any, file: Path | None, **options: Any) -> None:
     """Train and score every run of a grid, then print its table.
 
-    Finished runs are never trained again; a killed command continues when it is given again.
+    Finished runs are skipped (see --overwrite); the same command continues a killed one.
     """
     resources = _resources(options)
     loggers = [*options["loggers"], *["groups"] * options["log_groups"]]
@@ -180,8 +180,8 @@ def _seeds(word: str) -> Sequence[int | str]:
     if match is None:
         return [word]
     first, last = int(match[1]), int(match[2] or match[1])
-    if not first <= last < first + MOST_SEEDS:
-        expected = f"FIRST-LAST, such as 42-44, of at most {MOST_SEEDS} seeds"
+    if not first <= last < first + MAX_SEEDS:
+        expected = f"FIRST-LAST, such as 42-44, of at most {MAX_SEEDS} seeds"
         raise ConfigError(f"--seeds {word}: expected {expected}")
     return range(first, last + 1)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bench.method import Batch, SourceStage
 
-MEGABATCH = 50  # Maximum number of batches sorted by length together, as in transformers.
+MAX_MEGABATCH = 50  # Maximum number of batches sorted by length together, as in transformers.
 
 Example = dict[str, list[int]]  # ``input_ids`` and ``labels``, without padding.
 
@@ -72,7 +72,7 @@ class EncodedExamples:
 
 @dataclass
 class Examples:
-    """Rows, labels and encoded examples of tasks, each loaded once per process."""
+    """Rows, labels and encoded examples of tasks, full splits loaded once per process."""
 
     source: DataSource
     encoder: TextEncoder
@@ -245,7 +245,7 @@ def collate(
 class TaskBatches:
     """Training batches of one task; each example occurs once per epoch, in random order.
 
-    With ``bucketed``, megabatches of at most :data:`MEGABATCH` batches (at least four per epoch
+    With ``bucketed``, megabatches of at most :data:`MAX_MEGABATCH` batches (at least four per epoch
     if possible) are sorted by length, and their batches are shuffled.
     """
 
@@ -282,7 +282,7 @@ class TaskBatches:
         if self.batching == "random":
             return torch.split(order, size)
         lengths, batches = torch.tensor(self.encoded.lengths), list[torch.Tensor]()
-        megabatch = size * max(1, min(full // 4, MEGABATCH))
+        megabatch = size * max(1, min(full // 4, MAX_MEGABATCH))
         for rows in torch.split(order[: full * size], megabatch) if full else ():
             # A stable sort keeps rows of equal length in their random order.
             batches += torch.split(rows[lengths[rows].argsort(stable=True)], size)

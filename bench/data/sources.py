@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from bench.data.tables import FORMATS, files_below, read_tables, split_files
 from bench.errors import DataError, one_line
-from bench.files import file_digest
+from bench.files import file_digest, home_path
 from bench.tasks.base import PARQUET_BRANCH, Row, Task
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class DataSource:
         return folder if folder is None or task.files else folder / task.name
 
     def fingerprint(self, task: Task) -> str:
-        """Digest of all splits of the task; reads no rows."""
+        """Digest of the task's files, or hub repository, configuration and commit."""
         if (folder := self._folder(task)) is None:
             return f"{task.repository}@{task.config}@{self.revision(task)}"
         splits = self.splits(task) or ("train",)
@@ -112,7 +112,7 @@ def open_source(text: str) -> DataSource:
         return DataSource("hub", text)
     if text == "bundled":  # Generated, part of the package.
         return DataSource("bundled", "bundled samples", Path(__file__).parent / "samples")
-    folder = Path(text).expanduser()
+    folder = home_path(text)
     if not folder.is_dir():
         raise DataError(
             f"there is no data folder {folder}: name a folder of <task>/<split>.parquet files, or "

@@ -21,7 +21,7 @@ from bench.tasks.base import RULE_SPLITS, Task
 if TYPE_CHECKING:
     import datasets
 
-HELD_OUT_ROWS = 1_000  # Training rows that validate; a tenth of the rows, if there are no more.
+HELD_OUT_ROWS = 1_000  # Training rows held out for validation; a tenth of smaller splits.
 
 
 @dataclass(frozen=True)

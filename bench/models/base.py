@@ -18,13 +18,13 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from bench.errors import ConfigError, ModelError
 from bench.method import IGNORED_LABEL, Batch, ModelOutput
 from bench.models.checks import check
-from bench.models.dropout import use_frozen_dropout
-from bench.models.loading import Architecture, Precision
-from bench.models.prefix import SharedPrefixes
+from bench.models.dropout import use_byte_mask_dropout
+from bench.models.prefix import SharedPrefixes, select_rows
+from bench.record import Architecture, Precision
 from bench.seeding import generator
 
-INITIAL_VOCABULARY = 5000  # P_init is drawn from so many first token ids (published code).
-LEAVING = 4  # Finished rows are removed once they are one in so many; removal copies the cache.
+INITIAL_VOCABULARY = 5000  # Number of first token ids to draw P_init from (published code).
+REMOVAL_SHARE = 1 / 4  # Share of finished rows at which they are removed; this copies the cache.
 POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings")
 """Configuration keys with the maximum number of tokens of a model."""
 
@@ -67,12 +67,12 @@ class FrozenLM(abc.ABC):
         self.model = model.to(device).requires_grad_(False).eval()
         self.device = device
         if device.type == "cpu":
-            use_frozen_dropout(self.model)
+            use_byte_mask_dropout(self.model)
         self.tokenizer = tokenizer
         self.encoder = self.encoder_type(tokenizer)
         self.embedding: nn.Embedding = self.model.get_input_embeddings()
         self.width = self.embedding.embedding_dim
-        self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
+        self.forward_parameters = frozenset(inspect.signature(self.model.forward).parameters)
         config = self.model.config.get_text_config(decoder=True)
         limits = (getattr(config, key, None) or 0 for key in POSITIONS)
         self.positions = next((limit for limit in limits if limit > 0), None)
@@ -89,7 +89,7 @@ class FrozenLM(abc.ABC):
         # Drops the model's other generation defaults, such as penalties.
         self.model.generation_config = self._search()
         if causal and self._empty_cache() is not None:
-            options = {"logits_to_keep": 1} if "logits_to_keep" in self.accepted else {}
+            options = {"logits_to_keep": 1} if "logits_to_keep" in self.forward_parameters else {}
             self.prefixes = SharedPrefixes(self.model, self._empty_cache, options)
         check(self)
         # Copied before weights are rounded to another precision.
@@ -120,7 +120,7 @@ class FrozenLM(abc.ABC):
         ids = torch.randperm(candidates, generator=generator("initial prompt", seed))[:length]
         return self._initial_vocabulary[ids]
 
-    def require_room(self, read: int, written: int) -> None:
+    def require_positions(self, read: int, written: int) -> None:
         """Raise ModelError if prompt, input and answer exceed the positions of the model."""
         apart = self.architecture == "encoder-decoder"  # Encoder and decoder count apart.
         length = max(read, written) if apart else read + written
@@ -136,12 +136,12 @@ class FrozenLM(abc.ABC):
         return embedded if self.scale == 1 else embedded * self.scale
 
     @abc.abstractmethod
-    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+    def run(self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None) -> ModelOutput:
         """See :meth:`bench.method.LanguageModel.run`."""
 
     @abc.abstractmethod
     def read(self, prompt: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Inputs of decoding by name; each tensor has one entry per row."""
+        """Decoding inputs by name: mask ``(B, r+L)``, and states or embeddings ``(B, r+L, d)``."""
 
     def start(self, prompt: Tensor, batch: Batch, ahead: int) -> tuple[dict[str, Tensor], Any]:
         """Rows as from :meth:`read`, and a cache for ``ahead`` more tokens or None."""
@@ -160,9 +160,12 @@ class FrozenLM(abc.ABC):
         """Logits ``(n, V)`` of the token after ``tokens`` ``(n, 1)``; updates rows and cache."""
 
     def answer(self, prompt: Tensor, batch: Batch, max_tokens: int, beams: int = 1) -> list[str]:
-        """Decode answers to the inputs of a batch, greedily for one beam; labels are not read."""
+        """Answers to the inputs of a batch, greedy for one beam; labels are not read.
+
+        ModelError if they need more positions than the model has.
+        """
         with self.inference():
-            self.require_room(prompt.shape[1] + batch.mask.shape[1], max_tokens)
+            self.require_positions(prompt.shape[1] + batch.mask.shape[1], max_tokens)
             if beams == 1:
                 rows, cache = self.start(prompt, batch, max_tokens)
                 if cache is not None:
@@ -204,21 +207,21 @@ class FrozenLM(abc.ABC):
         finished = torch.zeros(count, dtype=torch.bool, device=device)
         tokens: Tensor | None = None
         for step in range(max_tokens):
-            chosen = self.next_scores(rows, tokens, cache).float().argmax(dim=-1)
+            ids = self.next_scores(rows, tokens, cache).float().argmax(dim=-1)
             if step == 0 and self.first_token is not None:
-                chosen = torch.full_like(chosen, self.first_token)
-            chosen = chosen.masked_fill(finished, self.encoder.pad_id)
-            answers[indices, step] = chosen
-            finished |= chosen == self.encoder.end_id
+                ids = torch.full_like(ids, self.first_token)
+            ids = ids.masked_fill(finished, self.encoder.pad_id)
+            answers[indices, step] = ids
+            finished |= ids == self.encoder.end_id
             unfinished = (~finished).nonzero().squeeze(1)
             if len(unfinished) == 0:
                 return answers[:, : step + 1]
-            if len(unfinished) <= len(indices) * (LEAVING - 1) / LEAVING:
+            if len(unfinished) <= len(indices) * (1 - REMOVAL_SHARE):
                 cache.batch_select_indices(unfinished)
                 rows = {name: value[unfinished] for name, value in rows.items()}
-                indices, chosen = indices[unfinished], chosen[unfinished]
+                indices, ids = indices[unfinished], ids[unfinished]
                 finished = finished[unfinished]
-            tokens = chosen.unsqueeze(1)  # (rows in the batch, 1)
+            tokens = ids.unsqueeze(1)  # (rows in the batch, 1)
         return answers
 
     def _search(self, **options: int) -> GenerationConfig:
@@ -236,7 +239,7 @@ class FrozenLM(abc.ABC):
         config = self.model.config.get_text_config(decoder=True)
         cache = DynamicCache(config=config)
         others = {type(layer) for layer in cache.layers} - {DynamicLayer, DynamicSlidingWindowLayer}
-        if others or "past_key_values" not in self.accepted:
+        if others or "past_key_values" not in self.forward_parameters:
             return None
         if self.model.config.is_encoder_decoder:
             return EncoderDecoderCache(cache, DynamicCache(config=config))
@@ -244,16 +247,14 @@ class FrozenLM(abc.ABC):
 
 
 def prepend(
-    prompt: Tensor, inputs: Tensor, mask: Tensor, chosen: Tensor | None = None
+    prompt: Tensor, inputs: Tensor, mask: Tensor, prompt_index: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Put the prompt of each row in front of ``inputs`` ``(B, L, d)`` and their mask.
 
-    ``prompt`` is ``(B or 1, r, d)``, or ``(S, r, d)`` with ``chosen`` ``(B,)`` as index per row.
+    ``prompt`` is ``(B or 1, r, d)``, or ``(S, r, d)`` with a ``prompt_index`` ``(B,)``.
     """
-    if chosen is not None:
-        # A product, not an index, as the gradient of an index is summed in no fixed order.
-        one_hot = F.one_hot(chosen, len(prompt)).to(prompt.dtype)  # (B, S)
-        prompt = torch.einsum("bs,srd->brd", one_hot, prompt)
+    if prompt_index is not None:
+        prompt = select_rows(prompt, prompt_index)
     # Expanded before the cast, so that gradients of rows are summed in the prompt's dtype.
     prompt = prompt.expand(len(inputs), -1, -1).to(inputs.dtype)
     ones = mask.new_ones(prompt.shape[:2])

@@ -99,7 +99,7 @@ def _unsuitable(model: FrozenLM) -> str:
             if not _equal(_of_last(model, no_prompt, alone), expected):
                 return "computes other scores from embeddings than from token ids"
             if not _equal(_of_last(model, no_prompt, batch), expected):
-                return "reads padding or what follows: rows would depend on their batch"
+                return "attends to padding or later tokens: rows would depend on their batch"
         std = model.embed(batch.input_ids).std()
     noise = torch.randn(2, 2, model.width, generator=torch.Generator().manual_seed(0))
     prompt = (noise.to(model.device) * std).requires_grad_()  # One for each row.

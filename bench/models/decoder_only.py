@@ -73,10 +73,10 @@ class DecoderOnlyLM(FrozenLM):
     encoder_type: ClassVar[type[TokenEncoder]] = CausalEncoder
     _reported: frozenset[str] = frozenset()  # Obstacles to sharing that were reported.
 
-    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+    def run(self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None) -> ModelOutput:
         length = batch.labels.shape[1]
-        self.require_room(prompt.shape[1] + batch.mask.shape[1], length - 1)
-        rows, prompt_hidden, cache = self._begin(prompt, batch, length, chosen)
+        self.require_positions(prompt.shape[1] + batch.mask.shape[1], length - 1)
+        rows, prompt_hidden, cache = self._begin(prompt, batch, length, prompt_index)
         mask = rows["attention_mask"]  # (B, r+L)
         target_mask = batch.labels != IGNORED_LABEL  # (B, T)
         answers = self.embed(batch.labels.masked_fill(~target_mask, self.encoder.pad_id))
@@ -95,9 +95,11 @@ class DecoderOnlyLM(FrozenLM):
         hidden, mask = padded_first(hidden[:, : mask.shape[1]], mask)
         return model_output(output.logits[:, -length:], batch.labels, hidden, mask, answer_hidden)
 
-    def read(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> dict[str, Tensor]:
+    def read(
+        self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None
+    ) -> dict[str, Tensor]:
         inputs = self.embed(batch.input_ids)
-        embeds, mask = padded_first(*prepend(prompt, inputs, batch.mask, chosen))
+        embeds, mask = padded_first(*prepend(prompt, inputs, batch.mask, prompt_index))
         return {"inputs_embeds": embeds, "attention_mask": mask}
 
     def start(self, prompt: Tensor, batch: Batch, ahead: int) -> tuple[dict[str, Tensor], Any]:
@@ -116,11 +118,11 @@ class DecoderOnlyLM(FrozenLM):
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
     def _begin(
-        self, prompt: Tensor, batch: Batch, ahead: int, chosen: Tensor | None = None
+        self, prompt: Tensor, batch: Batch, ahead: int, prompt_index: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor | None, Any]:
-        """Rows as from :meth:`read`; for a shared prompt, without it, and its states and cache."""
+        """Rows as from :meth:`read`, prompt states and cache; both None without a shared prompt."""
         length, prefixes = prompt.shape[1], self.prefixes
-        if length == 0 or (len(prompt) > 1 and chosen is None):
+        if length == 0 or (len(prompt) > 1 and prompt_index is None):
             return self.read(prompt, batch), None, None
         obstacle = "it cannot continue from the cache of a prompt"
         if prefixes is not None:
@@ -129,23 +131,23 @@ class DecoderOnlyLM(FrozenLM):
             if obstacle not in self._reported:
                 self._reported |= {obstacle}
                 self.warn(f"{type(self.model).__name__} reads the prompt for each row: {obstacle}")
-            return self.read(prompt, batch, chosen), None, None
-        if chosen is not None:
-            tasks, chosen = torch.unique(chosen, return_inverse=True)
+            return self.read(prompt, batch, prompt_index), None, None
+        if prompt_index is not None:
+            tasks, prompt_index = torch.unique(prompt_index, return_inverse=True)
             prompt = prompt[tasks]
             if len(tasks) == 1:
-                chosen = None
+                prompt_index = None
         embeds, mask = padded_first(self.embed(batch.input_ids), batch.mask)
-        hidden, cache = prefixes.rows(prompt.to(embeds.dtype), len(batch), chosen)
+        hidden, cache = prefixes.rows(prompt.to(embeds.dtype), len(batch), prompt_index)
         mask = torch.cat([mask.new_ones(len(batch), length), mask], dim=1)
         return {"inputs_embeds": embeds, "attention_mask": mask}, hidden, cache
 
     def _options(self, mask: Tensor, length: int, logits: int) -> dict[str, Any]:
         """Arguments of ``forward``: mask, positions of ``length`` last tokens, logits to keep."""
         options: dict[str, Any] = {"attention_mask": mask}
-        if "position_ids" in self.accepted:  # Other models derive them from the mask.
+        if "position_ids" in self.forward_parameters:  # Other models derive them from the mask.
             options["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -length:]
-        if "logits_to_keep" in self.accepted:
+        if "logits_to_keep" in self.forward_parameters:
             # An int would make a slice, whose product PyTorch computes six times as slowly.
             options["logits_to_keep"] = torch.arange(-logits, 0, device=mask.device)
         return options

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 ATTENTION = "bench_frozen"  # Name of the attention function in transformers.
 
 
-class FrozenDropout(nn.Dropout):
+class ByteMaskDropout(nn.Dropout):
     """``nn.Dropout`` with equal results in float32."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ class FrozenDropout(nn.Dropout):
         return _dropped(input, _draw(input, self.p), self.p) if active else input
 
 
-def use_frozen_dropout(model: Any) -> None:
+def use_byte_mask_dropout(model: Any) -> None:
     """Replace the dropout of a model, including dropout in T5's attention."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -29,7 +29,7 @@ def use_frozen_dropout(model: Any) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
-                setattr(module, name, FrozenDropout(child.p).train(child.training))
+                setattr(module, name, ByteMaskDropout(child.p).train(child.training))
     if model.config.is_encoder_decoder and model.get_correct_attn_implementation(None) == "sdpa":
         AttentionInterface.register(ATTENTION, _attention)
         AttentionMaskInterface.register(ATTENTION, sdpa_mask)

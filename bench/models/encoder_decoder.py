@@ -22,9 +22,9 @@ class EncoderDecoderLM(FrozenLM):
     architecture: ClassVar[Literal["encoder-decoder"]] = "encoder-decoder"
     _encoder_output: type = BaseModelOutput
 
-    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
-        inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask, chosen)
-        self.require_room(mask.shape[1], batch.labels.shape[1])
+    def run(self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None) -> ModelOutput:
+        inputs, mask = prepend(prompt, self.embed(batch.input_ids), batch.mask, prompt_index)
+        self.require_positions(mask.shape[1], batch.labels.shape[1])
         output = self.model(
             inputs_embeds=inputs,
             attention_mask=mask,

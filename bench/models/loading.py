@@ -11,18 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError, ModelError, one_line
-from bench.files import file_digest, read_yaml
+from bench.files import file_digest, home_path, read_yaml
 from bench.models import gguf
-from bench.record import ModelBlock
+from bench.record import Architecture, ModelBlock, Precision
 
 if TYPE_CHECKING:
     from bench.models.base import FrozenLM
 
-Architecture = Literal["encoder-decoder", "decoder-only"]
-Precision = Literal["float32", "bf16"]  # Of the frozen weights; prompts are always float32.
 
 HERE = Path(__file__).parent
 IDLE_FILES = re.compile(
@@ -66,7 +64,7 @@ def describe(name: str, offline: bool = False) -> ModelBlock:
     if file := gguf.find_file(name):
         folder = gguf.folder_of(name, file)
         with _reading(name, "copy"):
-            note = f"GGUF file {file.name}, {(folder / gguf.KIND).read_text()}"
+            note = f"GGUF file {file.name}, {(folder / gguf.QUANTISATION_FILE).read_text()}"
         name = name if name in gguf.PACKAGES else folder_name(name)
         return block(name=name, digest=folder.name, note=note)
     if bundled := BUNDLED.get(name):
@@ -89,7 +87,7 @@ def describe(name: str, offline: bool = False) -> ModelBlock:
 
 
 def architecture_of(name: str) -> Architecture:
-    """Architecture of a model; reads only its configuration."""
+    """Architecture of a model, from its configuration; ModelError if it cannot be found."""
     if name in KNOWN:
         return KNOWN[name][0]
     return "encoder-decoder" if _reader(name) == "AutoModelForSeq2SeqLM" else "decoder-only"
@@ -134,7 +132,10 @@ def _reader(name: str) -> str:
 def load(
     name: str, device: str = "cpu", precision: Precision = "float32", bin_weights: bool = False
 ) -> FrozenLM:
-    """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded."""
+    """Load a frozen model in evaluation mode; its weights are read in float32 and then rounded.
+
+    ModelError if it cannot be used.
+    """
     import torch
     import transformers
 
@@ -194,7 +195,7 @@ def _require_all_weights(name: str, module: Any, report: dict[str, Any]) -> None
     """Raise ModelError for weights that transformers would initialise randomly or ignore."""
     from bench.models.checks import some
 
-    for kind, verb in (("missing", "lack"), ("unexpected", "hold"), ("mismatched", "misfit")):
+    for kind, verb in (("missing", "lack"), ("unexpected", "hold"), ("mismatched", "do not fit")):
         keys = report[f"{kind}_keys"]  # Mismatched keys come with both shapes.
         names = {key if isinstance(key, str) else key[0] for key in keys}
         # Old files of GPT-2 and similar models hold this constant.
@@ -233,7 +234,7 @@ def is_folder_name(name: str) -> bool:
 
 def _locate(name: str) -> tuple[str, str | None]:
     """Folder and None, or hub id and commit; ModelError for paths that do not exist."""
-    path = BUNDLED[name].path if name in BUNDLED else Path(name).expanduser()
+    path = BUNDLED[name].path if name in BUNDLED else home_path(name)
     if file := gguf.find_file(name):
         path = gguf.folder_of(name, file)
     if path.is_dir():

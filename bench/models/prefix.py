@@ -44,17 +44,16 @@ class SharedPrefixes:
             return f"a layer sees a window of {min(self._windows)} tokens"
         return ""
 
-    def rows(self, prompts: Tensor, count: int, chosen: Tensor | None) -> tuple[Tensor, Any]:
+    def rows(self, prompts: Tensor, count: int, prompt_index: Tensor | None) -> tuple[Tensor, Any]:
         """Last hidden states ``(count, r, d)`` and cache of ``count`` rows with a prompt each.
 
-        ``prompts`` is ``(1, r, d)``, or ``(K, r, d)`` with ``chosen`` ``(count,)`` as row index.
+        ``prompts`` is ``(1, r, d)``, or ``(K, r, d)`` with a ``prompt_index`` ``(count,)``.
         """
         states = self._states(prompts)
-        if chosen is None:
+        if prompt_index is None:
             states = [state.expand(count, *state.shape[1:]) for state in states]
-        else:  # A product, not an index, as the gradient of an index is summed in no fixed order.
-            one_hot = F.one_hot(chosen, len(prompts)).to(prompts.dtype)  # (count, K)
-            states = [torch.tensordot(one_hot, state, dims=1) for state in states]
+        else:
+            states = [select_rows(state, prompt_index) for state in states]
         cache = self._empty_cache()
         for layer, (keys, values) in enumerate(zip(states[1::2], states[2::2], strict=True)):
             cache.update(keys, values, layer)
@@ -116,3 +115,13 @@ def is_random(model: nn.Module) -> bool:
         if any(part in name for part in ("drop", "jitter", "noise"))
         or (name == "p" and isinstance(module, nn.Dropout))
     )
+
+
+def select_rows(states: Tensor, index: Tensor) -> Tensor:
+    """``states[index]``, ``(B, ...)`` of states ``(K, ...)`` and index ``(B,)``, as a product.
+
+    The gradient of an index is summed in no fixed order.
+    """
+    one_hot = F.one_hot(index, len(states)).to(states.dtype)  # (B, K)
+    rows: Tensor = torch.tensordot(one_hot, states, dims=1)
+    return rows

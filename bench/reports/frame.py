@@ -75,9 +75,9 @@ class Results:
 
 
 def load_results(folder: Path) -> Results:
-    """Read all records of a results folder; raises RecordError if it does not exist."""
+    """Read all records of a result folder; RecordError if it does not exist."""
     if not folder.is_dir():
-        raise RecordError(f"no results folder {folder}: give the --out folder of a run")
+        raise RecordError(f"no result folder {folder}: give the --out folder of a run")
     records, warnings = read_records(folder / "records")
     unique: dict[str, Record] = {}
     for record in records:

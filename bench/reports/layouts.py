@@ -48,4 +48,3 @@ LAYOUTS: Mapping[str, Layout] = {
     name: Layout(**values)
     for name, values in read_yaml(Path(__file__).with_name("layouts.yaml")).items()
 }
-"""Layouts by name."""

@@ -30,7 +30,7 @@ Say: TypeAlias = Callable[[str], None]
 COLOURS = {"#000000": "currentColor", "#dddddd": "var(--line)", "#ffffff": "var(--ground)"}
 """Colours of figures that follow those of the page."""
 
-MOST_PANELS = 12
+MAX_PANELS = 12
 """Number of tasks up to which the page has learning curves, which take long to draw."""
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "tidy-csv": "tidy.csv", "json": "json"}
@@ -59,7 +59,7 @@ def save(
 
 def _names(results: Results) -> list[str]:
     """Names of the figures on the page."""
-    many = results.frame["task"].nunique() > MOST_PANELS
+    many = results.frame["task"].nunique() > MAX_PANELS
     return [name for name in FIGURES if not many or name not in ("learning-curves", "losses")]
 
 
@@ -85,7 +85,7 @@ def _page(
         tasks=ordered_tasks(results.frame["task"]),
         show=show_record,
         display=display,
-        most_panels=MOST_PANELS,
+        most_panels=MAX_PANELS,
         tables=tables,
         pictures=[(f.get_label(), _svg(f), *map(Text.get_text, f.texts)) for f in shown],
         warnings=_warnings(results, absent),

@@ -44,7 +44,7 @@ class Bootstrap:
         self.folder = folder
         self.records = {record.id: record for record in records}
         self.warnings: list[str] = []  # One line per run whose predictions cannot be used.
-        self._draws = functools.cache(self._resampled)  # Computed once.
+        self._draws = functools.cache(self._resampled)
         self.compare = functools.cache(self._compared)
 
     def draws(self, id: str, metric: str) -> Array | None:
@@ -158,7 +158,7 @@ def _one_hot(texts: Sequence[str], classes: Sequence[str]) -> Array:
 
 
 def _centred(texts: Iterable[str]) -> Array:
-    """Numbers of the texts minus their mean, divided by their largest size if that is above 1."""
+    """Numbers of the texts minus their mean, divided by their largest absolute value if above 1."""
     parsed = map(parse_number, texts)
     numbers = np.array([UNPARSABLE if number is None else number for number in parsed])
     centred: Array = numbers - numbers.mean()

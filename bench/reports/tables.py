@@ -36,7 +36,7 @@ from bench.tasks.metrics import METRICS
 def render_tables(
     results: Results, form: str, layout: str | None = None, **options: Any
 ) -> tuple[str, list[str]]:
-    """All tables of a results folder as text, and warnings about unusable predictions.
+    """All tables of a result folder as text, and warnings about unusable predictions.
 
     ``form`` is a key of ``FORMS``: ``csv`` has a line per table row, ``tidy-csv`` one per field;
     ``latex-document`` is a complete document. Options: see :func:`make_tables`.
@@ -53,7 +53,7 @@ def make_tables(
     marks: bool | None = None,
     against: str | None = None,
 ) -> tuple[list[Table], list[str]]:
-    """All tables of a results folder, one per setting, and warnings about unusable predictions.
+    """All tables of a result folder, one per setting, and warnings about unusable predictions.
 
     Without a layout, all tasks share a table. ``published`` adds published numbers; ``marks`` tests
     differences to the row ``against`` (defaults: if one of the two is given; the layout's).

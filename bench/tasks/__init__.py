@@ -8,7 +8,6 @@ from pathlib import Path
 from bench.errors import lookup
 from bench.files import read_yaml
 from bench.plugins import Plugin, discover
-from bench.tasks.base import PARQUET_BRANCH as PARQUET_BRANCH
 from bench.tasks.base import Row as Row
 from bench.tasks.base import Task as Task
 from bench.tasks.base import TextPair as TextPair
@@ -64,7 +63,7 @@ def get_task(name: str) -> Task:
     if not isinstance(task, Task):
         raise entry.fault(f"is a {type(task).__name__}, not a bench.tasks.Task; give a task")
     if task.name != name:
-        raise entry.fault(f"calls itself {task.name!r}; use one name in both places")
+        raise entry.fault(f"has a Task named {task.name!r}; use one name in both places")
     return task
 
 

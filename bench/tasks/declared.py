@@ -39,9 +39,9 @@ SPLITS = ("train", "validation", "test")
 RULES = {SPLITS: "official", SPLITS[:2]: "halve-validation", SPLITS[::2]: "hold-out-train"}
 """Default split rule by the splits of a task."""
 
-SAME: tuple[str, ...] = ("input_length", "target_length", "max_training_rows", "group_by_source")
-SAME += ("source_only", "version", "config", "rows")
-"""Keys that are attributes of the task."""
+COPIED_KEYS: tuple[str, ...] = ("input_length", "target_length", "max_training_rows")
+COPIED_KEYS += ("group_by_source", "source_only", "version", "config", "rows")
+"""Keys copied to the Task unchanged."""
 
 
 def template_columns(template: str) -> list[str]:
@@ -51,7 +51,7 @@ def template_columns(template: str) -> list[str]:
         if column is not None:
             plain = re.fullmatch(r"[^.\[\]]+", column) and not column.isdigit()
             if spec or conversion or not plain:
-                raise ValueError(f"{{{column}}} is no column alone, such as {{text}}")
+                raise ValueError(f"{{{column}}} is not a plain column name, such as {{text}}")
             columns.append(column)
     if not columns:
         raise ValueError("expected a column in braces, such as {text}")
@@ -164,7 +164,7 @@ def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
         defect_of=reader.defect_of,
         doubt_of=reader.doubt_of,
         suites=tuple(entry.suites),
-        **{key: getattr(entry, key) for key in SAME},
+        **{key: getattr(entry, key) for key in COPIED_KEYS},
     )
 
 
@@ -185,7 +185,7 @@ def _faults(
         (labels and entry.references, "give it either labels or references"),
         (len({*labels}) < len(labels), "has a label twice"),
         (not metrics, f"has no metric; choose from {', '.join(METRICS)}"),
-        (len({*metrics}) < len(metrics), "has metrics with a score of one name; choose one"),
+        (len({*metrics}) < len(metrics), "has two metrics with equal score names; choose one"),
         ({*entry.selection} - {*metrics}, f"selects by scores other than {', '.join(metrics)}"),
     )  # fmt: skip
 

@@ -237,7 +237,6 @@ METRICS: Mapping[str, Metric] = {
         *(_several(function, outputs) for function, outputs in GENERATION),
     )
 }
-"""All metrics by name."""
 
 
 def score(

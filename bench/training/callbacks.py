@@ -56,7 +56,7 @@ class EvaluationEvent:
     loss: float  # Mean since the last evaluation.
     score: float  # Mean of the task's selection metrics; the highest score marks the best step.
     scores: Mapping[str, float]  # Percent by metric; in a source stage by source task.
-    valid_label_share: float | None  # From 0 to 1; None for a task without labels.
+    valid_label_share: float | None  # From 0 to 1; None for free text and in source stages.
     learning_rates: Mapping[str, float]  # At this step, by parameter group.
     diagnostics: Mapping[str, Any]  # JSON-ready values of the method.
     best_step: int

@@ -29,7 +29,7 @@ class TrainingResult:
 
     steps: int = 0
     best_step: int = 0
-    best_score: float = float("-inf")  # Mean of the validation metrics.
+    best_score: float = float("-inf")  # Mean of the selection metrics on validation.
     stopped_early: bool = False  # Whether patience ran out.
     curve: list[dict[str, Any]] = field(default_factory=list)  # One entry per evaluation.
     history: list[dict[str, Any]] = field(default_factory=list)  # Diagnostics, from step 0.

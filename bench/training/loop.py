@@ -61,7 +61,8 @@ def train(
 
     The best step is the first with the highest validation score. A module without parameters is
     validated once, at step 0. A stop takes effect after a step or during an evaluation, and saves
-    a checkpoint. ``warn`` receives the message about a damaged checkpoint.
+    a checkpoint. ``warn`` receives the message about a damaged checkpoint. Raises RunError if loss,
+    parameters or scores are not finite, CallbackError, and StopRequested after a stop.
     """
     stop = stop or Stop()
     groups = trainable.to(model.device).parameter_groups()

@@ -14,10 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from bench.method import Ingredients, ParameterGroup, PromptMethod
+from bench.method import ParameterGroup, PromptMethod, StartPrompts
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class ResidualPrompt(PromptMethod[ResidualSettings]):
         )
 
     @classmethod
-    def build(cls, settings: ResidualSettings, ingredients: Ingredients) -> ResidualPrompt:
-        return cls(ingredients.initial, settings)
+    def build(cls, settings: ResidualSettings, start: StartPrompts) -> ResidualPrompt:
+        return cls(start.initial, settings)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         settings, network = self.settings, list(self.network.parameters())
@@ -64,10 +63,6 @@ class ResidualPrompt(PromptMethod[ResidualSettings]):
     def forward(self, inputs: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         residual: Tensor = self.network(self.prompt)  # (r, d)
         return (self.prompt + residual).unsqueeze(0)  # (1, r, d)
-
-    @torch.no_grad()
-    def merged_prompt(self) -> Tensor:
-        return self().squeeze(0).clone()  # type: ignore[no-any-return]
 
 
 METHODS = {"residual": ResidualPrompt}

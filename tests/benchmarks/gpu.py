@@ -25,7 +25,7 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from bench.config import load_config
 from bench.data import EncodedExamples, TaskBatches
-from bench.method import Ingredients, PromptMethod, SoftPrompt, tensor_digest
+from bench.method import PromptMethod, SoftPrompt, StartPrompts, tensor_digest
 from bench.models.base import FrozenLM
 from bench.models.encoder_decoder import EncoderDecoderLM
 from bench.models.loading import BUNDLED, Precision
@@ -75,12 +75,12 @@ def make_method(name: str, initial: torch.Tensor) -> PromptMethod:
     sources = tuple(SoftPrompt(task, initial + learned + own, digest) for task, own in pairs)
     spec, shared = parse_method(name, {}), None
     needs = spec.load().needs(spec.settings)
-    if needs.shared:
-        given = Ingredients(initial, sources)
+    if needs.source_stage:
+        given = StartPrompts(initial, sources)
         stage = spec.load().source_stage(spec.settings, given, dict.fromkeys(names, 100))
-        shared = stage.shared_state()
+        shared = stage.source_state()
     target = SoftPrompt("mrpc", initial + learned, digest) if needs.target else None
-    parts = Ingredients(initial, sources if needs.sources else (), target, shared)
+    parts = StartPrompts(initial, sources if needs.sources else (), target, shared)
     return spec.load().build(spec.settings, parts)
 
 

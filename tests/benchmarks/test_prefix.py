@@ -32,8 +32,8 @@ SHAPE |= {"intermediate_size": 1536, "vocab_size": 49152}
 class Apart(DecoderOnlyLM):
     """Every row has its own prompt."""
 
-    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
-        return super().run(prompt.expand(len(batch), -1, -1), batch, chosen)
+    def run(self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None) -> ModelOutput:
+        return super().run(prompt.expand(len(batch), -1, -1), batch, prompt_index)
 
 
 def make_models(shared: Path) -> tuple[DecoderOnlyLM, DecoderOnlyLM]:

@@ -100,13 +100,13 @@ KEYS = {
         ("run --model ./nowhere", "no model folder at './nowhere': give a folder"),
         ("run --executor ray --workers 2", "--workers has no meaning with --executor ray"),
         ("run --gpus-per-run 0.5", "--gpus-per-run has no meaning with --executor local"),
-        ("status nowhere", "no results folder nowhere: give the --out folder of a run"),
+        ("status nowhere", "no result folder nowhere: give the --out folder of a run"),
         ("report nowhere", "nothing to write: give --html FILE for one page, or --out FOLDER"),
         ("show rte --out out", "No such option ... --out ... Usage: bench show [OPTIONS] DIR RUN"),
         ("show out rte", "no record 'rte' in out/records"),
         ("export rte x", "nowhere to export to: give FOLDER or --push-to-hub ... Usage: "),
         ("export rte", "Missing argument ... Usage: bench export [OPTIONS] DIR RUN [FOLDER]"),
-        ("plot groups .", "no results folder groups: "),
+        ("plot groups .", "no result folder groups: "),
         ("list taks", "Invalid value for '{tasks|suites|methods|models|prompts}': 'taks' is not"),
         ("data check --task clola", "unknown task 'clola': did you mean cola?"),
         ("data prefetch --data bundled", "prefetch loads from the hub"),
@@ -156,6 +156,8 @@ def test_home_is_known_everywhere(
     monkeypatch.setenv("HOME", str(finished.parent))
     (tmp_path / "own.yaml").write_text("data: ~/nowhere\n")
     assert bench("run", "--config", "own.yaml").error().startswith("there is no data folder /")
+    answer = bench("run", "--data", "~no-such-user/x")
+    assert answer.error().startswith("there is no data folder ~no-such-user/x")
     for words in (("status", "~/out"), (*ONE, "--out=~/out")):
         assert bench(*words).code == 0
     assert bench("export", "~/out", "mrpc-pt", "~/adapter").code == 0

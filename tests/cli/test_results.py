@@ -69,7 +69,7 @@ def test_status_finds_what_is_missing_renamed_or_no_checkpoint(out: Path, bench:
     faults = json.loads(bench("status", out, "--json").out)["faults"]
     assert len(faults) == 2
     assert "x.safetensors is damaged" in faults[0]
-    assert faults[1] == f"{record} has another name: rename it"
+    assert faults[1] == f"{record} is missing, but its record exists: rename its file"
     # With a store that lacks the prompt it is a fault, without any store it is not.
     (elsewhere / prompt.name).rename(elsewhere / "mrpc-pt-4-1-000000000000.json")
     more = json.loads(bench("status", out, "--prompts", elsewhere, "--json").out)["faults"]

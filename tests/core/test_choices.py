@@ -11,7 +11,7 @@ from baselines.pt import MixtureStage, PTSettings
 from bench import worker
 from bench.errors import RunError, UnknownNameError
 from bench.grid import make_grid
-from bench.method import Ingredients
+from bench.method import StartPrompts
 from bench.registry import parse_method
 from bench.store import ResultStore
 from tests.core.small_grids import SOURCES, by_label, comparable, configure, do, failing
@@ -115,7 +115,7 @@ def test_a_mixture_is_one_prompt_by_the_settings_of_pt(finished: ResultStore) ->
     assert [(run.task, run.tasks, run.seed) for run in mixtures] == [
         ("sst2+qnli", SOURCES, seed) for seed in (42, 43)
     ]
-    assert {run.start.shared for run in grid.reported.values()} == set(mixtures)
+    assert {run.start.source_stage for run in grid.reported.values()} == set(mixtures)
     assert {run.method.name for run in grid.runs.values()} == {"pt", "spot"}
     source = make_grid(configure(methods=["attempt"]), finished).runs.values()
     pt = next(run for run in source if run.task == "sst2")
@@ -151,7 +151,7 @@ def test_spot_starts_from_the_mixture(copy: ResultStore) -> None:
 
 def test_mixtures_draw_tasks_in_proportion_to_their_examples() -> None:
     examples = {"a": 600, "b": 300, "c": 100}
-    stage = MixtureStage.source_stage(PTSettings(), Ingredients(torch.zeros(2, 3)), examples)
+    stage = MixtureStage.source_stage(PTSettings(), StartPrompts(torch.zeros(2, 3)), examples)
     draw = torch.Generator().manual_seed(0)
     drawn = Counter(task for _ in range(500) for task in stage.sample_tasks(20, draw))
     for index, number in enumerate(examples.values()):

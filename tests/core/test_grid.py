@@ -51,7 +51,7 @@ def test_each_prompt_is_one_run_after_those_it_needs(empty: ResultStore) -> None
         assert found["cb", method, 42].start.sources == sources
     assert found["cb", "dtvg", 42].start.target is found["cb", "pt", 42]
     assert found["cb", "mpt", 42].start.sources == ()
-    assert found["cb", "mpt", 42].start.shared is found["sources", "mpt", 42]
+    assert found["cb", "mpt", 42].start.source_stage is found["sources", "mpt", 42]
     assert found["sources", "mpt", 42].start.sources == sources
     assert [block.task for block in found["cb", "mpt", 42].sources()] == list(SOURCES)
     assert all(run.shots is None for run in sources)

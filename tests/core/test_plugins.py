@@ -65,7 +65,10 @@ def test_a_method_of_a_file(tmp_path: Path) -> None:
         ("METHODS = [1]", "METHODS is not a mapping from name to method"),
         ("METHODS = {'a b': 1}", "a name has letters, digits"),
         ("METHODS = {'pt': 1}", "there is a built-in method of that name; rename the plugin"),
-        ("from bench.tasks import get_task\nTASKS = {'a': get_task('rte')}", "calls itself 'rte'"),
+        (
+            "from bench.tasks import get_task\nTASKS = {'a': get_task('rte')}",
+            "has a Task named 'rte'",
+        ),
         ("TASKS = {'mine': 1}", "is a int, not a bench.tasks.Task"),
         ("METHODS = {'x': 1}", "is not a subclass of bench.method.PromptMethod"),
         (BARE, "lacks build, forward, parameter_groups; define what bench.method asks for"),
@@ -136,8 +139,11 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
     [
         (None, "expected 'key: value' entries"),
         ({"templat": ""}, "unknown key 'templat': did you mean template or"),
-        ({"template": "{text.__class__}"}, "template: {text.__class__} is no column alone"),
-        *(({"template": f"{{{x}}}"}, "is no column alone") for x in ("t[0]", "t!r", "t:>9999", "")),
+        ({"template": "{text.__class__}"}, "template: {text.__class__} is not a plain column name"),
+        *(
+            ({"template": f"{{{x}}}"}, "is not a plain column name")
+            for x in ("t[0]", "t!r", "t:>9999", "")
+        ),
         ({"template": "text"}, "template: expected a column in braces, such as {text}"),
         ({"template": "{text"}, "template: expected '}' before end of string"),
         ({"labels": [False, True]}, "labels.0: expected text (given: False)"),
@@ -155,7 +161,7 @@ YAML |= {"rows": {"train": 9, "validation": 9}}
         ({"references": "r"}, "give it either labels or references"),
         ({"template": None, "reader": "squad"}, "its reader reads no column 'label'; name the col"),
         ({"template": None, "reader": "wsc", "separator": ""}, "a reader ignores separator; leave"),
-        ({"metric": ["squad", "qa"]}, "has metrics with a score of one name; choose one"),
+        ({"metric": ["squad", "qa"]}, "has two metrics with equal score names; choose one"),
         ({"hub": "@" + "0123456789" * 4}, "hub revision may change; pin"),
         ({"config": "../x"}, "config '../x' is no name"),
         ({"hub": ""}, "give it either files, or hub and rows"),

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from bench.commands.results import status
 from bench.errors import BenchError, OutputError, PromptError, RecordError
 from bench.files import atomic_write, file_digest
-from bench.predictions import Predictions, judge, load_predictions
+from bench.predictions import Predictions, load_predictions, make_predictions
 from bench.record import Record, read_record, read_records, write_record
 from bench.store import ABANDONED, ResultStore
 from bench.tasks import get_task
@@ -134,11 +134,11 @@ def test_answers_are_read_as_they_were_written(finished: ResultStore, record: Re
 
 def test_judge_says_what_is_right() -> None:
     given = [" yes\n", "no", '\u2028[1] \x00"é😀', ""]
-    judged = judge(["accuracy"], [3, 1, 2, 0], given, [["yes"]] * 4, [None] * 4)
+    judged = make_predictions(["accuracy"], [3, 1, 2, 0], given, [["yes"]] * 4, [None] * 4)
     assert [example.correct for example in judged.examples] == [True, False, False, False]
     assert len(judged.to_lines().splitlines()) == 4
     with pytest.raises(BenchError, match="no predictions to store"):
-        judge(["accuracy"], [], [], [], [])
+        make_predictions(["accuracy"], [], [], [], [])
 
 
 def test_answers_are_those_of_the_record(copy: ResultStore, record: Record) -> None:

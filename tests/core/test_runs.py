@@ -169,7 +169,7 @@ MOMENTS: dict[str, tuple[Any, str, signal.Signals]] = {
     "training": (Reporter, "on_step", signal.SIGINT),
     "validation": (evaluation, "score_task", signal.SIGTERM),
     "storing": (ResultStore, "save_prompt", signal.SIGTERM),
-    "test": (worker, "judge", signal.SIGINT),
+    "test": (worker, "make_predictions", signal.SIGINT),
 }
 
 

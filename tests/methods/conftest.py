@@ -1,4 +1,4 @@
-"""Reference cases, a small language model, and ingredients of all kinds."""
+"""Reference cases, a small language model, and prompts to start from."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.method import IGNORED_LABEL, Batch, Ingredients, ModelOutput, SoftPrompt, tensor_digest
+from bench.method import IGNORED_LABEL, Batch, ModelOutput, SoftPrompt, StartPrompts, tensor_digest
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 VOCABULARY, WIDTH, LENGTH = 11, 6, 4
@@ -44,9 +44,9 @@ class TinyModel(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         return self.embedding(ids)  # type: ignore[no-any-return]
 
-    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
+    def run(self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None) -> ModelOutput:
         self.runs.append((torch.is_grad_enabled(), self.training))
-        prompt = prompt.expand(len(batch), -1, -1) if chosen is None else prompt[chosen]
+        prompt = prompt.expand(len(batch), -1, -1) if prompt_index is None else prompt[prompt_index]
         mask = torch.cat([batch.mask.new_ones(prompt.shape[:2]), batch.mask], dim=1)
         hidden = torch.tanh(self.mix(torch.cat([prompt, self.embed(batch.input_ids)], dim=1)))
         mean = (hidden * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
@@ -78,12 +78,12 @@ def batch() -> Batch:
 
 
 @pytest.fixture
-def make() -> Callable[..., Ingredients]:
-    """Maker of ingredients, equal ones for equal arguments; ``changes`` replace parts."""
+def make() -> Callable[..., StartPrompts]:
+    """Maker of prompts to start from, equal ones for equal arguments; ``changes`` replace parts."""
 
-    def ingredients(
+    def start_prompts(
         length: int = LENGTH, width: int = WIDTH, names: Sequence[str] = SOURCES, **changes: object
-    ) -> Ingredients:
+    ) -> StartPrompts:
         generator = torch.Generator().manual_seed(1)
         initial, learned = torch.randn(2, length, width, generator=generator)
         digest = tensor_digest(initial)
@@ -96,16 +96,16 @@ def make() -> Callable[..., Ingredients]:
                 for name, own in zip(names, apart, strict=True)
             ),
             "target": SoftPrompt("cb", initial + learned, digest),
-            "shared": {
+            "source_state": {
                 "shared": initial + learned,
                 "columns": 1 + 0.1 * torch.randn(len(names), length, 1, generator=generator),
                 "rows": 1 + 0.1 * torch.randn(len(names), 1, width, generator=generator),
             },
             "stored": SoftPrompt("cb", torch.randn(2, width, generator=generator), None),
         }
-        return Ingredients(**{**parts, **changes})  # type: ignore[arg-type]
+        return StartPrompts(**{**parts, **changes})  # type: ignore[arg-type]
 
-    return ingredients
+    return start_prompts
 
 
 @pytest.fixture

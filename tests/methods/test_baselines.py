@@ -12,14 +12,14 @@ from baselines.attempt import AttemptPrompt
 from baselines.fixed import FixedPrompt, FixedSettings, NoPrompt, NoPromptSettings
 from baselines.spot import SPoT, SPoTSettings, similarity
 from bench.errors import PromptError, UnknownNameError
-from bench.method import Batch, Ingredients, Needs, SoftPrompt
+from bench.method import Batch, Needs, SoftPrompt, StartPrompts
 
-Make = Callable[..., Ingredients]
+Make = Callable[..., StartPrompts]
 
 
 def test_no_prompt_is_the_model_alone(make: Make, model: Any, batch: Batch) -> None:
     parts = make()
-    method = NoPrompt.build(NoPromptSettings(), Ingredients(parts.initial))
+    method = NoPrompt.build(NoPromptSettings(), StartPrompts(parts.initial))
     assert method.merged_prompt().shape == (0, parts.initial.shape[1])  # type: ignore[union-attr]
     assert NoPrompt.needs(NoPromptSettings()) == Needs()
     embedded = torch.tanh(model.mix(model.embed(batch.input_ids)))
@@ -44,7 +44,7 @@ def test_spot_similarity_equals_the_published_one(dtvg_case: dict[str, Tensor]) 
 
 
 @pytest.fixture
-def parts(make: Make) -> Ingredients:
+def parts(make: Make) -> StartPrompts:
     """Sources at 90, 60 and 120 degrees from the target: the second one is nearest."""
     # Single tokens differ wildly; only their means are the vectors here.
     offset = torch.tensor([[9.0, -5.0], [-9.0, 5.0]])
@@ -53,7 +53,7 @@ def parts(make: Make) -> Ingredients:
     return make(initial=torch.zeros(2, 2), sources=tuple(prompts[:3]), target=prompts[3])
 
 
-def test_spot_starts_from_the_most_similar_source(parts: Ingredients) -> None:
+def test_spot_starts_from_the_most_similar_source(parts: StartPrompts) -> None:
     method = SPoT.build(SPoTSettings(), parts)
     assert torch.equal(method()[0], parts.sources[1].matrix)
     told = method.diagnostics()
@@ -62,16 +62,16 @@ def test_spot_starts_from_the_most_similar_source(parts: Ingredients) -> None:
     assert SPoT.needs(SPoTSettings()) == Needs(sources=True, target=True)
 
 
-def test_spot_starts_from_the_named_source_without_a_target(parts: Ingredients) -> None:
+def test_spot_starts_from_the_named_source_without_a_target(parts: StartPrompts) -> None:
     named = SPoTSettings(source="sst2")
-    method = SPoT.build(named, Ingredients(parts.initial, sources=parts.sources))
+    method = SPoT.build(named, StartPrompts(parts.initial, sources=parts.sources))
     assert torch.equal(method()[0], parts.sources[2].matrix)
     assert method.diagnostics() == {"source": "sst2"}
     assert SPoT.needs(named) == Needs(sources=True, named_sources=("sst2",))
     with pytest.raises(UnknownNameError, match=r"unknown source task 'mnil': did you mean mnli"):
         SPoT.build(SPoTSettings(source="mnil"), parts)
     with pytest.raises(PromptError, match="one is missing"):
-        SPoT.build(SPoTSettings(), Ingredients(parts.initial, sources=parts.sources))
+        SPoT.build(SPoTSettings(), StartPrompts(parts.initial, sources=parts.sources))
 
 
 @pytest.mark.parametrize("method", [SPoT, AttemptPrompt])

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.errors import ConfigError, PromptError
-from bench.method import Ingredients, Needs, SoftPrompt
+from bench.method import Needs, SoftPrompt, StartPrompts
 from dtvg import DTVGPrompt, DTVGSettings
 from dtvg.grouping import Grouping
 
 GROUPINGS = get_args(Grouping)
 LENGTH, WIDTH, SOURCES = 4, 3, 5
 NAMES = ("mnli", "qnli", "qqp", "sst2", "squad")
-Make = Callable[..., Ingredients]
+Make = Callable[..., StartPrompts]
 seeds = st.integers(0, 10_000)
 examples = settings(deadline=None, max_examples=60)
 

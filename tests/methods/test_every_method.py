@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.method import Batch, Ingredients, SourceStage, Trainable
+from bench.method import Batch, SourceStage, StartPrompts, Trainable
 from bench.registry import METHODS, parse_method
 from dtvg.grouping import Grouping
 
@@ -32,11 +32,11 @@ COUNTS = {
     "fixed:prompt=one": 0,
 }
 
-Make = Callable[..., Ingredients]
+Make = Callable[..., StartPrompts]
 
 
-def build(variant: str, parts: Ingredients) -> Any:
-    """The method with only those ingredients that it says it needs, or its source stage."""
+def build(variant: str, parts: StartPrompts) -> Any:
+    """The method with only those prompts that it says it needs, or its source stage."""
     torch.manual_seed(0)
     name = variant.removeprefix("stage of ")
     spec = parse_method(name, {})
@@ -44,11 +44,11 @@ def build(variant: str, parts: Ingredients) -> Any:
         examples = {prompt.task: 9 for prompt in parts.sources}
         return spec.load().source_stage(spec.settings, parts, examples)
     needs = spec.load().needs(spec.settings)
-    given = Ingredients(
+    given = StartPrompts(
         parts.initial,
         sources=parts.sources if needs.sources else (),
         target=parts.target if needs.target else None,
-        shared=parts.shared if needs.shared else None,
+        source_state=parts.source_state if needs.source_stage else None,
         stored=parts.stored if needs.stored else None,
     )
     return spec.load().build(spec.settings, given)
@@ -89,7 +89,7 @@ def test_a_step_moves_the_groups_alone(variant: str, make: Make, model: Any, bat
     assert not torch.equal(fresh.prompt_for(model, batch), method.prompt_for(model, batch))
     fresh.load_state_dict(method.state_dict())
     assert torch.equal(fresh.prompt_for(model, batch), method.prompt_for(model, batch))
-    # Ingredients are shared by several runs.
+    # StartPrompts are shared by several runs.
     assert torch.equal(parts.initial, untouched.initial)
     pairs = zip(parts.sources, untouched.sources, strict=True)
     assert all(torch.equal(ours.matrix, theirs.matrix) for ours, theirs in pairs)

@@ -15,8 +15,8 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from bench.errors import ConfigError, PromptError
-from dtvg import pairwise_similarity, select_group
-from dtvg.grouping import MOST_SOURCES
+from dtvg import select_group
+from dtvg.grouping import MAX_SOURCES
 
 Vectors = tuple[Tensor, Tensor]
 
@@ -60,7 +60,8 @@ def test_published_group(dtvg_case: dict[str, Tensor]) -> None:
     torch.testing.assert_close(consistencies, case["kc"].double(), atol=1e-5, rtol=1e-5)
     assert group.order.tolist() == case["order"].tolist()
     assert (group.similarities >= 0).sum() == case["n_pos"]
-    assert torch.allclose(pairwise_similarity(sources), group.pairwise, atol=1e-5)
+    means = sources.mean(dim=1)
+    torch.testing.assert_close(group.pairwise, means @ means.T)
     assert group.members == case["selected"].tolist()
 
 
@@ -94,7 +95,8 @@ def test_exact_is_brute_force(seed: int, weight: float, rule: Any) -> None:
         return similar + weight * sum(pairs) / max(1, len(pairs))
 
     options: Any = {"target_similarity": "sum"} if rule is sum else {}
-    members = select_group(target, sources, "exact", consistency_weight=weight, **options).members
+    options |= {"solver": "exact", "consistency_weight": weight}
+    members = select_group(target, sources, **options).members
     assert sorted(members) == list(max(subsets(range(7)), key=value))
 
 
@@ -103,18 +105,19 @@ def test_exact_can_be_better_than_greedy() -> None:
     target = torch.tensor([[2.0, 1.0]])
     sources = torch.tensor([[[2.0, 0.0]], [[2.0, 0.0]], [[0.0, 3.0]]])
     assert select_group(target, sources).members == [0, 1]
-    assert select_group(target, sources, "exact", target_similarity="sum").members == [0, 1, 2]
+    by_sum = {"solver": "exact", "target_similarity": "sum"}
+    assert select_group(target, sources, **by_sum).members == [0, 1, 2]
     # Similarities 4, 4, 3; consistency 4 of the pair, 4/3 of all three: 12 against 12 1/3.
     # Averages: 8 against 5. They leave out a consistent source that is less similar to the target.
-    assert select_group(target, sources, "exact").members == [0, 1]
+    assert select_group(target, sources, solver="exact").members == [0, 1]
     sources = torch.tensor([[[2.0, 1.0]], [[0.0, 1.0]]])
     assert select_group(target, sources).members == [0, 1]
-    assert select_group(target, sources, "exact").members == [0]
+    assert select_group(target, sources, solver="exact").members == [0]
     # Similarity 5, or 3 on average, with a consistency of 1.
     # They take an opposed source that agrees with the others: 3 against 1 + 13.
     sources = torch.tensor([[[3.0, 4.0]], [[-1.0, 4.0]]])
     assert select_group(torch.tensor([[1.0, 0.0]]), sources).members == [0]
-    assert select_group(torch.tensor([[1.0, 0.0]]), sources, "exact").members == [0, 1]
+    assert select_group(torch.tensor([[1.0, 0.0]]), sources, solver="exact").members == [0, 1]
 
 
 MEMBERS: dict[Any, list[int]] = {"full": [1], "similarity": [1, 2], "consistency": [3, 0]}
@@ -142,9 +145,9 @@ def test_equal_similarities_keep_their_order_and_equal_consistencies_the_shorter
 @pytest.mark.parametrize("choice", [{"solver": "exact"}, {"grouping": "consistency"}])
 def test_all_subsets_of_sixteen_sources_but_not_of_more(choice: dict[str, Any]) -> None:
     target = torch.ones(1, 2)
-    assert len(select_group(target, torch.ones(MOST_SOURCES, 1, 2), **choice).members) > 1
+    assert len(select_group(target, torch.ones(MAX_SOURCES, 1, 2), **choice).members) > 1
     with pytest.raises(ConfigError, match=r"all subsets of 17 sources .* use solver=greedy"):
-        select_group(target, torch.ones(MOST_SOURCES + 1, 1, 2), **choice)
+        select_group(target, torch.ones(MAX_SOURCES + 1, 1, 2), **choice)
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 3), (3, 2, 2), (1, 2), (0, 1, 2)])

@@ -13,11 +13,11 @@ from torch.distributions import Categorical, kl_divergence
 
 from baselines.mpt import MPT, MPTSettings, MPTSourceStage, compose
 from bench.errors import PromptError
-from bench.method import IGNORED_LABEL, Batch, Ingredients, ModelOutput, Needs
+from bench.method import IGNORED_LABEL, Batch, ModelOutput, Needs, StartPrompts
 
 EXAMPLES = {"mnli": 300, "qnli": 200, "sst2": 100}
 
-Make = Callable[..., Ingredients]
+Make = Callable[..., StartPrompts]
 
 
 def test_published_prompts_and_gradients(mpt_case: dict[str, Tensor]) -> None:
@@ -31,21 +31,21 @@ def test_published_prompts_and_gradients(mpt_case: dict[str, Tensor]) -> None:
         torch.testing.assert_close(tensor.grad, case[f"grad_{name}"], atol=1e-4, rtol=1e-4)
 
 
-def stage(parts: Ingredients, **options: Any) -> MPTSourceStage:
+def stage(parts: StartPrompts, **options: Any) -> MPTSourceStage:
     torch.manual_seed(0)
     return MPT.source_stage(MPTSettings(**options), parts, EXAMPLES)
 
 
 def test_target_stage_starts_from_the_means_over_sources(make: Make) -> None:
     parts = make()
-    stored = parts.shared
+    stored = parts.source_state
     method = MPT.build(MPTSettings(), parts)
     columns = (stored["columns"][0] + stored["columns"][1] + stored["columns"][2]) / 3
     rows = (stored["rows"][0] + stored["rows"][1] + stored["rows"][2]) / 3
     torch.testing.assert_close(method()[0], stored["shared"] * (columns @ rows))
-    assert MPT.needs(MPTSettings()) == Needs(shared=True)
-    with pytest.raises(PromptError, match="source stage: missing"):
-        MPT.build(MPTSettings(), make(shared=None))
+    assert MPT.needs(MPTSettings()) == Needs(source_stage=True)
+    with pytest.raises(PromptError, match="source stage, which is missing"):
+        MPT.build(MPTSettings(), make(source_state=None))
     with pytest.raises(PromptError, match=r"teachers for .*'qnli'.*, examples of \['mnli'\]"):
         MPT.source_stage(MPTSettings(), parts, {"mnli": 1})
 
@@ -59,12 +59,12 @@ def test_stage_starts_near_the_initial_prompt_and_hands_on_its_result(make: Make
         assert 0.001 < factors.std().item() < 0.1
     told = {"shared": "P_init", "factor_mean": pytest.approx(2**-0.5), "factor_std": 0.02}
     assert made.diagnostics() == {"source_stage_initialisation": told}
-    method = MPT.build(MPTSettings(rank=2), replace(parts, shared=made.shared_state()))
+    method = MPT.build(MPTSettings(rank=2), replace(parts, source_state=made.source_state()))
     assert torch.equal(method.shared, made.shared)
     torch.testing.assert_close(method.columns, made.columns.mean(dim=0))
     torch.testing.assert_close(method.rows, made.rows.mean(dim=0))
     assert method.diagnostics() == made.diagnostics()
-    assert not any(tensor.requires_grad for tensor in made.shared_state().values())
+    assert not any(tensor.requires_grad for tensor in made.source_state().values())
 
 
 def distillation_by_hand(

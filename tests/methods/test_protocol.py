@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.config import load_config
-from bench.method import Ingredients, SourceStage
+from bench.method import SourceStage, StartPrompts
 from bench.registry import METHODS
 from bench.training.loop import adamw
 
@@ -35,7 +35,7 @@ def number(text: str) -> float:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row['preset']}-{row['trained']}")
-def test_table(row: Row, make: Callable[..., Ingredients]) -> None:
+def test_table(row: Row, make: Callable[..., StartPrompts]) -> None:
     preset, model = MODELS[row["preset"]]
     config = load_config(preset, options={"model": model})
     name, _, place = row["trained"].replace("`", "").partition(" ")

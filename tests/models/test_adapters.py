@@ -232,7 +232,7 @@ def test_families_equal_a_plain_run(kind: str, rows: Rows, batch: Batch) -> None
 @pytest.mark.parametrize(
     ("kind", "options", "fault"),
     [
-        ("bert", {**CAUSAL, "is_decoder": False}, "reads padding or what follows"),
+        ("bert", {**CAUSAL, "is_decoder": False}, "attends to padding or later tokens"),
         ("rwkv", {"hidden_size": 32, "num_hidden_layers": 2}, "RwkvForCausalLM reads padding"),
         ("roberta", {**CAUSAL, "is_decoder": True}, "other scores from embeddings"),
         (

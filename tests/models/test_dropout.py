@@ -12,7 +12,7 @@ from transformers import AttentionInterface
 
 from bench.method import Batch
 from bench.models.base import FrozenLM
-from bench.models.dropout import ATTENTION, FrozenDropout
+from bench.models.dropout import ATTENTION, ByteMaskDropout
 from tests.models.conftest import make_model
 
 
@@ -22,7 +22,7 @@ def test_in_float32_it_is_the_dropout_of_torch_to_the_bit(rate: float, transpose
     values = torch.randn(3, 7, 41)
     values = values.transpose(0, 2) if transposed else values
     results = []
-    for dropout in (lambda x: F.dropout(x, rate), FrozenDropout(rate).train()):
+    for dropout in (lambda x: F.dropout(x, rate), ByteMaskDropout(rate).train()):
         start = values.clone().requires_grad_()
         torch.manual_seed(5)
         dropped = dropout(start)
@@ -30,14 +30,14 @@ def test_in_float32_it_is_the_dropout_of_torch_to_the_bit(rate: float, transpose
         results.append((dropped.detach(), start.grad))
     for ours, theirs in zip(*results, strict=True):
         assert torch.equal(ours, theirs)
-    assert FrozenDropout(rate).eval()(values) is values
-    assert FrozenDropout(0.0).train()(values) is values
+    assert ByteMaskDropout(rate).eval()(values) is values
+    assert ByteMaskDropout(0.0).train()(values) is values
 
 
 def test_in_bf16_rates_and_factors_are_right() -> None:
     values = torch.ones(400_001, dtype=torch.bfloat16)
     torch.manual_seed(1)
-    dropped = FrozenDropout(0.1).train()(values)
+    dropped = ByteMaskDropout(0.1).train()(values)
     assert set(dropped.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.9).bfloat16())}
     # Five standard deviations of a share of 400,001 draws.
     kept = (dropped != 0).double()
@@ -60,7 +60,7 @@ def usual(frugal: FrozenLM) -> FrozenLM:
     lm = copy.deepcopy(frugal)
     for module in list(lm.model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, FrozenDropout):
+            if isinstance(child, ByteMaskDropout):
                 setattr(module, name, nn.Dropout(child.p))
     lm.model.set_attn_implementation("sdpa")
     return lm

@@ -109,7 +109,7 @@ NORM = "decoder.final_layer_norm.weight"
         ),
         (lambda tensors: tensors.pop(NORM), f"lack {NORM}"),
         (lambda tensors: tensors.update(other=torch.ones(2)), "hold other"),
-        (lambda tensors: tensors.update({NORM: torch.ones(5)}), f"misfit {NORM}"),
+        (lambda tensors: tensors.update({NORM: torch.ones(5)}), f"do not fit {NORM}"),
         (lambda tensors: tensors[NORM].fill_(float("nan")), f"NaN or infinite numbers in {NORM}"),
         (lambda tensors: tensors[NORM].fill_(float("-inf")), f"NaN or infinite numbers in {NORM}"),
         # A constant of old files is left out.

@@ -30,8 +30,8 @@ class Apart:
         self.embed, self.inference, self.lm, self.device = lm.embed, lm.inference, lm, lm.device
         self.prefixes = None
 
-    def run(self, prompt: Tensor, batch: Batch, chosen: Tensor | None = None) -> ModelOutput:
-        each = prompt.expand(len(batch), -1, -1) if chosen is None else prompt[chosen]
+    def run(self, prompt: Tensor, batch: Batch, prompt_index: Tensor | None = None) -> ModelOutput:
+        each = prompt.expand(len(batch), -1, -1) if prompt_index is None else prompt[prompt_index]
         return self.lm.run(each, batch)
 
 

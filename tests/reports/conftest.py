@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.predictions import judge, write_predictions
+from bench.predictions import make_predictions, write_predictions
 from bench.record import read_record
 from bench.reports.frame import Results, load_results
 from bench.reports.tables import render_tables
@@ -69,7 +69,9 @@ def make_results(tmp_path: Path) -> MakeResults:
                 right, rows = variation["right"], variation.get("rows", 40)
                 variation = {"rows": rows, "score": 100 * right / rows} | variation
                 answers = ["1"] * right + ["0"] * (rows - right)
-                answered = judge(["accuracy"], range(rows), answers, [["1"]] * rows, [None] * rows)
+                answered = make_predictions(
+                    ["accuracy"], range(rows), answers, [["1"]] * rows, [None] * rows
+                )
                 values["predictions"] = write_predictions(answered, file).model_dump()
             if "row" in variation:
                 row = variation["row"]

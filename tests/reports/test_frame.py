@@ -62,5 +62,5 @@ def test_loading(make_results: MakeResults, tmp_path: Path) -> None:
     assert [r.run.seed for r in again.records] == [1, 2]
     assert len(again.warnings) == 2
     assert again.only([results.records[1].id]).frame["seed"].unique().tolist() == [2]
-    with pytest.raises(RecordError, match="no results folder"):
+    with pytest.raises(RecordError, match="no result folder"):
         load_results(tmp_path / "nothing")

@@ -1,6 +1,6 @@
 """One run as text."""
 
-from bench.predictions import judge
+from bench.predictions import make_predictions
 from bench.record import TryBlock
 from bench.reports.show import show_errors, show_record
 from tests.reports.conftest import BASE, MakeResults
@@ -50,7 +50,7 @@ def test_tries() -> None:
 
 def test_errors_with_and_without_inputs() -> None:
     answers = ["1", "0", "red\x1b[31m"]
-    found = judge(["accuracy"], [3, 4, 7], answers, [["1"], ["1"], ["0"]], [None] * 3)
+    found = make_predictions(["accuracy"], [3, 4, 7], answers, [["1"], ["1"], ["0"]], [None] * 3)
     text = show_errors(found, ["first", "second", "third"])
     assert text.startswith("2 of 3 test examples wrong\n")
     assert "first" not in text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bench.predictions import Predictions, judge
+from bench.predictions import Predictions, make_predictions
 from bench.reports import statistics
 from bench.reports.statistics import (
     bootstrap_p_value,
@@ -118,7 +118,7 @@ def made_up(scorer: str, answers: list[str], rows: int = 24) -> Predictions:
     given = [answers[i] for i in generator.integers(0, len(answers), rows)]
     wanted = [[answers[i]] for i in generator.integers(0, 2, rows)]
     groups = [f"question {row // 3}" if scorer == "multirc" else None for row in range(rows)]
-    return judge([scorer], range(rows), given, wanted, groups)
+    return make_predictions([scorer], range(rows), given, wanted, groups)
 
 
 @pytest.mark.parametrize(("scorer", "metric"), CASES)
