@@ -27,7 +27,7 @@ from bench.models.base import FrozenLM
 from bench.models.loading import KNOWN, UNCHECKED, load, usable_device
 from bench.record import ModelBlock, Record, TrainingBlock
 from bench.reports import render
-from bench.stages import Stage, Stages
+from bench.run_setup import Setup, SetupBuilder
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks import get_task
 from bench.training.callbacks import TrainingInfo
@@ -178,10 +178,10 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
         training = TrainingBlock.model_construct(initial_digest=tensor_digest(initial))
         tensors = {MERGED: initial + 0.01 * torch.randn_like(initial)}
         if need.task == SOURCE_STAGE:
-            tensors = stages.make(need).tensors()
+            tensors = builder.make(need).tensors()
         return StoredPrompt(Record.model_construct(training=training), tensors)
 
-    stages = Stages(model, examples, supply, Stop())
+    builder = SetupBuilder(model, examples, supply, Stop())
     steps_of = {run: costs(run)[0] for run in grid.todo if not run.start.tries}
     by_length = sorted(steps_of, key=lambda run: steps_of[run][1] / max(1, steps_of[run][0]))
     short = {kind_of(run): run for run in reversed(by_length)}
@@ -190,45 +190,47 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
         answered = set()  # Kinds of prompts whose answers are timed.
         for run in runs:
             say(f"calibrating: {run.describe()}")
-            stage = stages.make(
+            setup = builder.make(
                 replace(run, protocol=run.protocol.model_copy(update={"shots": None}))
             )
             prompt = prompt_length_and_sharing(run)
             if run.method.load().trained:
-                timings[kind_of(run)].append(timed_steps(stage))
-            if not isinstance(stage.module, SourceStage) and prompt not in answered:
+                timings[kind_of(run)].append(timed_steps(setup))
+            if not isinstance(setup.module, SourceStage) and prompt not in answered:
                 answered.add(prompt)
-                timings[ANSWERS].append(timed_answers(stages, run, stage.module))
+                timings[ANSWERS].append(timed_answers(builder, run, setup.module))
     return fit(timings)
 
 
-def timed_steps(stage: Stage) -> tuple[Amounts, float]:
+def timed_steps(setup: Setup) -> tuple[Amounts, float]:
     """Amounts and seconds of some training steps of a run."""
-    run, model, prompt = stage.run, stage.stages.model, prompt_length_and_sharing(stage.run)
+    run, model, prompt = setup.run, setup.builder.model, prompt_length_and_sharing(setup.run)
     unscored = Validation({"": 0.0}, 0.0, None)
     for steps in (1, STEPS):
         changes = {"steps": steps, "epochs": None, "evaluate_every": steps, "patience": None}
         settings, info = run.training.model_copy(update=changes), TrainingInfo("", run.describe())
         result = train(
-            model, stage.module, stage.batches, settings, run.seed, lambda: unscored, info=info
+            model, setup.module, setup.batches, settings, run.seed, lambda: unscored, info=info
         )
         if result.seconds > SLOW and model.device.type == "cpu":
             break
     done = np.zeros(3)
     for step in range(1, result.steps + 1):
-        batch = stage.batches.batch(step)
+        batch = setup.batches.batch(step)
         pair = batch.input_ids.shape[1], batch.labels.shape[1]
         done += amounts([pair] * len(batch), len(batch), *prompt, answers=False)
     return done, result.seconds
 
 
-def timed_answers(stages: Stages, run: Run, module: PromptMethod[Any]) -> tuple[Amounts, float]:
+def timed_answers(
+    builder: SetupBuilder, run: Run, module: PromptMethod[Any]
+) -> tuple[Amounts, float]:
     """Amounts and seconds of answering the validation rows of a run."""
-    started, prompt = time.perf_counter(), stages.prompt_source(module)
-    texts = stages.evaluate(run, run.task, "validation", prompt).predictions
+    started, prompt = time.perf_counter(), builder.prompt_source(module)
+    texts = builder.evaluate(run, run.task, "validation", prompt).predictions
     seconds = time.perf_counter() - started
-    answers = [len(ids) for ids in stages.model.tokenizer(texts)["input_ids"]]
-    inputs = stages.examples.evaluation(run.task, "validation").lengths
+    answers = [len(ids) for ids in builder.model.tokenizer(texts)["input_ids"]]
+    inputs = builder.examples.evaluation(run.task, "validation").lengths
     pairs = sorted(zip(inputs, answers, strict=True))
     size = run.training.evaluation_batch_size
     return amounts(pairs, size, *prompt_length_and_sharing(run), answers=True), seconds

@@ -31,7 +31,7 @@ from bench.record import (
     TrainingBlock,
     TryBlock,
 )
-from bench.stages import Stages
+from bench.run_setup import SetupBuilder
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks.metrics import majority_scores
 from bench.training.callbacks import Callback, TrainingInfo, tell
@@ -66,9 +66,9 @@ class Worker:
         return model
 
     @cached_property
-    def stages(self) -> Stages:
+    def builder(self) -> SetupBuilder:
         """Builder of the modules and batches of runs."""
-        return Stages(self.model, self.examples, self._supply, self.stop, self.reporter.phase)
+        return SetupBuilder(self.model, self.examples, self._supply, self.stop, self.reporter.phase)
 
     @cached_property
     def examples(self) -> Examples:
@@ -82,7 +82,7 @@ class Worker:
         """Encode all data of the remaining runs up front, so that bad rows fail early."""
         examples = self.examples
         for run in self.grid.todo:
-            self.stages.check_starts(run)
+            self.builder.check_starts(run)
             for task in run.tasks:
                 self.reporter.phase("encoding", what=task)
                 splits = [
@@ -168,22 +168,22 @@ class Worker:
         self.store.remove_prompt(run)  # If killed after this line, the run is trained again.
         reset_peak_memory()
         started = now()
-        stage = self.stages.make(run)
+        setup = self.builder.make(run)
         checkpoint = CheckpointFile(self.store.checkpoint(run))
         result = train(
             self.model,
-            stage.module,
-            stage.batches,
+            setup.module,
+            setup.batches,
             run.training,
             run.seed,
-            stage.validate,
+            setup.validate,
             info=_info(run),
             checkpoint=checkpoint,
             callbacks=(self.reporter, *self.callbacks),
             stop=self.stop,
             warn=self.reporter.say,
         )
-        tensors = stage.tensors()
+        tensors = setup.tensors()
         form: Literal["prompt", "module", "shared"] = "prompt"
         if MERGED not in tensors:
             form = "shared" if run.is_source_stage else "module"
@@ -191,12 +191,12 @@ class Worker:
             id=run.prompt_id,
             status="finished",
             run=self._run_block(run),
-            rows=stage.rows,
+            rows=setup.rows,
             training=TrainingBlock(
-                trainable_parameters=stage.module.trainable_parameters(),
-                initial_digest=self.stages.initial_digest(run),
+                trainable_parameters=setup.module.trainable_parameters(),
+                initial_digest=self.builder.initial_digest(run),
                 prompt=run.prompt_id,
-                evaluation_micro_batch_size=stage.evaluation_micro_batch_size,
+                evaluation_micro_batch_size=setup.evaluation_micro_batch_size,
                 **{key: getattr(result, key) for key in FROM_RESULT},
             ),
             diagnostics=_diagnostics(result),
@@ -220,16 +220,16 @@ class Worker:
         if MERGED in stored.tensors:
             source = fixed_prompt(stored.matrix.to(self.model.device))
         else:
-            module = self.stages.build(run)
+            module = self.builder.build(run)
             module.load_state_dict(stored.tensors)
-            source = self.stages.prompt_source(module)
+            source = self.builder.prompt_source(module)
         record, training = stored.record, stored.record.training
         assert training is not None
         assert record.rows is not None
         started = time.perf_counter()
         rows, task = self.examples.evaluation(run.task, "test"), self.examples.task(run.task)
         micro_batch_size = training.evaluation_micro_batch_size
-        test = self.stages.evaluate(run, run.task, "test", source, micro_batch_size)
+        test = self.builder.evaluate(run, run.task, "test", source, micro_batch_size)
         seconds = time.perf_counter() - started
         predictions = make_predictions(
             task.scorers, rows.rows, test.predictions, rows.references, rows.groups

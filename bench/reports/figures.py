@@ -126,7 +126,7 @@ def _to_reference(part: Part) -> pd.DataFrame:
     lines = [
         {"row": row, "task": task, **cell}
         for row, cells in part.scores.differences(REFERENCE).items()
-        if row not in part.scores.constant
+        if row not in part.scores.untrained
         for task, cell in cells.items()
     ]
     names = ["row", "task", "difference", "mark", "ci_low", "ci_high", "by_seed"]

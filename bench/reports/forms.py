@@ -33,7 +33,7 @@ _LATEX = str.maketrans(
 class Line:
     """One row of a table: its label and a cell per column.
 
-    ``kind`` is method, constant, majority, published, summary or target.
+    ``kind`` is method, untrained, majority, published, summary or target.
     """
 
     label: str
@@ -41,9 +41,9 @@ class Line:
     kind: str
 
     @property
-    def floor(self) -> bool:
+    def is_baseline(self) -> bool:
         """Whether the row is a baseline without training."""
-        return self.kind in ("constant", "majority")
+        return self.kind in ("untrained", "majority")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _grids(table: Table, width: int) -> Iterator[Grid]:
             head = Text("\n".join(printable(head) for head in table.columns[index].heads if head))
             grid.add_column(head, justify="right", no_wrap=True)
         for number, line in enumerate(table.lines):
-            if line.floor and number and not table.lines[number - 1].floor:
+            if line.is_baseline and number and not table.lines[number - 1].is_baseline:
                 grid.add_row()
             grid.add_row(labels[number], *(text(line.cells[index]) for index in part))
         yield grid

@@ -31,7 +31,7 @@ Cell: TypeAlias = dict[str, Any]
 Condition: TypeAlias = tuple[str, str, float]
 """Row, task and shots of a run."""
 
-CONSTANT = ("no_prompt", "fixed")
+UNTRAINED = ("no_prompt", "fixed")
 """Methods without training."""
 
 SETTING = [
@@ -121,7 +121,8 @@ def _lines(record: Record) -> Iterator[dict[str, Any]]:
         "commit": (record.provenance.git_commit or "unknown")[:12],
         "tested_rows": record.rows.test if record.rows else None,
         "parameters": training.trainable_parameters if training else None,
-        "constant": run.method in CONSTANT or bool(training and not training.trainable_parameters),
+        "untrained": run.method in UNTRAINED
+        or bool(training and not training.trainable_parameters),
     }
     majority = record.majority.test if record.majority else {}
     for metric, score in (scores.test if scores else {None: None}).items():
@@ -138,18 +139,18 @@ def split_by_setting(
     """
     keys = [key for key in SETTING if not (by_shots and key == "shots")]
     shared = [key for key in keys if key not in OF_TRAINING]
-    constant = frame[frame["constant"]].sort_values(["status", "seed"], ascending=[False, True])
-    first_ids = constant.groupby(["label", "variant", "task", *shared])["id"].transform("first")
-    constant = constant[constant["id"] == first_ids]
+    untrained = frame[frame["untrained"]].sort_values(["status", "seed"], ascending=[False, True])
+    first_ids = untrained.groupby(["label", "variant", "task", *shared])["id"].transform("first")
+    untrained = untrained[untrained["id"] == first_ids]
     used: set[Any] = set()
-    for values, part in frame[~frame["constant"]].groupby(keys):
+    for values, part in frame[~frame["untrained"]].groupby(keys):
         setting = dict(zip(keys, values, strict=True))
-        matching = constant[(constant[shared] == [setting[key] for key in shared]).all(axis=1)]
+        matching = untrained[(untrained[shared] == [setting[key] for key in shared]).all(axis=1)]
         used |= {*matching.index}
         repeats = part[["shots", "seed"]].drop_duplicates()
         repeated = matching.drop(columns=["shots", "seed"]).merge(repeats, how="cross")
         yield setting, pd.concat([part, repeated], ignore_index=True)
-    for values, part in constant.drop(index=list(used)).groupby(keys):
+    for values, part in untrained.drop(index=list(used)).groupby(keys):
         yield dict(zip(keys, values, strict=True)), part
 
 
@@ -212,7 +213,7 @@ class Scores:
             methods without training are repeated for all shots and seeds.
         finished: lines with scores, without conflicting records.
         tasks, rows: in the order of tables; the majority class stands last.
-        constant: rows without training.
+        untrained: rows without training.
         metrics, test_rows: table metric and number of test rows by task.
         recorded, failed, ids: numbers of recorded and failed seeds, and an id, by condition.
         conflicts: conditions with several records of one seed.
@@ -243,7 +244,7 @@ class Scores:
             for row, method in frame.set_index("row")["method"].items()
         }
         self.rows: list[str] = sorted(keys, key=keys.__getitem__) + [MAJORITY] * bool(len(majority))
-        self.constant = {MAJORITY, *frame.loc[frame["constant"], "row"]}
+        self.untrained = {MAJORITY, *frame.loc[frame["untrained"], "row"]}
         runs = frame.drop_duplicates([*condition, "seed", "id"]).sort_values("seed")
         failed = runs[runs["status"] == "failed"]
         self.recorded: Mapping[Condition, int] = runs.groupby(condition)["seed"].nunique().to_dict()
@@ -273,7 +274,7 @@ class Scores:
 
         With ``complete``: with all seeds, and including rows without training.
         """
-        excluded = {MAJORITY} if complete else self.constant
+        excluded = {MAJORITY} if complete else self.untrained
         rows = [row for row in self.rows if row not in excluded]
         finished = self.finished[self.finished["shown"] & (self.finished["shots"] == shots)]
         scores = finished.groupby(["row", "task"])["score"]
@@ -301,15 +302,15 @@ class Scores:
         scores = [{seed: score for seed, (score, _) in by_seed.items()} for by_seed in runs]
         mean = fmean(fmean(by_seed.values()) for by_seed in scores)
         cell |= {"status": "finished", "mean": mean}
-        constant = row in self.constant
+        untrained = row in self.untrained
         spread = ""
         seeds = scores[0].keys()
         if len(seeds) > 1 and all(by_seed.keys() == seeds for by_seed in scores):
             # The deviation of an average is taken over the averages of single seeds.
             cell["std"] = stdev([fmean(by_seed[seed] for by_seed in scores) for seed in seeds])
-            if not constant or cell["std"] >= 1e-9:
+            if not untrained or cell["std"] >= 1e-9:
                 spread = f"± {number(cell['std'])}"
-        if cell["n_seeds"] < len(self.seeds) and not constant:
+        if cell["n_seeds"] < len(self.seeds) and not untrained:
             cell["note"] = f"(n={cell['n_seeds']}{f', {failed} failed' if failed else ''})"
         return cell | {"number": number(mean), "after": spread}
 
@@ -326,7 +327,7 @@ class Scores:
         mean = fmean(by_seed.values())
         cell: Cell = {"difference": mean, "n_seeds": len(seeds), "by_seed": by_seed}
         cell["number"] = number(mean, "+")
-        if len(seeds) < len(self.seeds) and not self.constant & {row, against}:
+        if len(seeds) < len(self.seeds) and not self.untrained & {row, against}:
             cell["note"] = f"(n={len(seeds)})"
         if against != MAJORITY:
             pairs = tuple((left[seed][1], right[seed][1]) for seed in seeds)

@@ -67,7 +67,7 @@ def make_tables(
             selected &= frame["method"].isin(spec.methods)
         if spec.by_shots:
             few = frame["shots"] < math.inf
-            selected &= few | (frame["constant"] & bool(few.any()))
+            selected &= few | (frame["untrained"] & bool(few.any()))
         sections = make_sections(results, frame[selected], spec.by_shots, spec.labels)
     if not sections:
         purpose = f"for layout {layout} " if layout else ""
@@ -108,7 +108,7 @@ def _suites(names: Sequence[str]) -> dict[str, Sequence[str]]:
 
 def _table(scores: Scores, name: str, layout: Layout, published: bool, against: str) -> Table:
     columns = list(_columns(scores, layout))
-    kinds = dict.fromkeys(scores.constant, "constant") | {MAJORITY: "majority"}
+    kinds = dict.fromkeys(scores.untrained, "untrained") | {MAJORITY: "majority"}
     lines = [Line(row, [], kinds.get(row, "method")) for row in scores.rows]
     for column in columns:
         make_cell = scores.cell if column.tasks else partial(_amount, scores)
@@ -125,7 +125,7 @@ def _table(scores: Scores, name: str, layout: Layout, published: bool, against: 
             line.cells.append(cell)
     cells = [line.cells[index] for index in range(len(columns)) for line in lines]
     tasks = dict.fromkeys(task for column in columns for task in column.tasks)
-    trained = [row for row in scores.rows if row not in scores.constant]
+    trained = [row for row in scores.rows if row not in scores.untrained]
     metrics = {c.tasks[0]: c.metric for c in columns if c.kind == "score" and c.metric != c.title}
     caption, notes = _texts(
         scores,

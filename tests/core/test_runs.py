@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from bench import stages, worker
+from bench import run_setup, worker
 from bench.errors import ModelError, OutputError, PromptError, RunError
 from bench.grid import make_grid
 from bench.progress import Reporter
@@ -115,7 +115,7 @@ def test_a_repeated_run_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """What failed may have trained wrongly until then."""
     store, first = ResultStore(tmp_path), Validation({"accuracy": 50.0}, 50.0, None)
     validate = Mock(side_effect=[first, RuntimeError("after a checkpoint")])
-    monkeypatch.setattr(stages.Stage, "validate", validate)
+    monkeypatch.setattr(run_setup.Setup, "validate", validate)
     do(configure(methods=["pt"]), store)
     assert by_label(store)["pt"].error.message == "after a checkpoint"
     assert_clean(store)
@@ -148,14 +148,14 @@ def test_what_does_not_fit_fails_before_any_training(copy: ResultStore) -> None:
 
 def test_a_smaller_batch_is_kept(tmp_path: Path, finished: ResultStore, monkeypatch: Any) -> None:
     asked: list[int] = []
-    evaluate = stages.evaluate
+    evaluate = run_setup.evaluate
 
     def short_of_memory(*arguments: Any) -> Any:
         asked.append(arguments[4])
         done = evaluate(*arguments)
         return type(done)(done.scores, done.predictions, 7 if len(asked) == 2 else None)
 
-    monkeypatch.setattr(stages, "evaluate", short_of_memory)
+    monkeypatch.setattr(run_setup, "evaluate", short_of_memory)
     store = ResultStore(tmp_path / "out")
     do(configure(methods=["pt"]), store)
     assert asked == [100, 100, 7]  # Two on validation, one on test.

@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.data import EncodedExamples
 from bench.errors import StopRequested
 from bench.method import Batch
-from bench.stages import Stages
+from bench.run_setup import SetupBuilder
 from bench.tasks import get_task
 from bench.training.evaluation import Evaluation, evaluate, fixed_prompt
 from bench.training.stopping import Stop
@@ -143,5 +143,5 @@ def test_a_deferred_stop_comes_before_the_next_batch() -> None:
 )
 def test_score_that_chooses_the_checkpoint(task: str, metrics: Any, score: float) -> None:
     examples: Any = SimpleNamespace(task=get_task)
-    made = Stages(None, examples, None, Stop())  # type: ignore[arg-type]
+    made = SetupBuilder(None, examples, None, Stop())  # type: ignore[arg-type]
     assert made.selection_score(task, metrics) == score

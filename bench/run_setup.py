@@ -32,14 +32,14 @@ from bench.training.stopping import Stop
 
 
 @dataclass
-class Stage:
+class Setup:
     """Module, batches and validation of one run."""
 
     run: Run
     module: PromptMethod[Any] | SourceStage
     batches: TaskBatches | MixtureBatches
     rows: RowsBlock
-    stages: Stages
+    builder: SetupBuilder
     # Rows per pass, if reduced after an out-of-memory error.
     evaluation_micro_batch_size: int | None = None
 
@@ -49,10 +49,10 @@ class Stage:
         if isinstance(module, SourceStage):
             for index, task in enumerate(self.run.tasks):
                 scores = self._scores(task, fixed_prompt(module.task_prompt(index)))
-                means[task] = self.stages.selection_score(task, scores.metrics)
+                means[task] = self.builder.selection_score(task, scores.metrics)
             return Validation(means, sum(means.values()) / len(means), None)
-        scores = self._scores(self.run.task, self.stages.prompt_source(module))
-        score = self.stages.selection_score(self.run.task, scores.metrics)
+        scores = self._scores(self.run.task, self.builder.prompt_source(module))
+        score = self.builder.selection_score(self.run.task, scores.metrics)
         return Validation(scores.metrics, score, scores.valid_label_share)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -64,23 +64,23 @@ class Stage:
 
     def _scores(self, task: str, prompt: PromptSource) -> TaskScores:
         rows = self.evaluation_micro_batch_size
-        evaluation = self.stages.evaluate(self.run, task, "validation", prompt, rows)
+        evaluation = self.builder.evaluate(self.run, task, "validation", prompt, rows)
         self.evaluation_micro_batch_size = evaluation.micro_batch_size or rows
         return evaluation.scores
 
 
 @dataclass
-class Stages:
-    """Builds stages on one frozen model; ``supply`` loads the prompts that runs start from."""
+class SetupBuilder:
+    """Builds setups on one frozen model; ``supply`` loads the prompts that runs start from."""
 
     model: FrozenLM
     examples: Examples
     supply: Callable[[Run | StoredPrompt], StoredPrompt]
     stop: Stop
-    tell: Callable[[str, int, int], object] = lambda phase, done, total: None
+    on_progress: Callable[[str, int, int], object] = lambda phase, done, total: None
 
-    def make(self, run: Run) -> Stage:
-        """Build the stage of a run: a method on one target task, or a joint source stage."""
+    def make(self, run: Run) -> Setup:
+        """Build the setup of a run: a method on one target task, or a joint source stage."""
         examples, size, device = self.examples, run.training.batch_size, self.model.device
         encoded = {task: examples.training(task, run.shots, run.seed) for task in run.tasks}
         numbers = {task: list(dict.fromkeys(rows.rows)) for task, rows in encoded.items()}
@@ -94,10 +94,10 @@ class Stages:
         if not run.is_source_stage:
             batching = run.training.batching
             batches = TaskBatches(encoded[run.task], size, run.seed, device, batching)
-            return Stage(run, self.build(run), batches, rows, self)
+            return Setup(run, self.build(run), batches, rows, self)
         module = self.build(run, {task: len(rows) for task, rows in encoded.items()})
         mixture = MixtureBatches([*encoded.values()], module, size, run.seed, device)
-        return Stage(run, module, mixture, rows, self)
+        return Setup(run, module, mixture, rows, self)
 
     def build(self, run: Run, examples: Mapping[str, int] | None = None) -> Any:
         """Build the method's module; with ``examples`` (count by task), its source stage.
@@ -124,8 +124,8 @@ class Stages:
         """Answer and score a split with the run's settings, at most ``rows`` rows per batch."""
         split_rows, entry = self.examples.evaluation(task, split), self.examples.task(task)
         size, beams = rows or run.training.evaluation_batch_size, run.training.beams
-        tell = partial(self.tell, "scoring test" if split == "test" else "validating")
-        return evaluate(self.model, prompt, split_rows, entry, size, beams, self.stop, tell)
+        on_progress = partial(self.on_progress, "scoring test" if split == "test" else "validating")
+        return evaluate(self.model, prompt, split_rows, entry, size, beams, self.stop, on_progress)
 
     def selection_score(self, task: str, metrics: Mapping[str, float]) -> float:
         """Mean of the task's selection metrics that are available, or else of all metrics."""
