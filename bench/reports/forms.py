@@ -164,7 +164,7 @@ def _grids(table: Table, width: int) -> Iterator[Grid]:
 
 def _latex(tables: Sequence[Table], standalone: bool = False) -> str:
     """LaTeX table floats for inclusion, scaled to the text width; or a complete document."""
-    tools: dict[str, Any] = {"tex": _escape_latex, "show": display, "parts": _latex_parts}
+    tools: dict[str, Any] = {"tex": _escape_latex, "display": display, "parts": _latex_parts}
     return render("table.tex.jinja", tables=tables, standalone=standalone, **tools) + "\n"
 
 

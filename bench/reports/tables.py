@@ -309,6 +309,6 @@ def _add_published(columns: Sequence[Column], lines: list[Line]) -> list[str]:
 
 def _texts(scores: Scores, **facts: object) -> tuple[str, list[str]]:
     """Caption (meaning of the numbers) and notes (setting)."""
-    text = render("table.txt.jinja", scores=scores, statistics=statistics, show=display, **facts)
+    text = render("table.txt.jinja", scores=scores, statistics=statistics, display=display, **facts)
     caption, *notes = (" ".join(part.split()) for part in text.split("\n\n") if part.strip())
     return caption, notes

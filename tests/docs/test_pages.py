@@ -173,11 +173,11 @@ def averages(folder: Path) -> dict[str, list[str]]:
 
 def test_readme_shows_the_averages_of_the_records() -> None:
     """The table of the README, from the test scores of the records alone."""
-    toy, real = averages(SMOKE), averages(ROOT / "results" / "smollm2")
+    bundled, real = averages(SMOKE), averages(ROOT / "results" / "smollm2")
     lines = re.findall(r"^\|(.*\d\.\d.*)\|$", read(ROOT / "README.md"), re.MULTILINE)
     found = [[cell.strip() for cell in line.split("|")] for line in lines]
     methods = ("pt", "spot", "attempt", "mpt", "dtvg")
-    expected = [[display(method), *toy[method], *real[method]] for method in methods]
+    expected = [[display(method), *bundled[method], *real[method]] for method in methods]
     assert found == [*expected, ["Majority", *["-"] * 4, *real["majority class"]]]
 
 
