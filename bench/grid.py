@@ -250,6 +250,7 @@ class _GridMaker:
                 self._given.get(source)
                 or self._add(self._pt, source, None, seed, self.config.source_training)
                 for source in config.sources
+                if source in (needs.named_sources or config.sources)
             )
         if needs.target:
             training = self._training(task, "pt", few_shot)

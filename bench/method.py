@@ -95,8 +95,8 @@ class Needs:
     source_stage: bool = False  # result of the method's multi-task source stage
     stored: str | None = None  # id or file of a stored prompt
     same_initial: bool = False  # whether all must have been trained from this run's P_init
-    named_sources: tuple[str, ...] = ()  # source tasks that the settings name
-    mixture: bool = False  # PT's prompt of all named sources together (default: all sources)
+    named_sources: tuple[str, ...] = ()  # the only source tasks that are needed; default: all
+    mixture: bool = False  # PT's prompt of these source tasks together
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,13 @@ def test_a_mixture_is_one_prompt_by_the_settings_of_pt(finished: ResultStore) ->
     assert next(iter(one.runs)) == pt.prompt_id
 
 
+def test_a_named_source_is_the_only_one_that_is_trained(finished: ResultStore) -> None:
+    grid = make_grid(configure(methods=["spot:source=qnli"]), finished)
+    assert [run.task for run in grid.runs.values()] == ["qnli", "cb"]
+    (run,) = grid.reported.values()
+    assert [block.task for block in run.sources()] == ["qnli"]
+
+
 @pytest.mark.parametrize("source", ["mnli", "mnli+sst2", "sst2+", "al", "+"])
 def test_tasks_of_a_mixture_must_be_sources(source: str, finished: ResultStore) -> None:
     with pytest.raises(UnknownNameError, match="unknown source task of spot:source="):
