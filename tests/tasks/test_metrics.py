@@ -1,6 +1,7 @@
 """Single metrics: equal to the published code, to peer libraries and to hand-computed cases."""
 
 import json
+import math
 import random
 import re
 import shutil
@@ -167,6 +168,13 @@ def test_published_scores_by_hand() -> None:
     both = score("published_first", ["the cat sat down"], several)
     assert both == dict.fromkeys(METRICS["published_first"].outputs, 0.0)
     assert score("bleu_published", ["the cat sat down"], several)["bleu_published"] == 100
+    # An empty answer is one wrong token: unigrams 6/7, all others right, lengths 7 and 6 + 2.
+    answers, expected = ["the cat sat on the mat", ""], [["the cat sat on the mat"], ["a dog"]]
+    by_hand = 100 * (6 / 7) ** (1 / 4) * math.exp(1 - 8 / 7)
+    assert score("bleu_published", answers, expected)["bleu_published"] == pytest.approx(by_hand)
+    assert published_tokens("she cannot cannot gonna go") == (
+        ["she", "can", "not", "cannot", "gon", "na", "go"]
+    )
     assert published_tokens(" Isn't 3,000.5  a-b -- (c), 'twas we've \n") == (
         ["is", "n't", "3,000.5", "a-b", "--", "(", "c", ")", ",", "'", "twas", "we", "'ve"]
     )
@@ -228,6 +236,9 @@ def test_meteor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # All 3 words match in one chunk: 1 - 0.5·(1/3)³; the worse reference does not count.
     scores = score("meteor", ["the cat sat"], [["the cat sat", "the cat"]])
     assert scores["meteor"] == pytest.approx(100 * (1 - 0.5 / 27))
+    # Full stop and comma are tokens: 4 of 5 match in 2 chunks.
+    scores = score("meteor", ["is a pub. It"], [["is a pub, it"]])
+    assert scores["meteor"] == pytest.approx(100 * 0.8 * (1 - 0.5 / 8))
 
 
 PERFECT = {name: ["0", "1"] for name in METRICS if name != "meteor"} | {
