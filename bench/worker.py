@@ -55,6 +55,9 @@ class Worker:
     stop: Stop
     debug: bool  # Show the tracebacks of failed runs.
 
+    def __post_init__(self) -> None:
+        provenance()  # The commit of the imported code; the checkout may change while it runs.
+
     @cached_property
     def model(self) -> FrozenLM:
         """The frozen language model, loaded on first use."""

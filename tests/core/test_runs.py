@@ -15,6 +15,7 @@ from bench import run_setup, worker
 from bench.errors import ModelError, OutputError, PromptError, RunError
 from bench.grid import make_grid
 from bench.progress import Reporter
+from bench.provenance import provenance
 from bench.record import read_record
 from bench.runner import run_grid
 from bench.store import ResultStore
@@ -109,6 +110,13 @@ def test_a_failed_run_stops_no_other(error: Exception, copy: ResultStore, monkey
     assert record.error.message == " ".join(str(error).split())
     assert not list(copy.records.glob("cb-spot-*.jsonl.gz"))
     assert not list(copy.prompts.glob("cb-spot-*"))  # The former prompt is not its result.
+
+
+def test_the_commit_is_read_when_a_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    provenance.cache_clear()
+    worker.Worker(None, None, None, (), None, False)  # type: ignore[arg-type]
+    monkeypatch.setattr("bench.provenance.subprocess.check_output", Mock(return_value="pulled"))
+    assert provenance().git_commit != "pulled"
 
 
 def test_a_repeated_run_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
