@@ -233,7 +233,7 @@ def test_families_equal_a_plain_run(kind: str, rows: Rows, batch: Batch) -> None
     ("kind", "options", "fault"),
     [
         ("bert", {**CAUSAL, "is_decoder": False}, "attends to padding or later tokens"),
-        ("rwkv", {"hidden_size": 32, "num_hidden_layers": 2}, "RwkvForCausalLM reads padding"),
+        ("rwkv", {"hidden_size": 32, "num_hidden_layers": 2}, "RwkvForCausalLM attends to padding"),
         ("roberta", {**CAUSAL, "is_decoder": True}, "other scores from embeddings"),
         (
             "gemma4_text",
