@@ -149,14 +149,12 @@ class SetupBuilder:
         return self.model.initial_prompt(run.protocol.prompt_length, run.seed)
 
     def _start_prompts(self, run: Run) -> StartPrompts:
-        start = run.start
+        start, stage = run.start, run.start.source_stage
         return StartPrompts(
             initial=self._initial(run),
             sources=tuple(map(self._soft_prompt, start.sources)),
             target=None if start.target is None else self._soft_prompt(start.target),
-            source_state=None
-            if start.source_stage is None
-            else self.supply(start.source_stage).tensors,
+            source_state=None if stage is None else self.supply(stage).tensors,
             stored=None if start.stored is None else self._soft_prompt(start.stored),
         )
 
