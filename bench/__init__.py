@@ -99,10 +99,10 @@ def table(
     from bench.reports.frame import load_results
     from bench.reports.tables import render_tables
 
-    if "folder" not in results.attrs or "id" not in results:
+    if "folder" not in results.attrs or (len(results) and "id" not in results):
         raise RecordError("the frame has no runs of a folder: use one of bench.load_results")
     stored = load_results(Path(results.attrs["folder"]))
-    text, messages = render_tables(stored.only(set(results["id"])), form, layout)
+    text, messages = render_tables(stored.only(set(results.get("id", ()))), form, layout)
     _warn(messages)
     return text
 

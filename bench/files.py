@@ -1,4 +1,4 @@
-"""File helpers: atomic writes, digests, paths, YAML."""
+"""File helpers: atomic writes, digests, paths, YAML, parquet."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.errors import ConfigError, OutputError
+from bench.errors import ConfigError, OutputError, RecordError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -65,3 +68,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict | None):
         raise ConfigError(f"configuration {file}: expected 'key: value' lines")
     return values or {}
+
+
+def read_trace(file: Path) -> pd.DataFrame:
+    """Read a file of ``--log-groups``; RecordError if it is damaged."""
+    import pandas as pd
+
+    try:
+        trace: pd.DataFrame = pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise RecordError(f"cannot read {file} ({one_line(error)}): delete it") from error
+    return trace

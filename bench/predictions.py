@@ -78,7 +78,7 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
     """Read the predictions of a record from ``folder``, the folder of the record."""
     block = record.predictions
     if block is None:
-        raise RecordError(f"record {record.file_name} has no predictions; run again")
+        raise RecordError(f"record {record.file_name} has no predictions; delete it and run again")
     path = folder / block.file
     try:
         with gzip.open(path) as file:
@@ -91,5 +91,6 @@ def load_predictions(folder: Path, record: Record) -> Predictions:
         examples = [Prediction(**row | {"references": tuple(row["references"])}) for row in rows]
     except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
         reason = getattr(error, "strerror", None) or one_line(error).removeprefix("ValueError: ")
-        raise RecordError(f"cannot read predictions {path}: {reason}") from error
+        advice = "delete the record and run again"
+        raise RecordError(f"cannot read predictions {path}: {reason}; {advice}") from error
     return Predictions(tuple(examples), tuple(block.scorers))

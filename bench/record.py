@@ -301,14 +301,18 @@ def read_record(path: Path) -> Record:
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
-    """Read all records of a folder, sorted by name; returns a warning for each bad file."""
-    records, warnings = [], []
+    """Read all records of a folder, sorted by name; returns a warning for each bad file or copy."""
+    records: dict[str, Record] = {}
+    warnings = []
     for path in sorted(folder.glob("*.json")):
         try:
-            records.append(read_record(path))
+            record = read_record(path)
         except RecordError as error:
             warnings.append(f"{error} (file kept, ignored)")
-    return records, warnings
+            continue
+        if records.setdefault(record.id, record) is not record:
+            warnings.append(f"{path} is a copy of another record: left out")
+    return [*records.values()], warnings
 
 
 def _parse(data: bytes, path: Path) -> Record:

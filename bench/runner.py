@@ -12,7 +12,7 @@ from typing import Literal
 
 from bench import executors
 from bench.config import dump_config
-from bench.errors import counted
+from bench.errors import ConfigError, counted
 from bench.executors import MAX_STARTS, grid_spec
 from bench.grid import Grid, Outcome, Run
 from bench.progress import Display, Verbosity
@@ -39,6 +39,8 @@ def run_grid(
     Returns the number of reported runs by state: finished, failed, or found done by another
     process. Raises BenchError if input, output or a callback fails, StopRequested after a signal.
     """
+    if workers < 1:
+        raise ConfigError(f"workers: expected a whole number of at least 1 (given: {workers})")
     if not grid.todo:
         return Counter()
     store.check_writable()

@@ -23,7 +23,7 @@ from bench.config import PRESETS, load_config
 from bench.data import open_source
 from bench.data.sources import offline_variables
 from bench.data.splits import check
-from bench.errors import ConfigError, counted, one_line
+from bench.errors import ConfigError, RecordError, counted, one_line
 from bench.models.gguf import PACKAGES
 from bench.models.loading import BUNDLED
 from bench.record import read_records
@@ -55,7 +55,11 @@ def list_(
         "models": _models,
         "prompts": lambda: _prompts(folder),
     }
-    for option, value, listed in (("suite", suites, "tasks"), ("settings", settings, "methods")):
+    for option, value, listed in (
+        ("suite", suites, "tasks"),
+        ("verbose", verbose, "tasks"),
+        ("settings", settings, "methods"),
+    ):
         if value and kind != listed:
             raise ConfigError(f"--{option} is for {listed}: leave it out, or list {listed}")
     rows = _settings() if settings else listings[kind]()
@@ -132,6 +136,8 @@ def _settings() -> Rows:
 
 
 def _prompts(folder: Path) -> Rows:
+    if not folder.is_dir():
+        raise RecordError(f"no folder {folder}: give the --out folder of a run, or a prompt store")
     prompts = folder / "prompts"
     records, warnings = read_records(prompts if prompts.is_dir() else folder)
     base.warn(warnings)

@@ -18,7 +18,7 @@ from bench.config import load_config
 from bench.data import load_splits, open_source
 from bench.data.sources import OFFICIAL_ROW
 from bench.errors import BenchError, ConfigError, DataError, RecordError
-from bench.files import file_digest
+from bench.files import file_digest, read_trace
 from bench.grid import Run, make_grid
 from bench.predictions import Predictions, load_predictions
 from bench.record import Record, read_records
@@ -32,7 +32,8 @@ def status(folder: Path, prompts: Path | None, as_json: bool) -> None:
     """Count finished, failed, running and missing runs of a result folder, and check its files.
 
     A run is missing if a configuration in DIR/configs includes it. Exit code 1 if a record,
-    predictions file, prompt, checkpoint or configuration is damaged, or a record lacks its prompt.
+    predictions file, prompt, checkpoint, group log or configuration is damaged, or a record lacks
+    its prompt.
     """
     if not folder.is_dir():
         raise RecordError(f"no result folder {folder}: give the --out folder of a run")
@@ -76,6 +77,7 @@ def _faults(store: ResultStore, records: Sequence[Record]) -> Iterator[str]:
     reads: list[Callable[[], object]] = [partial(store.load_prompt, p.id) for p in prompts]
     reads += [partial(load_predictions, store.records, r) for r in records if r.predictions]
     reads += [CheckpointFile(path).load for path in store.checkpoints.glob("*.safetensors")]
+    reads += [partial(read_trace, path) for path in (store.folder / "groups").glob("*.parquet")]
     for read in reads:
         try:
             read()

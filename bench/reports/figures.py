@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.errors import RecordError, lookup
-from bench.files import atomic_write
+from bench.files import atomic_write, read_trace
 from bench.record import Record
 from bench.reports.canvas import REFERENCE, STYLE, Part, draw_map, image, make_figure, make_parts
 from bench.reports.frame import Column, Results, ordered_tasks, p_text
@@ -109,7 +109,8 @@ def _ranks(part: Part) -> Iterator[Figure]:
     gap = critical_difference(*means.shape)
     names = [f"{display(str(row))} ({rank:.2f})" for row, rank in ranks.items()]
     facts: dict[str, Any] = {"tasks": len(means.columns), "gap": gap}
-    facts["p_value"] = p_text(float(friedmanchisquare(*means.to_numpy()).pvalue))
+    tied = bool((means.nunique() == 1).all())  # The statistic is then 0 / 0.
+    facts["p_value"] = p_text(1 if tied else float(friedmanchisquare(*means.to_numpy()).pvalue))
     figure = make_figure(part, "ranks", [""], ("mean rank", ""), names, **facts)
     (panel,) = figure.axes
     for y, (row, rank) in enumerate(ranks.items()):
@@ -271,8 +272,9 @@ def _trace(folder: Path, record: Record) -> Iterator[tuple[str, int, str, float]
     prompt = record.training.prompt[:12] if record.training else ""
     path = folder / "groups" / f"{record.run.file_stem}-{prompt}.parquet"
     if path.is_file():
-        trace = pd.read_parquet(path, columns=["step", "source", "member"])
-        for step, source, member in trace[trace["source"] != "target"].itertuples(index=False):
+        trace = read_trace(path)
+        trace = trace.loc[trace["source"] != "target", ["step", "source", "member"]]
+        for step, source, member in trace.itertuples(index=False):
             yield record.run.task, step, source, float(member)
         return
     groups = history(record, "group", list)
@@ -284,15 +286,17 @@ def _trace(folder: Path, record: Record) -> Iterator[tuple[str, int, str, float]
 
 _PT = "finished runs of pt and of another method: run `bench run --method pt`"
 _DTVG = "finished runs of DTVG: run `bench run --method dtvg`"
+_SOURCE = "PT and SPoT from one source: run `bench run --method pt,spot:source=mnli`"
+_COST = "a trained method, and a task that all methods finished: `bench run --overwrite failed`"
 _ANY = "finished runs: see `bench status` for what failed"
 FIGURES: Mapping[str, tuple[Callable[[Part], Iterator[Figure]], str]] = {
     "differences": (_differences, _PT),
     "ranks": (_ranks, "three methods that finished three tasks: run `bench run --method dtvg`"),
     "seeds": (_seeds, _ANY),
     "forest": (_forest, _PT),
-    "transfer": (_transfer, "SPoT from one source: run `bench run --method spot:source=mnli`"),
+    "transfer": (_transfer, _SOURCE),
     "few-shot": (_few_shot, "two few-shot sizes: run `bench run --shots 4,16,full`"),
-    "cost": (_cost, "a task that all methods finished: `bench run --overwrite failed`"),
+    "cost": (_cost, _COST),
     "learning-curves": (partial(_curves, "learning-curves", "score", "validation score (%)"), _ANY),
     "losses": (partial(_curves, "losses", "loss", "training loss"), _ANY),
     "similarity": (_similarity, _DTVG),
@@ -319,10 +323,14 @@ def make_figures(
         for number, name in enumerate(names, 1):
             draw, needs = lookup("figure", name, FIGURES)
             say(f"figures {number}/{len(names)}: {name}")
-            drawn = [figure for part in parts[name == "few-shot"] for figure in draw(part)]
+            reason = f"{results.folder} lacks {needs}"
+            try:
+                drawn = [figure for part in parts[name == "few-shot"] for figure in draw(part)]
+            except RecordError as error:
+                drawn, reason = [], str(error)
             figures += drawn
             if not drawn:
-                warnings.append(f"no figure {name}: {results.folder} lacks {needs}")
+                warnings.append(f"no figure {name}: {reason}")
     return figures, warnings
 
 

@@ -64,14 +64,13 @@ class Table:
         """Title and caption."""
         return f"{self.title}: {self.caption}".removeprefix(": ")
 
-    def parts(self, text: Callable[[Cell], str], room: int, hidden: str = "") -> list[list[int]]:
+    def parts(self, text: Callable[[Cell], str], room: int) -> list[list[int]]:
         """Indices of columns that fit side by side; splits a suite only if it is too wide alone."""
         parts: list[list[int]] = [[]]
         widths: dict[int, int] = {}
         for index, column in enumerate(self.columns):
-            if column.kind != hidden:
-                texts = [*column.heads, *(text(line.cells[index]) for line in self.lines)]
-                widths[index] = 2 + max(map(len, "\n".join(texts).split("\n")))
+            texts = [*column.heads, *(text(line.cells[index]) for line in self.lines)]
+            widths[index] = 2 + max(map(len, "\n".join(texts).split("\n")))
         for _, suite in groupby(widths, key=lambda index: self.columns[index].group):
             together = [*suite]
             for index in tuple(together):
@@ -149,7 +148,7 @@ def _grids(table: Table, width: int) -> Iterator[Grid]:
 
     labels = [printable(display(line.label)) for line in table.lines]
     corner = min(max(map(len, [*labels, table.corner])), max(16, width // 3))
-    for part in table.parts(lambda cell: text(cell).plain, width - corner, "parameters"):
+    for part in table.parts(lambda cell: text(cell).plain, width - corner):
         grid = Grid(box=None, padding=(0, 0, 0, 2), pad_edge=False)
         grid.add_column(display(table.corner), vertical="top", width=corner, overflow="fold")
         for index in part:
@@ -179,6 +178,10 @@ def _escape_latex(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", plain)
 
 
+_CSV_VALUES = ("mean", "difference", "value", "p_value", "number")
+_CSV_EXTRAS = ("std", "ci_low", "ci_high", "mark", "note")
+
+
 def _csv(tables: Sequence[Table]) -> str:
     """One row per table row and one column per task; table number and setting at the end."""
     by_heads: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -190,9 +193,9 @@ def _csv(tables: Sequence[Table]) -> str:
         for line in table.lines:
             row: dict[str, Any] = {table.corner: line.label}
             for head, cell in zip(heads, line.cells, strict=True):
-                values = (cell.get(key) for key in ("mean", "difference", "value", "number"))
-                row[head] = next((value for value in values if value is not None), None)
-                row |= {f"{head} {n}": cell[n] for n in ("std", "ci_low", "ci_high") if n in cell}
+                values = [cell[key] for key in _CSV_VALUES if key in cell]
+                row[head] = values[0] if values else None
+                row |= {f"{head} {name}": cell[name] for name in _CSV_EXTRAS if name in cell}
             rows = by_heads.setdefault((table.corner, *heads), [])
             rows.append(row | {"table": number, **table.setting})
     return "\n".join(pd.DataFrame(rows).to_csv(index=False) for rows in by_heads.values())

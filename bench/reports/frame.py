@@ -79,12 +79,7 @@ def load_results(folder: Path) -> Results:
     if not folder.is_dir():
         raise RecordError(f"no result folder {folder}: give the --out folder of a run")
     records, warnings = read_records(folder / "records")
-    unique: dict[str, Record] = {}
-    for record in records:
-        unique.setdefault(record.id, record)
-    if copies := len(records) - len(unique):
-        warnings.append(f"{folder / 'records'} holds {copies} copies of records: left out")
-    return Results(folder, [*unique.values()], make_frame(unique.values()), warnings)
+    return Results(folder, records, make_frame(records), warnings)
 
 
 def make_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -96,6 +91,10 @@ def make_frame(records: Iterable[Record]) -> pd.DataFrame:
     frame[limits] = frame[limits].astype(float).fillna(math.inf)
     values = ["score", "majority", "tested_rows", "parameters"]
     frame[values] = frame[values].astype(float)
+    # A model or folder that was given in two ways gets one name.
+    frame["model"] = frame.groupby("model_digest")["model"].transform("min")
+    names = frame.groupby(["task", "data_kind", "origin"])["data"].transform("min")
+    frame["data"] = names.groupby(frame["data"]).transform("min")
     # Numbers the versions of a task's rows and metrics by age.
     ages = frame.groupby(["task", "origin"])["started"].transform("min") + frame["origin"]
     keys = ["task", *(key for key in SETTING if key not in (*OF_TRAINING, "data_version"))]
@@ -279,7 +278,7 @@ class Scores:
         finished = self.finished[self.finished["shown"] & (self.finished["shots"] == shots)]
         scores = finished.groupby(["row", "task"])["score"]
         counts = scores.size().unstack().reindex(index=rows, columns=[*tasks])
-        common = (counts >= (len(self.seeds) if complete else 1)).all()
+        common = (counts >= (len(self.seeds) if complete else 1)).all() & bool(rows)
         # Rounded, so that equal means do not depend on the order of seeds.
         means = scores.mean().unstack().round(9)
         frame: pd.DataFrame = means.reindex(index=rows, columns=common.index[common])

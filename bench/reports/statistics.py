@@ -85,7 +85,7 @@ class Bootstrap:
             if not math.isclose(score, stored, abs_tol=1e-6):
                 raise RecordError(
                     f"the predictions of {record.file_name} give {metric} {score:.4f}, the "
-                    f"record says {stored:.4f}: not used; run again"
+                    f"record says {stored:.4f}: not used; delete the record and run again"
                 )
         except BenchError as error:
             if (message := str(error)) not in self.warnings:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.errors import RecordError, lookup
+from bench.errors import ConfigError, RecordError, UnknownNameError, lookup
 from bench.reports import render, statistics
 from bench.reports.forms import FORMS, Line, Table
 from bench.reports.frame import (
@@ -57,9 +57,11 @@ def make_tables(
 
     Without a layout, all tasks share a table. ``published`` adds published numbers; ``marks`` tests
     differences to the row ``against`` (defaults: if one of the two is given; the layout's).
-    RecordError if there is no record to show, or nothing to compare with.
+    RecordError if there is no record to show, or nothing to compare with; ConfigError if an option
+    does not fit the layout.
     """
-    spec = lookup("layout", layout, LAYOUTS) if layout else Layout()
+    spec = Layout() if layout is None else lookup("layout", layout, LAYOUTS)
+    _check_options(spec, layout, published=published, marks=marks, against=against)
     frame, sections = results.frame, results.sections
     if sections and spec.groups:
         selected = frame["task"].isin([task for tasks in spec.groups.values() for task in tasks])
@@ -75,10 +77,12 @@ def make_tables(
             f"no readable record {purpose}in {results.folder}: run `bench run` with this folder as "
             "--out first"
         )
+    rows = {row for scores in sections for row in scores.rows if row != MAJORITY}
+    if against is not None and against not in rows:
+        raise UnknownNameError("row", against, rows)
     if marks is None:
         marks = bool(layout or against)
     reference = against or spec.reference
-    found = not against or any(against in scores.rows for scores in sections)
     compared = reference if (marks and spec.details) or spec.ranks else ""
     tables: list[Table] = []
     for scores in sections:
@@ -88,13 +92,25 @@ def make_tables(
             if not layout:
                 spec = Layout(groups=_suites(scores.tasks))
             tables.append(_table(scores, layout or "all-tasks", spec, published, compared))
-    if not tables or not found:
-        rows = sorted({row for scores in sections for row in scores.frame["row"]})
+    if not tables:
+        rows = {row for scores in sections for row in scores.finished["row"]}
         raise RecordError(
-            f"nothing to compare with {reference!r} in {results.folder}: no other row has its "
-            f"settings; choose --against from {', '.join(rows)}"
+            f"nothing to compare with {reference!r} in {results.folder}: no other finished row has "
+            f"its settings; choose --against from {', '.join(sorted(rows)) or 'finished rows'}"
         )
     return tables, results.bootstrap.warnings
+
+
+def _check_options(spec: Layout, layout: str | None, **options: object) -> None:
+    """Raise ConfigError for an option that a layout does not use."""
+    used = {
+        "published": not spec.transfer,
+        "marks": spec.details and not spec.transfer,
+        "against": spec.details or spec.ranks,
+    }
+    for name, value in options.items():
+        if value not in (None, False) and not used[name]:
+            raise ConfigError(f"--{name} has no effect in layout {layout}: leave it out")
 
 
 def _suites(names: Sequence[str]) -> dict[str, Sequence[str]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError, ConfigError, UnknownNameError, one_line
-from bench.files import atomic_write
+from bench.files import atomic_write, read_trace
 from bench.plugins import discover
 
 if TYPE_CHECKING:
@@ -202,12 +202,10 @@ class GroupLog(Callback):
         self._rows: list[dict[Any, Any]] = []
 
     def on_start(self, info: TrainingInfo, step: int, total: int) -> None:
-        import pandas as pd
-
         self._path, self._rows = self._folder / f"{info.name}.parquet", []
         if step and self._path.exists():
             # Steps after the last checkpoint of an interrupted process are repeated.
-            rows = pd.read_parquet(self._path)
+            rows = read_trace(self._path)
             self._rows = rows[rows["step"] <= step].to_dict("records")
 
     def on_trace(self, step: int, rows: list[dict[str, Any]]) -> None:

@@ -73,6 +73,8 @@ def test_the_list_of_prompts(out: Path, bench: Bench) -> None:
     assert bench("list", "prompts", out / "prompts").out == bench("list", "prompts", out).out
     path.write_text("{")
     assert bench("list", "prompts").err.startswith("warning: record ")
+    assert bench("list", "prompts", "none").error().startswith("no folder none")
+    assert bench("list", "suites", "--verbose").error().startswith("--verbose is for tasks")
 
 
 def test_data_check(bench: Bench) -> None:

@@ -59,6 +59,21 @@ def test_status_finds_every_flipped_bit(pattern: str, out: Path, bench: Bench) -
     assert any(str(path) in fault for fault in json.loads(answer.out)["faults"])
 
 
+def test_status_finds_copies_and_damaged_group_logs(out: Path, bench: Bench) -> None:
+    (record,) = out.glob("records/*.json")
+    copy = record.with_name("z.json")
+    copy.write_bytes(record.read_bytes())
+    log = out / "groups" / "x.parquet"
+    log.parent.mkdir()
+    log.write_text("no parquet")
+    values = json.loads(bench("status", out, "--json").out)
+    assert values["finished"] == 1
+    assert [fault.split(" (")[0] for fault in values["faults"]] == [
+        f"{copy} is a copy of another record: left out",
+        f"cannot read {log}",
+    ]
+
+
 def test_status_finds_what_is_missing_renamed_or_no_checkpoint(out: Path, bench: Bench) -> None:
     (record,) = out.glob("records/*.json")
     record.rename(record.with_name("other.json"))
@@ -92,8 +107,15 @@ def test_table_options(finished: Path, bench: Bench) -> None:
     plain = bench(*words, "--no-marks").out
     assert "GLUE" in plain
     assert bench(*words, "--no-marks", "--published").out != plain
-    for options in (("--layout", "transfer"), ("--against", "dtvg")):
-        assert "nothing to compare with" in bench("table", finished, *options).error()
+    for text, fault in {
+        "--layout transfer": "nothing to compare with 'pt'",
+        "--against dtvg": "unknown row 'dtvg': choose from pt",
+        "--layout summary --marks": "--marks has no effect in layout summary",
+        "--layout parameters --against pt": "--against has no effect in layout parameters",
+        "--layout transfer --published": "--published has no effect in layout transfer",
+    }.items():
+        assert fault in bench("table", finished, *text.split()).error()
+    assert "unknown layout ''" in bench("table", finished, "--layout", "").error()
 
 
 def test_every_layout_and_figure_is_named_in_the_help(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from bench.errors import ConfigError, ModelError
 from bench.grid import make_grid
 from bench.registry import parse_method
 from bench.store import ResultStore
+from bench.tasks import SUITES
 
 
 @pytest.fixture
@@ -78,6 +79,14 @@ def test_later_sources_win(file: Path) -> None:
     assert (config.prompt_length, config.seeds, config.shots) == (7, (5,), ("full",))
     assert (config.training.steps, config.training.batch_size) == (9, 3)
     assert config.training.warmup_steps == load_config().training.warmup_steps
+
+
+def test_given_tasks_replace_those_of_the_preset(file: Path) -> None:
+    file.write_text("tasks: [cb]")
+    assert load_config("laptop", file).task_names() == ("cb",)
+    suite = load_config("laptop", items=["suites=[sources]"])
+    assert suite.task_names() == SUITES["sources"]
+    assert len(load_config("laptop").task_names()) > 1
 
 
 SIZES = "source_training.batch_size=16, training.batch_size=3"

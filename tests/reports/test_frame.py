@@ -15,8 +15,8 @@ def rows(results: Results) -> list[list[str]]:
     return [sorted(section.frame["row"].unique()) for section in results.sections]
 
 
-OTHERS: dict[str, Any] = {"preset": "paper", "model.name": "small", "model.digest": "f" * 64}
-OTHERS |= {"data.kind": "hub", "data.name": "elsewhere", "data.fingerprint": "other rows"}
+OTHERS: dict[str, Any] = {"preset": "paper", "model.digest": "f" * 64}
+OTHERS |= {"data.kind": "hub", "data.fingerprint": "other rows"}
 OTHERS |= {"data.revision": "v2", "data_seed": 7, "shots": 32, "prompt_length": 100}
 OTHERS |= {"input_length": 128, "validation_rows": 10, "precision": "bf16", "results": 3}
 OTHERS |= {"train_rows": 10, "test_rows": 10, "versions.task": "2"}
@@ -25,6 +25,18 @@ OTHERS |= {"train_rows": 10, "test_rows": 10, "versions.task": "2"}
 @pytest.mark.parametrize(("name", "value"), [*OTHERS.items(), ("shots", None)])
 def test_settings_never_mix(make_results: MakeResults, name: str, value: Any) -> None:
     assert len(rows(make_results({}, {"seed": 43, name: value}))) == 2
+
+
+def test_a_model_and_a_folder_named_in_two_ways_share_a_table(make_results: MakeResults) -> None:
+    """A folder is told by its rows: the rte of the second name joins the table of the first."""
+    again = {"data.name": "./data/", "model.name": "a copy"}
+    results = make_results(
+        {}, {"seed": 43} | again, {"task": "rte", "data.fingerprint": "b"} | again
+    )
+    (section,) = results.sections
+    assert section.tasks == ["mrpc", "rte"]
+    elsewhere = {"task": "rte", "data.name": "elsewhere", "data.fingerprint": "b"}
+    assert len(make_results({}, elsewhere).sections) == 2
 
 
 def test_seeds_and_failed_runs_share_a_table(make_results: MakeResults) -> None:

@@ -174,6 +174,9 @@ def test_parameters_by_hand(make_results: MakeResults) -> None:
     found = fields(make_results(*runs), "parameters")
     assert field(found, row="pt", column="parameters")["number"] == f"1.0K{DASH}3.0K"
     assert field(found, row="pt", column="share (%)")["number"] == f"1{DASH}3"
+    table = render_tables(make_results(*runs, FROZEN), "csv", "parameters")[0]
+    read = pd.read_csv(io.StringIO(table)).set_index("method")
+    assert read["parameters"].dropna().to_dict() == {"pt": 3000, "no_prompt": 0}
 
 
 def test_ablation_shows_dtvg_in_the_order_of_groupings(make_results: MakeResults) -> None:
@@ -202,7 +205,7 @@ FROZEN = {"row": "no_prompt", "parameters": 0, "shots": None}
 def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeResults) -> None:
     """Among runs with other prompts and seeds, which are repetitions, the lowest seed counts."""
     again = FROZEN | {"seed": 50, "prompt_length": 1, "score": 99.0}
-    runs = [FROZEN | {"score": 12.5}, again, FROZEN | {"model.name": "other", "score": 1.0}]
+    runs = [FROZEN | {"score": 12.5}, again, FROZEN | {"model.digest": "f" * 64, "score": 1.0}]
     results = make_results({}, {"seed": 43}, {"shots": 32}, *runs)
     own = [f for f in fields(results) if (f["row"], f["column"]) == ("no_prompt", "mrpc")]
     found = [(f["table"], f["mean"], f["n_seeds"]) for f in own]
@@ -213,6 +216,15 @@ def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeRes
 def test_the_majority_class_of_a_task_without_trained_methods(make_results: MakeResults) -> None:
     results = make_results({}, FROZEN | {"task": "rte", "majority": 60.0})
     assert field(fields(results), row="majority class", column="rte")["mean"] == 60.0
+
+
+@pytest.mark.parametrize("layout", [None, "summary"])
+def test_a_table_without_trained_methods(layout: str | None, make_results: MakeResults) -> None:
+    """It has no seeds, no shots, no ranks and no number of runs."""
+    text, _ = render_tables(make_results(FROZEN), "markdown", layout)
+    assert "no training: test score (%)." in text
+    for word in ("; seed 4", "single seed", "Rank:", "Runs:", "full training data"):
+        assert word not in text
 
 
 def test_a_failed_run_without_training_gives_way_to_a_finished_one(
@@ -295,6 +307,6 @@ def test_a_terminal_table_is_cut_between_suites(
         assert max(map(len, lines)) <= width
         heads = [line.split() for line in lines if line.startswith("Method")]
         assert len(heads) >= parts
-        assert sum(len(own) - 1 for own in heads) == 15
+        assert sum(len(own) - 1 for own in heads) == 16
         if width == 80:
             assert [own[-1] for own in heads] == ["Avg.", "Avg."]

@@ -136,6 +136,12 @@ def test_ranks(make_results: MakeResults) -> None:
     assert f"critical difference {2.343 * (3 * 4 / (6 * 4)) ** 0.5:.2f}" in footer(figure)
 
 
+def test_ranks_of_equal_methods(make_results: MakeResults) -> None:
+    scores = dict.fromkeys(("cola", "mrpc", "rte"), (3, 3, 3))
+    (figure,) = figures(make_results(*by_task(("pt", "spot", "mpt"), scores)), "ranks")
+    assert "Friedman p: 1.000" in footer(figure)
+
+
 def test_seeds_are_points(make_results: MakeResults) -> None:
     preset = "laptop with sources=['mnli', 'qnli', 'qqp']"
     runs = ({"seed": 1, "score": 10.0}, {"seed": 2, "score": 30.0})
@@ -187,6 +193,9 @@ def test_groups_of_logged_steps(make_results: MakeResults, tmp_path: Path) -> No
     (figure,) = figures(results, "groups")
     (mesh,) = figure.axes[0].collections
     assert np.asarray(mesh.get_array()).ravel().tolist() == [0, 1, 1]
+    (tmp_path / "groups" / name).write_bytes(b"PAR1")
+    (warning,) = make_figures(results, ["groups", "seeds"])[1]
+    assert warning.startswith(f"no figure groups: cannot read {tmp_path / 'groups' / name} (")
 
 
 def test_similarity(make_results: MakeResults) -> None:
