@@ -217,7 +217,7 @@ def load_config(
         faults.append(f"preset: choose it by --preset (given: {values.pop('preset')!r})")
     title, defaults = _read_preset(preset or str(file_preset or PRESETS[0]), values.get("model"))
     if values.keys() & {"suites", "tasks"}:  # The given tasks replace all those of the preset.
-        defaults = {key: v for key, v in defaults.items() if key not in ("suites", "tasks")}
+        values = {"suites": [], "tasks": [], **values}
     config = _checked({**_merged(defaults, values), "preset": title}, faults)
     changes = _changes(config, _validated({**defaults, "preset": title}))
     return config.model_copy(update={"preset": f"{title} with {changes}"}) if changes else config

@@ -146,7 +146,7 @@ def _config(file: Path | None, options: dict[str, Any]) -> RunConfig:
             check(name)  # Fails before load_config imports torch.
     keys = ("model", "precision", "data", "device", "methods")
     values = {key: options[key] for key in keys if options[key] not in (None, ())}
-    if options["suites"] or options["tasks"]:
+    if options["suites"] or options["tasks"]:  # Replace those of --config as well.
         values |= {"suites": options["suites"], "tasks": options["tasks"]}
     if options["shots"]:
         words = options["shots"]
