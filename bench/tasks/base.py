@@ -71,14 +71,11 @@ class Task:
     max_training_rows: int | None = None  # applied after validation rows are held out
     group_by_source: bool = False  # evaluation joins rows with equal sources
     suites: tuple[str, ...] = ()  # in addition to "sources" and "paper"
-    selection_metrics: tuple[str, ...] = ()  # their mean selects the checkpoint; default: all
+    selection_metrics: tuple[str, ...] = ()  # their mean selects the checkpoint; empty: all
     source_only: bool = False  # the papers never use it as a target
     defect_of: Callable[[Row], str | None] | None = None  # defect of a row's text, if any
     doubt_of: Callable[[Iterable[Row]], str | None] | None = None  # warning on training rows
     version: int = 1  # part of run ids
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "selection_metrics", self.selection_metrics or self.metrics)
 
     @property
     def table_metric(self) -> str:
