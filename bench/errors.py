@@ -101,7 +101,7 @@ class PromptError(BenchError):
 
 
 class RecordError(BenchError):
-    """A result record or its predictions are missing, damaged or do not follow the schema."""
+    """A record or another file of a run is missing, damaged or does not follow the schema."""
 
 
 class OutputError(BenchError):

@@ -13,14 +13,10 @@ import safetensors.torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.errors import BenchError, one_line
+from bench.errors import RecordError, one_line
 from bench.files import atomic_write
 
 STATE = "state"  # The only metadata key, as safetensors writes several in random order.
-
-
-class CheckpointError(BenchError):
-    """A checkpoint is damaged."""
 
 
 @dataclass
@@ -81,7 +77,7 @@ class CheckpointFile:
         atomic_write(self.path, safetensors.torch.save(tensors, metadata={STATE: metadata}))
 
     def load(self) -> Checkpoint | None:
-        """The last checkpoint; None if there is none, CheckpointError if it is damaged."""
+        """The last checkpoint; None if there is none, RecordError if it is damaged."""
         if not self.path.exists():
             return None
         parts: dict[str, dict[str, Tensor]] = {"current": {}, "best": {}, "optimiser": {}}
@@ -94,7 +90,7 @@ class CheckpointFile:
             progress = TrainingResult(**metadata["progress"])  # TypeError for unknown fields.
         except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             message = f"checkpoint {self.path} is damaged: {one_line(error)}"
-            raise CheckpointError(message) from error
+            raise RecordError(message) from error
         for name, tensor in tensors.items():
             part, _, key = name.partition("/")
             parts[part][key] = tensor

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
-from bench.errors import RunError, StopRequested
+from bench.errors import RecordError, RunError, StopRequested
 from bench.method import IGNORED_LABEL, Batch, ParameterGroup, Trainable
 from bench.seeding import derive_seed
 from bench.training.callbacks import Callback, CallbackError, EvaluationEvent, TrainingInfo, tell
-from bench.training.checkpoint import CheckpointError, CheckpointFile, TrainingResult, snapshot
+from bench.training.checkpoint import CheckpointFile, TrainingResult, snapshot
 from bench.training.evaluation import halve_until_fits
 from bench.training.stopping import Stop
 
@@ -77,7 +77,7 @@ def train(
     with stop.deferred(), model.training():
         try:
             saved = None if checkpoint is None else checkpoint.load()
-        except CheckpointError as error:
+        except RecordError as error:
             saved = None
             warn(f"{error}; training starts again")
         if saved is not None:

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.errors import StopRequested
+from bench.errors import RecordError, StopRequested
 from bench.training.callbacks import GroupLog
-from bench.training.checkpoint import CheckpointError, CheckpointFile
+from bench.training.checkpoint import CheckpointFile
 from bench.training.stopping import Stop
 from tests.training.conftest import INFO, At, Pull
 
@@ -122,7 +122,7 @@ def test_a_changed_byte_is_noticed(mask: int, run: Any, file: CheckpointFile) ->
         file.path.write_bytes(changed)
         try:
             assert repr(file.load()) == intact  # Bytes without meaning, such as white space.
-        except CheckpointError:
+        except RecordError:
             noticed += 1
     assert noticed > len(finished) / 7 * 0.95
 
