@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.errors import StopRequested
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS += (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """Signals of Ctrl-C, of closed terminals, and of batch systems before a time limit."""
 
 
