@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.data.sources import DataSource, read_split
 from bench.errors import DataError
 from bench.seeding import generator
-from bench.tasks.base import RULE_SPLITS, Task
+from bench.tasks.base import Task
 
 if TYPE_CHECKING:
     import datasets
@@ -69,7 +69,7 @@ def load_splits(source: DataSource, task: Task, data_seed: int = 42) -> TaskRows
             notes.append(f"{task.name} has no test split here: its validation split tests")
         test = load(last)
     else:
-        validation, test = map(load, RULE_SPLITS[rule][1:])
+        validation, test = map(load, task.splits[1:])
     if task.max_training_rows is not None and len(train) > task.max_training_rows:
         train = train.select(range(task.max_training_rows))
     if task.doubt_of is not None and (doubt := task.doubt_of(read_split(train, dict))):
