@@ -95,26 +95,6 @@ class Declaration(BaseModel):
     source_only: bool = False
     version: PositiveInt = 1  # Part of run ids; tasks in plugin files get a digest.
 
-    @property
-    def by_split(self) -> Mapping[str, object]:
-        """Files, or row counts, by split."""
-        return self.files or self.rows
-
-    @property
-    def rule(self) -> str:
-        """Split rule; empty if there is none for the splits."""
-        return self.split_rule or RULES.get(self._given, "")
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Splits that the split rule reads."""
-        rule = self.rule
-        return self._given if rule == RULES.get(self._given) else RULE_SPLITS.get(rule, ())
-
-    @property
-    def _given(self) -> tuple[str, ...]:
-        return tuple(split for split in SPLITS if split in self.by_split)
-
 
 def declare(name: str, values: object, folder: Path = Path()) -> Task:
     """Task from the keys of :class:`Declaration`; ConfigError if they cannot be used.
@@ -141,7 +121,11 @@ def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
     outputs = [lookup("metric", scorer, scorers).outputs for scorer in entry.metric]
     metrics = tuple(chain.from_iterable(outputs))
     files = {key: Path(os.path.normpath(folder / file)) for key, file in entry.files.items()}
-    for failed, message in (*_faults(name, entry, metrics), *_data_faults(entry, folder, files)):
+    given = tuple(split for split in SPLITS if split in (files or entry.rows))
+    rule = entry.split_rule or RULES.get(given, "")
+    splits = given if rule == RULES.get(given) else RULE_SPLITS.get(rule, ())  # That it reads.
+    faults = _faults(name, entry, metrics) + _data_faults(entry, folder, files, rule, splits)
+    for failed, message in faults:
         if failed:
             raise ConfigError(message)
     path, _, revision = entry.hub.partition("@")
@@ -152,14 +136,14 @@ def _make_task(name: str, entry: Declaration, folder: Path) -> Task:
         repository=path or str(folder),
         revision=revision,
         columns=reader.columns,
-        splits=entry.splits,
+        splits=splits,
         files=files,
         texts=reader.texts,
         labels=tuple(map(str, range(len(entry.labels)))) or None,
         metrics=metrics,
         scorers=tuple(entry.metric),
         selection_metrics=tuple(entry.selection),
-        split_rule=entry.rule,
+        split_rule=rule,
         label_of=reader.label_of or label_of,
         defect_of=reader.defect_of,
         doubt_of=reader.doubt_of,
@@ -191,19 +175,23 @@ def _faults(
 
 
 def _data_faults(
-    entry: Declaration, folder: Path, files: Mapping[str, Path]
+    entry: Declaration,
+    folder: Path,
+    files: Mapping[str, Path],
+    rule: str,
+    splits: tuple[str, ...],
 ) -> tuple[tuple[object, str], ...]:
     """Conditions on the place of the data and on splits that must not hold, with messages."""
-    names, splits = entry.by_split.keys(), entry.splits
+    names = (files or entry.rows).keys()
     return (
         (bool(entry.files) == bool(entry.hub) or bool(entry.hub) != bool(entry.rows),
          "give it either files, or hub and rows"),
         (entry.hub and not re.fullmatch(f"[^@]+@([0-9a-f]{{40}}|{PARQUET_BRANCH})", entry.hub),
          f"its hub revision may change; pin a 40-digit commit, or {PARQUET_BRANCH}"),
         (entry.config and not NAME.fullmatch(entry.config), f"config {entry.config!r} is no name"),
-        (not entry.rule or names - {*SPLITS, *splits},
+        (not rule or names - {*SPLITS, *splits},
          f"has the splits {', '.join(names)}: give train, and validation, test or both"),
-        ({*splits} - names, f"split rule {entry.rule} needs the splits {', '.join(splits)}"),
+        ({*splits} - names, f"split rule {rule} needs the splits {', '.join(splits)}"),
         (not all(file.is_relative_to(folder) for file in files.values()),
          f"its files must lie in {folder}"),
     )  # fmt: skip
