@@ -35,7 +35,7 @@ from bench.run_setup import SetupBuilder
 from bench.store import MERGED, ResultStore, StoredPrompt
 from bench.tasks.metrics import majority_scores
 from bench.training.callbacks import Callback, TrainingInfo, tell
-from bench.training.checkpoint import CheckpointFile, TrainingResult
+from bench.training.checkpoint import TrainingResult
 from bench.training.evaluation import fixed_prompt
 from bench.training.loop import train
 from bench.training.stopping import Stop
@@ -144,7 +144,7 @@ class Worker:
             except Exception as error:
                 if isinstance(error, BenchError) and not isinstance(error, RunError):
                     raise
-                CheckpointFile(self.store.checkpoint(run)).remove()  # A repetition starts anew.
+                self.store.checkpoint(run).unlink(missing_ok=True)  # A repetition starts anew.
                 if self.debug:
                     self.reporter.say("".join(traceback.format_exception(error)))
                 if to_score:
@@ -172,7 +172,7 @@ class Worker:
         reset_peak_memory()
         started = now()
         setup = self.builder.make(run)
-        checkpoint = CheckpointFile(self.store.checkpoint(run))
+        checkpoint = self.store.checkpoint(run)
         result = train(
             self.model,
             setup.module,
@@ -215,7 +215,7 @@ class Worker:
             prompt=PromptBlock(form=form, sha256=UNSEALED),
         )
         self.store.save_prompt(record, tensors)
-        checkpoint.remove()
+        checkpoint.unlink(missing_ok=True)
         return self.store.load_prompt(run.prompt_id)
 
     def _score(self, run: Run, stored: StoredPrompt) -> tuple[Record, Predictions]:

@@ -70,13 +70,13 @@ def _unrecorded(store: ResultStore, recorded: set[str]) -> tuple[list[str], list
 
 def _faults(store: ResultStore, records: Sequence[Record]) -> Iterator[str]:
     """Read all other files of a result folder; yields one line per fault, with the file name."""
-    from bench.training.checkpoint import CheckpointFile
+    from bench.training.checkpoint import load_checkpoint
 
     prompts, warnings = read_records(store.prompts)
     yield from warnings
     reads: list[Callable[[], object]] = [partial(store.load_prompt, p.id) for p in prompts]
     reads += [partial(load_predictions, store.records, r) for r in records if r.predictions]
-    reads += [CheckpointFile(path).load for path in store.checkpoints.glob("*.safetensors")]
+    reads += [partial(load_checkpoint, path) for path in store.checkpoints.glob("*.safetensors")]
     reads += [partial(read_trace, path) for path in (store.folder / "groups").glob("*.parquet")]
     for read in reads:
         try:

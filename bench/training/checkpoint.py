@@ -54,50 +54,41 @@ class Checkpoint:
         optimiser.load_state_dict(state)
 
 
-class CheckpointFile:
-    """File with the last checkpoint of one training and a SHA-256 of its content."""
+def save_checkpoint(
+    path: Path,
+    progress: TrainingResult,
+    module: nn.Module,
+    best: dict[str, Tensor],
+    optimiser: Optimizer,
+) -> None:
+    """Write a checkpoint and a SHA-256 of its content, atomically."""
+    tensors = {f"current/{name}": value for name, value in snapshot(module).items()}
+    tensors |= {f"best/{name}": value for name, value in best.items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{index}.{name}": value.cpu() for name, value in state.items()}
+    values = asdict(progress)
+    metadata = json.dumps({"progress": values, "sha256": _digest(values, tensors)})
+    atomic_write(path, safetensors.torch.save(tensors, metadata={STATE: metadata}))
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def save(
-        self,
-        progress: TrainingResult,
-        module: nn.Module,
-        best: dict[str, Tensor],
-        optimiser: Optimizer,
-    ) -> None:
-        """Replace the file by a new checkpoint, atomically."""
-        tensors = {f"current/{name}": value for name, value in snapshot(module).items()}
-        tensors |= {f"best/{name}": value for name, value in best.items()}
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{index}.{name}": value.cpu() for name, value in state.items()}
-        values = asdict(progress)
-        metadata = json.dumps({"progress": values, "sha256": _digest(values, tensors)})
-        atomic_write(self.path, safetensors.torch.save(tensors, metadata={STATE: metadata}))
-
-    def load(self) -> Checkpoint | None:
-        """The last checkpoint; None if there is none, RecordError if it is damaged."""
-        if not self.path.exists():
-            return None
-        parts: dict[str, dict[str, Tensor]] = {"current": {}, "best": {}, "optimiser": {}}
-        try:
-            with safetensors.safe_open(self.path, framework="pt") as file:
-                metadata = json.loads(file.metadata()[STATE])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata["sha256"] != _digest(metadata["progress"], tensors):
-                raise ValueError("its SHA-256 differs")
-            progress = TrainingResult(**metadata["progress"])  # TypeError for unknown fields.
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            message = f"checkpoint {self.path} is damaged: {one_line(error)}"
-            raise RecordError(message) from error
-        for name, tensor in tensors.items():
-            part, _, key = name.partition("/")
-            parts[part][key] = tensor
-        return Checkpoint(progress, **parts)
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """Read a checkpoint; None if there is none, RecordError if it is damaged."""
+    if not path.exists():
+        return None
+    parts: dict[str, dict[str, Tensor]] = {"current": {}, "best": {}, "optimiser": {}}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = json.loads(file.metadata()[STATE])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["sha256"] != _digest(metadata["progress"], tensors):
+            raise ValueError("its SHA-256 differs")
+        progress = TrainingResult(**metadata["progress"])  # TypeError for unknown fields.
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise RecordError(f"checkpoint {path} is damaged: {one_line(error)}") from error
+    for name, tensor in tensors.items():
+        part, _, key = name.partition("/")
+        parts[part][key] = tensor
+    return Checkpoint(progress, **parts)
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +25,7 @@ from bench.errors import RecordError, RunError, StopRequested
 from bench.method import IGNORED_LABEL, Batch, ParameterGroup, Trainable
 from bench.seeding import derive_seed
 from bench.training.callbacks import Callback, CallbackError, EvaluationEvent, TrainingInfo, tell
-from bench.training.checkpoint import CheckpointFile, TrainingResult, snapshot
+from bench.training.checkpoint import TrainingResult, load_checkpoint, save_checkpoint, snapshot
 from bench.training.evaluation import halve_until_fits
 from bench.training.stopping import Stop
 
@@ -52,7 +53,7 @@ def train(
     validate: Callable[[], Validation],
     *,
     info: TrainingInfo,
-    checkpoint: CheckpointFile | None = None,
+    checkpoint: Path | None = None,
     callbacks: Sequence[Callback] = (),
     stop: Stop | None = None,
     warn: Callable[[str], object] = warnings.warn,
@@ -76,7 +77,7 @@ def train(
 
     with stop.deferred(), model.training():
         try:
-            saved = None if checkpoint is None else checkpoint.load()
+            saved = None if checkpoint is None else load_checkpoint(checkpoint)
         except RecordError as error:
             saved = None
             warn(f"{error}; training starts again")
@@ -95,7 +96,7 @@ def train(
         def save() -> None:
             progress.seconds, progress.losses = time.perf_counter() - started, float(losses)
             if checkpoint is not None:
-                checkpoint.save(progress, trainable, best, optimiser)
+                save_checkpoint(checkpoint, progress, trainable, best, optimiser)
 
         try:
             tell(callbacks, "on_start", info, progress.steps, total)

@@ -18,7 +18,6 @@ from bench.reports.layouts import LAYOUTS
 from bench.reports.tables import render_tables
 from bench.store import ResultStore
 from bench.tasks import get_task
-from bench.training.checkpoint import CheckpointFile
 from tests.cli.conftest import ONE, Bench
 from tests.core.small_grids import flip
 
@@ -77,7 +76,7 @@ def test_status_finds_copies_and_damaged_group_logs(out: Path, bench: Bench) -> 
 def test_status_finds_what_is_missing_renamed_or_no_checkpoint(out: Path, bench: Bench) -> None:
     (record,) = out.glob("records/*.json")
     record.rename(record.with_name("other.json"))
-    CheckpointFile(out / "checkpoints" / "x.safetensors").path.write_bytes(b"no tensors")
+    (out / "checkpoints" / "x.safetensors").write_bytes(b"no tensors")
     (prompt,) = out.glob("prompts/*.json")
     elsewhere = out.parent / "elsewhere"
     (out / "prompts").rename(elsewhere)

@@ -15,7 +15,7 @@ from bench.errors import RunError
 from bench.method import IGNORED_LABEL, Batch, ParameterGroup, Trainable
 from bench.seeding import derive_seed
 from bench.training.callbacks import Callback, EvaluationEvent
-from bench.training.checkpoint import CheckpointFile
+from bench.training.checkpoint import load_checkpoint
 from bench.training.loop import Validation, backward
 from tests.training.conftest import At, Pull, Stream, StubModel
 
@@ -92,7 +92,7 @@ class NoParameters(Pull):
 
 
 def test_module_without_parameters_is_validated_once(run: Any, tmp_path: Path) -> None:
-    module, file = NoParameters(), CheckpointFile(tmp_path / "checkpoint")
+    module, file = NoParameters(), tmp_path / "checkpoint"
     first = run(module, 40.0, checkpoint=file)
     for result in (first, run(module, validate=None, checkpoint=file)):
         assert (result.steps, result.best_step, result.best_score) == (0, 0, 40.0)
@@ -115,12 +115,12 @@ def test_module_without_parameters_is_validated_once(run: Any, tmp_path: Path) -
 def test_not_finite_is_an_error_and_never_the_best(
     step: int, scores: Any, error: Any, message: str, run: Any, tmp_path: Path
 ) -> None:
-    module, file = Pull(), CheckpointFile(tmp_path / "checkpoint")
+    module, file = Pull(), tmp_path / "checkpoint"
     spoil = At(step, lambda: module.vector.data[2:3].fill_(math.nan))
     with pytest.raises(error, match=message) as caught:
         run(module, *scores, checkpoint=file, callbacks=[spoil])
     assert "\n" not in str(caught.value)
-    saved = file.load()
+    saved = load_checkpoint(file)
     assert (saved.progress.best_step, saved.progress.best_score) == (3, 1)
     assert saved.best["vector"].isfinite().all()
 
@@ -175,7 +175,7 @@ def test_parts_of_a_batch_give_its_gradients(rows: int, part: int) -> None:
 
 
 def test_a_batch_that_does_not_fit_is_halved_for_good(run: Any, tmp_path: Path) -> None:
-    file, options = CheckpointFile(tmp_path / "checkpoint"), {"batches": Ragged(), "steps": 6}
+    file, options = tmp_path / "checkpoint", {"batches": Ragged(), "steps": 6}
     constant = {"validate": lambda: Validation({"accuracy": 1.0}, 1.0, None)}
     whole, first, second = TokenMean(), TokenMean(fits=3), TokenMean(fits=3)
     expected = run(whole, **constant, **options)

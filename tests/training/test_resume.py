@@ -13,7 +13,7 @@ import torch
 
 from bench.errors import RecordError, StopRequested
 from bench.training.callbacks import GroupLog
-from bench.training.checkpoint import CheckpointFile
+from bench.training.checkpoint import load_checkpoint
 from bench.training.stopping import Stop
 from tests.training.conftest import INFO, At, Pull
 
@@ -27,8 +27,8 @@ def kill() -> None:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> CheckpointFile:
-    return CheckpointFile(tmp_path / "checkpoint.safetensors")
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoint.safetensors"
 
 
 def same(one: Any, two: Any, first: Pull, second: Pull) -> None:
@@ -65,10 +65,10 @@ def test_trace(run: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
 @pytest.mark.parametrize("step", range(1, 8))
-def test_training_continues(step: int, way: str, run: Any, file: CheckpointFile) -> None:
+def test_training_continues(step: int, way: str, run: Any, file: Path) -> None:
     """A kill leaves the checkpoint of the last evaluation, a stop one of the last step."""
     whole, first, second, stop = Traced(), Traced(), Traced(), Stop()
-    folder = file.path.parent
+    folder = file.parent
     log, other = GroupLog(folder), GroupLog(folder / "whole")
     expected = run(whole, callbacks=[other])
     end, act, reached = StopRequested, lambda: stop.request(signal.SIGTERM), step
@@ -86,7 +86,7 @@ def test_training_continues(step: int, way: str, run: Any, file: CheckpointFile)
     pd.testing.assert_frame_equal(logged(folder), logged(folder / "whole"))
 
 
-def test_a_stop_within_an_evaluation_repeats_it(run: Any, file: CheckpointFile) -> None:
+def test_a_stop_within_an_evaluation_repeats_it(run: Any, file: Path) -> None:
     stop, whole, first, second = Stop(), Pull(), Pull(), Pull()
 
     def stopped() -> Any:
@@ -95,47 +95,47 @@ def test_a_stop_within_an_evaluation_repeats_it(run: Any, file: CheckpointFile) 
 
     with pytest.raises(StopRequested):
         run(first, validate=stopped, checkpoint=file, stop=stop)
-    saved = file.load()
+    saved = load_checkpoint(file)
     assert (saved.progress.steps, saved.progress.curve) == (3, [])
     assert saved.progress.seconds > 0
     same(run(whole, 1, 2, 3), run(second, 1, 2, 3, checkpoint=file), whole, second)
 
 
-def test_finished_training_is_not_repeated(run: Any, file: CheckpointFile) -> None:
+def test_finished_training_is_not_repeated(run: Any, file: Path) -> None:
     """Killed between its last evaluation and the removal of its checkpoint."""
     first, second = Pull(), Pull()
     one = run(first, 3, 1, 2, checkpoint=file)
     two = run(second, checkpoint=file, callbacks=[At(0, kill)], validate=kill)
     same(one, two, first, second)
     assert two.seconds >= one.seconds > 0
-    file.remove()
-    assert file.load() is None
+    file.unlink()
+    assert load_checkpoint(file) is None
 
 
 @pytest.mark.parametrize("mask", [1, 0x20, 0xFF])
-def test_a_changed_byte_is_noticed(mask: int, run: Any, file: CheckpointFile) -> None:
+def test_a_changed_byte_is_noticed(mask: int, run: Any, file: Path) -> None:
     run(Pull(), checkpoint=file)
-    finished, intact, noticed = file.path.read_bytes(), repr(file.load()), 0
+    finished, intact, noticed = file.read_bytes(), repr(load_checkpoint(file)), 0
     for place in range(0, len(finished), 7):
         changed = bytearray(finished)
         changed[place] ^= mask
-        file.path.write_bytes(changed)
+        file.write_bytes(changed)
         try:
-            assert repr(file.load()) == intact  # Bytes without meaning, such as white space.
+            assert repr(load_checkpoint(file)) == intact  # Bytes without meaning, as white space.
         except RecordError:
             noticed += 1
     assert noticed > len(finished) / 7 * 0.95
 
 
 @pytest.mark.parametrize("kept", [0, 1, 8, 200, -1])
-def test_a_damaged_checkpoint_is_reported(kept: int, run: Any, file: CheckpointFile) -> None:
+def test_a_damaged_checkpoint_is_reported(kept: int, run: Any, file: Path) -> None:
     whole, again = Pull(), Pull()
     expected = run(whole, 1, 2, 3, checkpoint=file)
-    file.path.write_bytes(file.path.read_bytes()[:kept])
+    file.write_bytes(file.read_bytes()[:kept])
     warnings: list[str] = []
     result = run(again, 1, 2, 3, checkpoint=file, warn=warnings.append)
     (warning,) = warnings
-    assert re.match(rf"checkpoint {file.path} is damaged: .*; training starts again$", warning)
+    assert re.match(rf"checkpoint {file} is damaged: .*; training starts again$", warning)
     same(expected, result, whole, again)
 
 
