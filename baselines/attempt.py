@@ -27,8 +27,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from baselines.pt import PTSettings
-from bench.errors import PromptError
-from bench.method import Needs, ParameterGroup, PromptMethod, StartPrompts, require_same_shape
+from bench.method import Needs, ParameterGroup, PromptMethod, StartPrompts
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,9 @@ class AttemptPrompt(PromptMethod[AttemptSettings]):
     @classmethod
     def build(cls, settings: AttemptSettings, start: StartPrompts) -> AttemptPrompt:
         """Method whose ``P_t`` starts from the first source prompt [published code]."""
-        prompts = start.sources
-        if not prompts:
-            raise PromptError("ATTEMPT mixes source prompts, but there are none")
-        require_same_shape(start.initial, prompts)
-        matrices = torch.stack([prompt.matrix for prompt in prompts])
-        return cls(matrices[0], matrices, [prompt.task for prompt in prompts], **vars(settings))
+        matrices = torch.stack([prompt.matrix for prompt in start.sources])
+        names = [prompt.task for prompt in start.sources]
+        return cls(matrices[0], matrices, names, **vars(settings))
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Trained scalars: ``r*d + 2*hidden*d``, and ``2*d`` more with ``train_norm``."""

@@ -25,7 +25,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from baselines.pt import PTSettings
-from bench.errors import PromptError
 from bench.method import (
     IGNORED_LABEL,
     Batch,
@@ -36,7 +35,6 @@ from bench.method import (
     PromptMethod,
     SourceStage,
     StartPrompts,
-    require_same_shape,
 )
 
 
@@ -98,8 +96,7 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
     def build(cls, settings: MPTSettings, start: StartPrompts) -> MPT:
         """Method that starts from ``P*`` and the means over sources of ``u_k`` and ``v_k``."""
         state = start.source_state
-        if state is None:
-            raise PromptError("MPT needs the result of its source stage, which is missing")
+        assert state is not None
         columns, rows = state["columns"].mean(dim=0), state["rows"].mean(dim=0)
         return cls(settings, state["shared"], columns, rows)
 
@@ -108,13 +105,8 @@ class MPT(_Decomposition, PromptMethod[MPTSettings]):
         cls, settings: MPTSettings, start: StartPrompts, examples: Mapping[str, int]
     ) -> MPTSourceStage:
         """Source stage over all sources, with their PT prompts as teachers."""
-        teachers, names = start.sources, [teacher.task for teacher in start.sources]
-        require_same_shape(start.initial, teachers)
-        if not teachers or names != list(examples):
-            both = f"teachers for {names}, examples of {list(examples)}"
-            raise PromptError(f"MPT's source stage needs both for each source task: {both}")
-        matrices = torch.stack([teacher.matrix for teacher in teachers])
-        return MPTSourceStage(start.initial, matrices, examples, settings)
+        teachers = torch.stack([teacher.matrix for teacher in start.sources])
+        return MPTSourceStage(start.initial, teachers, examples, settings)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """``P*``, and ``u`` with ``v``: ``r*d + rho*(r + d)`` scalars."""
@@ -170,8 +162,6 @@ class MPTSourceStage(_Decomposition, SourceStage):
 
     def loss(self, model: LanguageModel, batch: Batch) -> Tensor:
         """Loss ``L`` from one student pass and one teacher pass over the rows of all tasks."""
-        if batch.task_ids is None:
-            raise ValueError("a source stage needs batches with task_ids")
         prompts = compose(self.shared, self.columns, self.rows)  # (S, r, d)
         student = model.run(prompts, batch, batch.task_ids)
         with model.inference():

@@ -21,8 +21,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from baselines.pt import PromptTuning, PTSettings
-from bench.errors import PromptError, lookup
-from bench.method import Needs, StartPrompts, require_same_shape
+from bench.method import Needs, StartPrompts
 
 
 @dataclass(frozen=True)
@@ -59,18 +58,14 @@ class SPoT(PromptTuning):
 
     @classmethod
     def build(cls, settings: SPoTSettings, start: StartPrompts) -> SPoT:
-        require_same_shape(start.initial, start.sources)
         sources = {prompt.task: prompt.matrix for prompt in start.sources}
         source, target = settings.source, start.target
         if cls.needs(settings).mixture:
-            if start.source_state is None:
-                raise PromptError(f"SPoT needs the prompt of {source}, which is missing")
+            assert start.source_state is not None
             return cls(start.source_state["prompt"], {"source": source}, settings)
         if source is not None:
-            return cls(lookup("source task", source, sources), {"source": source}, settings)
-        if target is None or not sources:
-            raise PromptError("SPoT compares source prompts with the target's own: one is missing")
-        require_same_shape(start.initial, [target])
+            return cls(sources[source], {"source": source}, settings)
+        assert target is not None
         cosines = similarity(target.matrix, torch.stack(list(sources.values())))
         similarities = dict(zip(sources, cosines.tolist(), strict=True))
         best = max(similarities, key=similarities.__getitem__)

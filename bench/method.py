@@ -101,10 +101,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class StartPrompts:
-    """Prompts passed to a method: ``P_init`` and those listed in its :class:`Needs`."""
+    """Prompts passed to a method: ``P_init`` and all that are listed in its :class:`Needs`."""
 
     initial: Tensor  # (r, d), P_init of this model and seed
-    sources: tuple[SoftPrompt, ...] = ()  # in the order of the configuration
+    sources: tuple[SoftPrompt, ...] = ()  # (r, d) each, in the order of the configuration
     target: SoftPrompt | None = None
     source_state: Mapping[str, Tensor] | None = None  # SourceStage.source_state, by name
     stored: SoftPrompt | None = None
@@ -172,7 +172,7 @@ class PromptMethod(Trainable, Generic[SettingsT]):
     def source_stage(
         cls, settings: SettingsT, start: StartPrompts, examples: Mapping[str, int]
     ) -> SourceStage:
-        """Source stage, with the number of training examples by source task."""
+        """Source stage, with the number of training examples by task, in the order of sources."""
         raise NotImplementedError(f"{cls.__name__} has no source stage")
 
     @abc.abstractmethod

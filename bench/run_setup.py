@@ -18,6 +18,7 @@ from bench.method import (
     SourceStage,
     StartPrompts,
     require_same_initial,
+    require_same_shape,
     tensor_digest,
 )
 from bench.models.base import FrozenLM
@@ -149,10 +150,12 @@ class SetupBuilder:
         return self.model.initial_prompt(run.protocol.prompt_length, run.seed)
 
     def _start_prompts(self, run: Run) -> StartPrompts:
-        start, stage = run.start, run.start.source_stage
+        start, stage, initial = run.start, run.start.source_stage, self._initial(run)
+        sources = tuple(map(self._soft_prompt, start.sources))
+        require_same_shape(initial, sources)  # Given ones may be of any model.
         return StartPrompts(
-            initial=self._initial(run),
-            sources=tuple(map(self._soft_prompt, start.sources)),
+            initial=initial,
+            sources=sources,
             target=None if start.target is None else self._soft_prompt(start.target),
             source_state=None if stage is None else self.supply(stage).tensors,
             stored=None if start.stored is None else self._soft_prompt(start.stored),

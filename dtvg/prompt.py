@@ -23,7 +23,6 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from bench.errors import PromptError
 from bench.method import Needs, ParameterGroup, PromptMethod, StartPrompts, require_same_initial
 from dtvg.grouping import Group, GroupSettings, group_from_means
 from dtvg.task_vectors import task_vectors
@@ -94,8 +93,7 @@ class DTVGPrompt(PromptMethod[DTVGSettings]):
     def build(cls, settings: DTVGSettings, start: StartPrompts) -> DTVGPrompt:
         """Method that starts from PT's prompt of the target; all prompts must share ``P_init``."""
         initial, target, prompts = start.initial, start.target, start.sources
-        if target is None:
-            raise PromptError("DTVG needs PT's prompt of the target, which is missing")
+        assert target is not None
         require_same_initial(initial, [target, *prompts])
         matrices = [prompt.matrix for prompt in prompts]
         sources = torch.stack(matrices) if matrices else initial.new_empty(0, *initial.shape)

@@ -10,6 +10,8 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import safetensors.torch
+import torch
 
 from bench import run_setup, worker
 from bench.errors import ModelError, OutputError, PromptError, RunError
@@ -149,6 +151,11 @@ def test_what_does_not_fit_fails_before_any_training(copy: ResultStore) -> None:
     fault = r"sst2 was trained from initial prompt .* seed$"
     with pytest.raises(PromptError, match=fault):
         do(given, copy)
+    file = copy.folder / "narrow.safetensors"
+    safetensors.torch.save_file({"prompt": torch.ones(4, 9)}, file)
+    narrow = configure(methods=["spot"], source_prompts={"sst2": str(file)})
+    with pytest.raises(PromptError, match=r"sst2 has shape \(4, 9\), the initial prompt \(4, 128"):
+        do(narrow, copy)
     long = configure("prompt_length=1010", model="tiny-llama", methods=["pt"])
     with pytest.raises(ModelError, match="lower prompt_length or input_length"):
         do(long, copy)

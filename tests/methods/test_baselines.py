@@ -11,7 +11,7 @@ from torch import Tensor
 from baselines.attempt import AttemptPrompt
 from baselines.fixed import FixedPrompt, FixedSettings, NoPrompt, NoPromptSettings
 from baselines.spot import SPoT, SPoTSettings, similarity
-from bench.errors import PromptError, UnknownNameError
+from bench.errors import PromptError
 from bench.method import Batch, Needs, SoftPrompt, StartPrompts
 
 Make = Callable[..., StartPrompts]
@@ -68,20 +68,12 @@ def test_spot_starts_from_the_named_source_without_a_target(parts: StartPrompts)
     assert torch.equal(method()[0], parts.sources[2].matrix)
     assert method.diagnostics() == {"source": "sst2"}
     assert SPoT.needs(named) == Needs(sources=True, named_sources=("sst2",))
-    with pytest.raises(UnknownNameError, match=r"unknown source task 'mnil': did you mean mnli"):
-        SPoT.build(SPoTSettings(source="mnil"), parts)
-    with pytest.raises(PromptError, match="one is missing"):
-        SPoT.build(SPoTSettings(), StartPrompts(parts.initial, sources=parts.sources))
 
 
 @pytest.mark.parametrize("method", [SPoT, AttemptPrompt])
-def test_source_may_start_anywhere_but_must_fit(method: Any, make: Make, stray: SoftPrompt) -> None:
+def test_source_may_start_anywhere(method: Any, make: Make, stray: SoftPrompt) -> None:
     built = method.build(method.Settings(), make(sources=(stray,)))
     assert torch.equal(next(built.parameters()), stray.matrix)
-    with pytest.raises(PromptError, match=r"prompt of stray has shape \(4, 6\)"):
-        method.build(method.Settings(), make(length=5, sources=(stray,)))
-    with pytest.raises(PromptError, match=r"missing|there are none"):
-        method.build(method.Settings(), make(sources=()))
 
 
 def test_attempt_equals_the_published_computation(attempt_case: dict[str, Tensor]) -> None:

@@ -152,8 +152,6 @@ def test_needs_and_missing_prompts(make: Make) -> None:
     assert alone == replace(needs, sources=False)
     with pytest.raises(PromptError, match="there are none"):
         DTVGPrompt.build(DTVGSettings(), make(sources=()))
-    with pytest.raises(PromptError, match="missing"):
-        DTVGPrompt.build(DTVGSettings(), make(target=None))
 
 
 def test_impossible_choices_are_refused_at_once() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
 from baselines.mpt import MPT, MPTSettings, MPTSourceStage, compose
-from bench.errors import PromptError
 from bench.method import IGNORED_LABEL, Batch, ModelOutput, Needs, StartPrompts
 
 EXAMPLES = {"mnli": 300, "qnli": 200, "sst2": 100}
@@ -44,10 +43,6 @@ def test_target_stage_starts_from_the_means_over_sources(make: Make) -> None:
     rows = (stored["rows"][0] + stored["rows"][1] + stored["rows"][2]) / 3
     torch.testing.assert_close(method()[0], stored["shared"] * (columns @ rows))
     assert MPT.needs(MPTSettings()) == Needs(source_stage=True)
-    with pytest.raises(PromptError, match="source stage, which is missing"):
-        MPT.build(MPTSettings(), make(source_state=None))
-    with pytest.raises(PromptError, match=r"teachers for .*'qnli'.*, examples of \['mnli'\]"):
-        MPT.source_stage(MPTSettings(), parts, {"mnli": 1})
 
 
 def test_stage_starts_near_the_initial_prompt_and_hands_on_its_result(make: Make) -> None:
@@ -102,8 +97,6 @@ def test_loss_adds_the_teachers(
     assert loss.item() == pytest.approx(student.loss.item() + weight * distilled, rel=1e-5)
     # One pass of the students in training, one of the teachers in inference, whatever the tasks.
     assert model.runs == [(True, True), (False, False)]
-    with pytest.raises(ValueError, match="task_ids"):
-        made.loss(model, replace(batch, task_ids=None))
     loss.backward()  # type: ignore[no-untyped-call]
     moved = {name for name, value in made.named_parameters() if value.grad.any()}
     assert moved == {"shared", "columns", "rows"} == set(made.state_dict())
