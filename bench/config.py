@@ -17,6 +17,7 @@ from pydantic.functional_validators import AfterValidator, PlainValidator
 
 from bench.errors import ConfigError, UnknownNameError, plain_fault
 from bench.files import read_yaml
+from bench.record import Count, Positive, Precision
 from bench.registry import MethodSpec, method_entry, parse_method, where_set
 from bench.tasks import SUITES, get_suite, get_task
 
@@ -25,7 +26,6 @@ GRID_KEYS: tuple[str, ...] = ("model", "bin_weights", "data", "device", "suites"
 GRID_KEYS += ("methods", "shots", "seeds", "source_prompts")
 """Keys that span the grid. All others are the protocol: how each run is trained and scored."""
 
-Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 EXCLUSIVE = (("steps", "epochs"), ("warmup_steps", "warmup_share"))  # One of each pair is set.
 
@@ -56,25 +56,19 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _precision(value: object) -> object:
-    if value in ("float32", "bf16"):
-        return value
-    raise ValueError("expected 'float32' or 'bf16'; in float16 the states of T5 overflow")
-
-
 class TrainingSettings(_Strict):
     """Length, batches and evaluation of a training; learning rates are method settings."""
 
-    steps: Count | None  # Optimiser steps; set exactly one of steps and epochs.
+    steps: Positive | None  # Optimiser steps; set exactly one of steps and epochs.
     epochs: Annotated[float, Field(gt=0)] | None  # Passes over the training examples.
-    batch_size: Count
-    warmup_steps: Annotated[int, Field(ge=0)] | None  # Linear warm-up before the linear decay to 0.
+    batch_size: Positive
+    warmup_steps: Count | None  # Linear warm-up before the linear decay to 0.
     warmup_share: Annotated[float, Field(ge=0, lt=1)] | None = None  # As a share of steps.
     evaluate_every: Annotated[int | Literal["epoch"], _count_or("epoch")]  # Steps, or one epoch.
     gradient_clip: Annotated[float, Field(gt=0)] | None  # Largest total gradient norm.
-    patience: Count | None  # Stop after this many evaluations without improvement.
-    evaluation_batch_size: Count  # Examples per batch when answers are decoded.
-    beams: Count = 1  # Beams of beam search; 1: greedy.
+    patience: Positive | None  # Stop after this many evaluations without improvement.
+    evaluation_batch_size: Positive  # Examples per batch when answers are decoded.
+    beams: Positive = 1  # Beams of beam search; 1: greedy.
     batching: Literal["random", "bucketed"] = "random"  # Bucketed: by length, less padding.
 
     @model_validator(mode="after")
@@ -119,11 +113,11 @@ class RunConfig(_Strict):
     shots: Annotated[tuple[Shots, ...], Field(min_length=1)]  # Training examples in total per task.
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]  # Prompt, sample, order, dropout.
     data_seed: Seed  # Seed of the validation/test split, shared by all seeds.
-    prompt_length: Count  # ``r``, tokens of the soft prompt.
+    prompt_length: Positive  # ``r``, tokens of the soft prompt.
     input_length: Annotated[int, Field(ge=8)] | None  # Cap on the tasks' input lengths.
-    validation_rows: Count | None  # First rows of the validation split to use; None: all.
-    train_rows: Count | None = None  # Size of a fixed sample of full training data; None: all.
-    test_rows: Count | None = None  # Size of a fixed sample of test rows; None: all.
+    validation_rows: Positive | None  # First rows of the validation split to use; None: all.
+    train_rows: Positive | None = None  # Size of a fixed sample of full training data; None: all.
+    test_rows: Positive | None = None  # Size of a fixed sample of test rows; None: all.
     training: TrainingSettings  # Training on target tasks.
     source_training: TrainingSettings  # Training on source tasks.
     source_settings: dict[str, Any] = {}  # Changes to the settings of PT on source tasks.
@@ -132,8 +126,7 @@ class RunConfig(_Strict):
     # Source tasks of the transfer methods, in this order.
     sources: Annotated[tuple[TaskName, ...], Field(min_length=1)] = SUITES["sources"]
     source_prompts: dict[str, str] = {}  # Given prompts, id or file by source task.
-    # Precision of the frozen weights; prompts are float32.
-    precision: Annotated[Literal["float32", "bf16"], PlainValidator(_precision)] = "float32"
+    precision: Precision = "float32"  # Of the frozen weights; prompts are float32.
     device: str = "auto"  # Torch device; ``auto`` uses a GPU if there is one.
     bin_weights: bool = False  # Read pytorch_model.bin if there are no safetensors.
     method_options: dict[MethodName, MethodOptions] = {}

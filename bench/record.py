@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=-100, le=100)]
 Metrics = dict[str, Percent]
 Architecture = Literal["encoder-decoder", "decoder-only"]
-Precision = Literal["float32", "bf16"]  # Of the frozen weights; prompts are always float32.
+Precision = Literal["float32", "bf16"]  # No float16: states of T5 overflow.
 
 
 class Block(BaseModel):
