@@ -108,7 +108,8 @@ def select_group(target_vector: Tensor, source_vectors: Tensor, **settings: Any)
 def group_from_means(means: Tensor, settings: GroupSettings) -> Group:
     """:func:`select_group` from the means over tokens ``(S+1, d)``, target first."""
     grouping, exact = settings.grouping, settings.solver == "exact"
-    gram = _gram(means, settings.similarity)
+    vectors = F.normalize(means, dim=-1) if settings.similarity == "cosine" else means
+    gram = vectors @ vectors.T  # (S+1, S+1)
     similarities, pairwise = gram[0, 1:], gram[1:, 1:]
     candidates = similarities >= 0
     order = similarities.argsort(descending=True, stable=True)
@@ -131,13 +132,6 @@ def group_from_means(means: Tensor, settings: GroupSettings) -> Group:
     best = subsets[objective.argmax(dim=0, keepdim=True)].squeeze(0)
     mask = torch.zeros_like(candidates).scatter(0, order, best)
     return Group(mask, similarities, order, pairwise)
-
-
-def _gram(means: Tensor, similarity: Similarity) -> Tensor:
-    """Similarities ``(N, N)`` of mean vectors ``(N, d)``."""
-    if similarity == "cosine":
-        means = F.normalize(means, dim=-1)
-    return means @ means.T
 
 
 def _prefixes(order: Tensor) -> Tensor:
