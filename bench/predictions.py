@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.errors import DataError, RecordError, one_line
+from bench.errors import RecordError, one_line
 from bench.files import atomic_write
 from bench.record import PredictionsBlock, Record
 from bench.tasks.metrics import METRICS
@@ -40,12 +40,6 @@ class Predictions:
     examples: tuple[Prediction, ...]  # In the order of the test split, at least one.
     scorers: tuple[str, ...]  # Names of the metrics that score the examples.
 
-    def to_lines(self) -> bytes:
-        """Encode as JSON lines in ASCII, so that answers contain no line breaks."""
-        rows = (asdict(example) for example in self.examples)
-        rows = ({key: value for key, value in row.items() if value is not None} for row in rows)
-        return b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
-
 
 def make_predictions(
     scorers: Sequence[str],
@@ -55,8 +49,6 @@ def make_predictions(
     groups: Sequence[str | None],
 ) -> Predictions:
     """Combine predictions with references, and mark correct ones by the first metric."""
-    if not predictions:
-        raise DataError("there are no predictions to store; give at least one test example")
     right = METRICS[scorers[0]].right
     examples = [
         Prediction(row, prediction, tuple(texts), right(prediction.strip(), texts), group)
@@ -67,11 +59,16 @@ def make_predictions(
 
 def write_predictions(predictions: Predictions, record_file: Path) -> PredictionsBlock:
     """Write predictions beside a record; equal predictions give equal bytes."""
-    path, lines = record_file.with_suffix(".jsonl.gz"), predictions.to_lines()
+    path = record_file.with_suffix(".jsonl.gz")
+    rows = [
+        {key: value for key, value in asdict(example).items() if value is not None}
+        for example in predictions.examples
+    ]
+    # In ASCII, so that answers contain no line breaks.
+    lines = b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
     atomic_write(path, gzip.compress(lines, compresslevel=9, mtime=0))
-    digest, rows = hashlib.sha256(lines).hexdigest(), len(predictions.examples)
-    scorers = list(predictions.scorers)
-    return PredictionsBlock(file=path.name, digest=digest, rows=rows, scorers=scorers)
+    digest, scorers = hashlib.sha256(lines).hexdigest(), list(predictions.scorers)
+    return PredictionsBlock(file=path.name, digest=digest, rows=len(rows), scorers=scorers)
 
 
 def load_predictions(folder: Path, record: Record) -> Predictions:

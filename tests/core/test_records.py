@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from bench.commands.results import status
 from bench.errors import BenchError, OutputError, PromptError, RecordError
 from bench.files import atomic_write, file_digest
-from bench.predictions import Predictions, load_predictions, make_predictions
+from bench.predictions import Predictions, load_predictions, make_predictions, write_predictions
 from bench.record import Record, read_record, read_records, write_record
 from bench.store import ABANDONED, ResultStore
 from bench.tasks import get_task
@@ -128,17 +128,16 @@ def test_answers_are_read_as_they_were_written(finished: ResultStore, record: Re
     references = [example.references for example in predictions.examples]
     assert score_task(get_task("cb"), answers, references).metrics == record.scores.test
     assert len(predictions.examples) == record.rows.test  # type: ignore[union-attr]
-    first = Predictions(predictions.examples[:1], ("accuracy",)).to_lines()
-    assert json.loads(first)["references"] == list(predictions.examples[0].references)
 
 
-def test_judge_says_what_is_right() -> None:
+def test_judge_says_what_is_right(tmp_path: Path, record: Record) -> None:
     given = [" yes\n", "no", '\u2028[1] \x00"é😀', ""]
     judged = make_predictions(["accuracy"], [3, 1, 2, 0], given, [["yes"]] * 4, [None] * 4)
     assert [example.correct for example in judged.examples] == [True, False, False, False]
-    assert len(judged.to_lines().splitlines()) == 4
-    with pytest.raises(BenchError, match="no predictions to store"):
-        make_predictions(["accuracy"], [], [], [], [])
+    block = write_predictions(judged, tmp_path / "x.json")
+    written = record.model_copy(update={"predictions": block})
+    assert load_predictions(tmp_path, written) == judged
+    assert gzip.decompress((tmp_path / block.file).read_bytes()).count(b"\n") == 4
 
 
 def test_answers_are_those_of_the_record(copy: ResultStore, record: Record) -> None:
