@@ -101,9 +101,9 @@ def table(
 
     if "folder" not in results.attrs or (len(results) and "id" not in results):
         raise RecordError("the frame has no runs of a folder: use one of bench.load_results")
-    stored = load_results(Path(results.attrs["folder"]))
-    text, messages = render_tables(stored.only(set(results.get("id", ()))), form, layout)
-    _warn(messages)
+    stored = load_results(Path(results.attrs["folder"])).only(set(results.get("id", ())))
+    text = render_tables(stored, form, layout)
+    _warn(stored.bootstrap.warnings)
     return text
 
 

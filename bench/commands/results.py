@@ -122,8 +122,8 @@ def table(folder: Path, form: str | None, standalone: bool, **options: Any) -> N
         raise ConfigError(f"--standalone is for LaTeX: leave it out, or {form}")
     results = load_results(folder)
     form = "latex-document" if standalone else form or base.terminal_form()
-    text, warnings = render_tables(results, form, **options)
-    warn([*results.warnings, *warnings])
+    text = render_tables(results, form, **options)
+    warn(results.warnings + results.bootstrap.warnings)
     click.echo(text, nl=False)
 
 
@@ -151,7 +151,7 @@ def plot(
 
     results = load_results(folder)
     target, width = out or folder / "figures", float(paper or 0)
-    paths, warnings = draw(results, names or None, target, formats, width)
+    paths, warnings = draw(results, names, target, formats, width)
     warn([*results.warnings, *warnings])
     _print_paths(paths, as_json)
 

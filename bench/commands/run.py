@@ -109,7 +109,7 @@ def run(verbosity: Any, file: Path | None, **options: Any) -> None:
         click.echo(f"{states}; records in {store.records}", err=True)
         base.warn(results.warnings)
     form = "json" if options["as_json"] else base.terminal_form()
-    click.echo(render_tables(results, form)[0], nl=False)
+    click.echo(render_tables(results, form), nl=False)
     if failed:
         sys.exit(1)
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -47,16 +47,19 @@ OF_TRAINING = ("shots", "prompt_length", "validation_rows", "train_rows")
 
 @dataclass(frozen=True)
 class Results:
-    """Records of a result folder.
-
-    The frame has a row per run and test metric (``shown``: whether tables show the metric), and a
-    row without metric per failed run. Infinity means no limit (full data).
-    """
+    """Records of a result folder."""
 
     folder: Path
     records: list[Record]
-    frame: pd.DataFrame
     warnings: list[str]  # One line per ignored file.
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row per run and test metric, and one without metric per failed run.
+
+        ``shown``: whether tables show the metric. Infinity means no limit (full data).
+        """
+        return _make_frame(self.records)
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
@@ -70,8 +73,7 @@ class Results:
 
     def only(self, ids: Collection[str]) -> Results:
         """Results of the runs with these ids."""
-        records = [record for record in self.records if record.id in ids]
-        return Results(self.folder, records, make_frame(records), self.warnings)
+        return replace(self, records=[record for record in self.records if record.id in ids])
 
 
 def load_results(folder: Path) -> Results:
@@ -79,11 +81,10 @@ def load_results(folder: Path) -> Results:
     if not folder.is_dir():
         raise RecordError(f"no result folder {folder}: give the --out folder of a run")
     records, warnings = read_records(folder / "records")
-    return Results(folder, records, make_frame(records), warnings)
+    return Results(folder, records, warnings)
 
 
-def make_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """The tidy frame of records; see :class:`Results`."""
+def _make_frame(records: Iterable[Record]) -> pd.DataFrame:
     frame: pd.DataFrame = pd.DataFrame([line for record in records for line in _lines(record)])
     if frame.empty:
         return frame

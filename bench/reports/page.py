@@ -44,7 +44,7 @@ def save(
     The page is one self-contained file with tables, figures, warnings and records.
     """
     tables, files = _tables(results, say), dict[Path, bytes]()
-    figures, absent = make_figures(results, None if folder else _names(results), say=say)
+    figures, absent = make_figures(results, () if folder else _names(results), say=say)
     if folder:
         for (layout, group), (form, suffix) in product(tables.items(), SUFFIXES.items()):
             files[folder / "tables" / f"{layout}.{suffix}"] = FORMS[form](group).encode()
@@ -65,11 +65,11 @@ def _names(results: Results) -> list[str]:
 
 def _tables(results: Results, say: Say) -> dict[str, list[Table]]:
     """All tables that the records allow, by layout; all tasks come first."""
-    tables = {"all-tasks": make_tables(results)[0]}
+    tables = {"all-tasks": make_tables(results)}
     for number, layout in enumerate(LAYOUTS, 1):
         say(f"tables {number}/{len(LAYOUTS)}: {layout}")
         with suppress(RecordError):
-            tables[layout] = make_tables(results, layout)[0]
+            tables[layout] = make_tables(results, layout)
     return tables
 
 

@@ -33,17 +33,14 @@ from bench.tasks import SOURCE_ONLY, SUITES
 from bench.tasks.metrics import METRICS
 
 
-def render_tables(
-    results: Results, form: str, layout: str | None = None, **options: Any
-) -> tuple[str, list[str]]:
-    """All tables of a result folder as text, and warnings about unusable predictions.
+def render_tables(results: Results, form: str, layout: str | None = None, **options: Any) -> str:
+    """All tables of a result folder as text.
 
     ``form`` is a key of ``FORMS``: ``csv`` has a line per table row, ``tidy-csv`` one per field;
     ``latex-document`` is a complete document. Options: see :func:`make_tables`.
     """
     write = lookup("format", form, FORMS)
-    tables, warnings = make_tables(results, layout, **options)
-    return write(tables), warnings
+    return write(make_tables(results, layout, **options))
 
 
 def make_tables(
@@ -52,8 +49,8 @@ def make_tables(
     published: bool = False,
     marks: bool | None = None,
     against: str | None = None,
-) -> tuple[list[Table], list[str]]:
-    """All tables of a result folder, one per setting, and warnings about unusable predictions.
+) -> list[Table]:
+    """All tables of a result folder, one per setting.
 
     Without a layout, all tasks share a table. ``published`` adds published numbers; ``marks`` tests
     differences to the row ``against`` (defaults: if one of the two is given; the layout's).
@@ -98,7 +95,7 @@ def make_tables(
             f"nothing to compare with {reference!r} in {results.folder}: no other finished row has "
             f"its settings; choose --against from {', '.join(sorted(rows)) or 'finished rows'}"
         )
-    return tables, results.bootstrap.warnings
+    return tables
 
 
 def _check_options(spec: Layout, layout: str | None, **options: object) -> None:

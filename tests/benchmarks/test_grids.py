@@ -47,7 +47,7 @@ def test_table(tmp_path: Path, seconds: Any) -> None:
         results = load_results(tmp_path)
         assert len(results.records) == 500 * SEEDS
         assert not results.warnings
-        text = render_tables(results, "markdown")[0]
+        text = render_tables(results, "markdown")
         assert all(f"| {method} " in text for method in METHODS)
 
     store_records(make_grid(configuration(), ResultStore(tmp_path)), tmp_path / "records")

@@ -98,7 +98,7 @@ FORMS |= {"--json": "json", "--standalone": "latex-document"}
 def test_tables(words: str, form: Any, finished: Path, bench: Bench) -> None:
     answer = bench("table", finished, *words.split())
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out == render_tables(load_results(finished), form)[0]
+    assert answer.out == render_tables(load_results(finished), form)
 
 
 def test_table_options(finished: Path, bench: Bench) -> None:

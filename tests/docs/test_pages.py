@@ -187,7 +187,7 @@ def test_tables_of_result_pages_are_those_of_the_records(monkeypatch: pytest.Mon
     page = (
         "# A\n\n```bash\nbench table results/smoke --layout parameters\n```\n\n{}\n\n# B\n\nend\n"
     )
-    table, _ = render_tables(load_results(SMOKE), "markdown", "parameters")
+    table = render_tables(load_results(SMOKE), "markdown", "parameters")
     assert fill(page.format("old")) == page.format(table.strip("\n"))
     with pytest.raises(click.UsageError):
         fill(page.replace("--layout", "--layot"))

@@ -26,8 +26,8 @@ MakeResults = Callable[..., Results]
 
 
 def fields(results: Results, layout: str | None = None, **options: Any) -> list[dict[str, Any]]:
-    text, warnings = render_tables(results, "json", layout, **options)
-    assert warnings == []
+    text = render_tables(results, "json", layout, **options)
+    assert results.bootstrap.warnings == []
     return [
         {"table": number, **field}
         for number, table in enumerate(json.loads(text)["tables"], 1)

@@ -15,7 +15,7 @@ import pytest
 
 from bench.errors import RecordError, UnknownNameError
 from bench.reports.forms import FORMS
-from bench.reports.frame import Results, load_results, make_frame
+from bench.reports.frame import Results, load_results
 from bench.reports.layouts import DASH, LAYOUTS, display
 from bench.reports.tables import make_tables, render_tables
 from bench.tasks import SUITES, TASKS
@@ -80,7 +80,7 @@ def test_all_means_and_deviations_of_the_stored_smoke_run(smoke: Results) -> Non
 
 def test_golden_records(golden: Results) -> None:
     """Two tables with failed, missing and single seeds; their text is known."""
-    text, _ = render_tables(golden, "markdown")
+    text = render_tables(golden, "markdown")
     lines = [re.sub(r" +", " ", line).split("K | ")[-1] for line in text.splitlines()]
     assert "2.0 ± 7.5 | 62.0 ± 2.0 | 32.0 ± 4.8 | **51.0** ± 1.7 |" in lines
     gaps = "**12.0** (n=1) | **70.5** ± 0.7 (n=2, 1 failed) | **41.2** (n=1, 1 failed) | failed"
@@ -93,8 +93,8 @@ def test_golden_records(golden: Results) -> None:
 
 def test_text_does_not_depend_on_the_order_of_records(golden: Results) -> None:
     turned = golden.records[::-1]
-    other = Results(golden.folder, turned, make_frame(turned), [])
-    (tables, _), (again, _) = make_tables(golden), make_tables(other)
+    other = Results(golden.folder, turned, [])
+    tables, again = make_tables(golden), make_tables(other)
     for form in FORMS.values():
         assert form(again) == form(tables)
 
@@ -102,7 +102,7 @@ def test_text_does_not_depend_on_the_order_of_records(golden: Results) -> None:
 def test_rows_and_columns_in_order(make_results: MakeResults) -> None:
     names = ["zebra", "no_prompt", "dtvg", "pt", "attempt"]
     runs = [{"row": n, "task": t} for n in names for t in ("rte", "cola", "own")]
-    text, _ = render_tables(make_results(*runs), "csv")
+    text = render_tables(make_results(*runs), "csv")
     found = list(csv.reader(io.StringIO(text)))
     expected = ["method", "pt", "attempt", "dtvg", "no_prompt", "zebra", "majority class"]
     assert [row[0] for row in found] == expected
@@ -111,13 +111,13 @@ def test_rows_and_columns_in_order(make_results: MakeResults) -> None:
 
 
 def test_csv_is_the_table_and_reads_back(smoke: Results) -> None:
-    table = pd.read_csv(io.StringIO(render_tables(smoke, "csv")[0]))
+    table = pd.read_csv(io.StringIO(render_tables(smoke, "csv")))
     known = known_scores()
     for _, row in table.iterrows():
         shots = None if pd.isna(row["shots"]) else int(row["shots"])
         scores = known[row["method"], "mrpc", shots, "accuracy"]
         assert row["mrpc"] == pytest.approx(statistics.fmean(scores.values()))
-    tidy = pd.read_csv(io.StringIO(render_tables(smoke, "tidy-csv")[0]))
+    tidy = pd.read_csv(io.StringIO(render_tables(smoke, "tidy-csv")))
     own = tidy[(tidy["row"] == "mpt") & (tidy["column"] == "mrpc")]
     assert list(own["mean"]) == pytest.approx(list(table.loc[table["method"] == "mpt", "mrpc"]))
 
@@ -126,7 +126,7 @@ def test_csv_is_the_table_and_reads_back(smoke: Results) -> None:
 def test_latex_is_well_formed(make_results: MakeResults, layout: str | None) -> None:
     odd: dict[str, Any] = {"label": r"pt:a_b=5|50%&{x}\~^$#[1]", "model.note": "a & random_b, 5%"}
     runs = [{"task": "boolq", "seed": seed} | own for seed in (1, 2) for own in (odd, {})]
-    text, _ = render_tables(make_results(*runs), "latex", layout)
+    text = render_tables(make_results(*runs), "latex", layout)
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{tabular}")
     for body in re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL):
         lines = body.strip().splitlines()
@@ -144,8 +144,8 @@ def test_latex_is_well_formed(make_results: MakeResults, layout: str | None) -> 
 def test_layouts_in_every_format(make_results: MakeResults, layout: str | None) -> None:
     names = itertools.product(("boolq", "cb", "e2e", "nq", "paws"), ("pt", "dtvg", "spot"), (1, 2))
     results = make_results(*({"task": task, "row": n, "seed": seed} for task, n, seed in names))
-    tables, warnings = make_tables(results, layout)
-    assert warnings == []
+    tables = make_tables(results, layout)
+    assert results.bootstrap.warnings == []
     for form, render in FORMS.items():
         text = render(tables)
         assert ("dtvg" in text) == (form in PROGRAMS)
@@ -174,7 +174,7 @@ def test_parameters_by_hand(make_results: MakeResults) -> None:
     found = fields(make_results(*runs), "parameters")
     assert field(found, row="pt", column="parameters")["number"] == f"1.0K{DASH}3.0K"
     assert field(found, row="pt", column="share (%)")["number"] == f"1{DASH}3"
-    table = render_tables(make_results(*runs, FROZEN), "csv", "parameters")[0]
+    table = render_tables(make_results(*runs, FROZEN), "csv", "parameters")
     read = pd.read_csv(io.StringIO(table)).set_index("method")
     assert read["parameters"].dropna().to_dict() == {"pt": 3000, "no_prompt": 0}
 
@@ -190,12 +190,12 @@ def test_ablation_shows_dtvg_in_the_order_of_groupings(make_results: MakeResults
 def test_conflicting_records_are_not_averaged(make_results: MakeResults) -> None:
     results = make_results({"needs": ["a" * 64]}, {"needs": ["b" * 64]}, {"seed": 43})
     assert field(fields(results), row="pt", column="mrpc")["status"] == "conflict"
-    assert "1 fields show conflict" in render_tables(results, "markdown")[0]
+    assert "1 fields show conflict" in render_tables(results, "markdown")
 
 
 def test_several_commits_are_named(make_results: MakeResults) -> None:
     first, second = ({".provenance.git_commit": own} for own in ("abc", "def"))
-    text, _ = render_tables(make_results(first, second | {"seed": 43}), "markdown")
+    text = render_tables(make_results(first, second | {"seed": 43}), "markdown")
     assert "Runs of 2 commits: abc, def." in text
 
 
@@ -210,7 +210,7 @@ def test_methods_without_training_join_all_shots_and_seeds(make_results: MakeRes
     own = [f for f in fields(results) if (f["row"], f["column"]) == ("no_prompt", "mrpc")]
     found = [(f["table"], f["mean"], f["n_seeds"]) for f in own]
     assert found == [(1, 12.5, 2), (2, 12.5, 1), (3, 1.0, 1)]
-    assert "Runs: 2 in all, 0 failed, 0 missing." in render_tables(results, "markdown")[0]
+    assert "Runs: 2 in all, 0 failed, 0 missing." in render_tables(results, "markdown")
 
 
 def test_the_majority_class_of_a_task_without_trained_methods(make_results: MakeResults) -> None:
@@ -221,7 +221,7 @@ def test_the_majority_class_of_a_task_without_trained_methods(make_results: Make
 @pytest.mark.parametrize("layout", [None, "summary"])
 def test_a_table_without_trained_methods(layout: str | None, make_results: MakeResults) -> None:
     """It has no seeds, no shots, no ranks and no number of runs."""
-    text, _ = render_tables(make_results(FROZEN), "markdown", layout)
+    text = render_tables(make_results(FROZEN), "markdown", layout)
     assert "no training: test score (%)." in text
     for word in ("; seed 4", "single seed", "Rank:", "Runs:", "full training data"):
         assert word not in text
@@ -241,7 +241,7 @@ def test_a_failed_run_without_training_gives_way_to_a_finished_one(
 def test_full_source_data_behind_few_shots_is_told(make_results: MakeResults) -> None:
     sources = [{"task": task, "prompt": "ab" * 32, "given": False} for task in ("mnli", "mrpc")]
     runs = [{"row": "spot", ".sources": sources, "shots": shots} for shots in (4, None)]
-    few, full = render_tables(make_results(*runs), "markdown")[0].split("**Table 2.**")
+    few, full = render_tables(make_results(*runs), "markdown").split("**Table 2.**")
     assert "prompts that were trained on the full data of MRPC." in few
     assert "full data of MRPC" not in full
 
@@ -263,7 +263,7 @@ def test_published_numbers_stand_beside_ours(make_results: MakeResults) -> None:
     averages = [f for f in found if f["column"] == "average" and f.get("published")]
     assert known["mpt", "average", "glue"] in [f["published"] for f in averages]
     few = make_results({"task": "mnli"})
-    assert "No published number fits" in render_tables(few, "markdown", published=True)[0]
+    assert "No published number fits" in render_tables(few, "markdown", published=True)
 
 
 def test_published_averages_stand_only_beside_the_whole_suite(make_results: MakeResults) -> None:
@@ -301,7 +301,7 @@ def test_a_terminal_table_is_cut_between_suites(
     results = make_results(*runs)
     for width, parts in ((40, 4), (80, 2), (200, 1)):
         monkeypatch.setenv("COLUMNS", str(width))
-        text, _ = render_tables(results, "terminal", "glue-superglue")
+        text = render_tables(results, "terminal", "glue-superglue")
         assert odd not in text
         lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
         assert max(map(len, lines)) <= width

@@ -66,7 +66,7 @@ def test_scores_are_those_of_the_tables(make_results: MakeResults, tmp_path: Pat
     check(page, results)
     shown = []
     for layout in ("summary", None, "glue-superglue"):
-        text, _ = render_tables(results, "json", layout)
+        text = render_tables(results, "json", layout)
         fields = [field for table in json.loads(text)["tables"] for field in table["fields"]]
         keys = ("mean", "difference", "value")
         shown += [next(f[key] for key in keys if key in f) for f in fields if f.keys() & {*keys}]
@@ -126,7 +126,7 @@ def test_everything(make_results: MakeResults, tmp_path: Path) -> None:
     assert {"index.html", "tables/all-tasks.md", "tables/glue-superglue.tidy.csv"} <= names
     assert {"figures/cost-1.pdf", "figures/cost-1.png"} <= names
     assert "tables/nlg.md" not in names
-    text, _ = render_tables(results, "latex", "parameters")
+    text = render_tables(results, "latex", "parameters")
     assert (tmp_path / "out" / "tables" / "parameters.tex").read_text() == text
     save(results, tmp_path / "page.html", None)
     assert (tmp_path / "out" / "index.html").read_bytes() == (tmp_path / "page.html").read_bytes()
