@@ -307,25 +307,25 @@ FIGURES: Mapping[str, tuple[Callable[[Part], Iterator[Figure]], str]] = {
 
 def make_figures(
     results: Results,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = (),
     paper: float = 0.0,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Figure], list[str]]:
-    """Draw some or all figures; returns a warning for each figure that lacks records.
+    """Draw the named figures, or all; returns a warning for each figure that lacks records.
 
     ``paper`` is the text width of a paper in inches; figures then have no title and caption.
     """
     figures: list[Figure] = []
     warnings = []
     with matplotlib.style.context(STYLE):
-        parts = {several: make_parts(results, several, paper) for several in (False, True)}
         names = names or [*FIGURES]
         for number, name in enumerate(names, 1):
             draw, needs = lookup("figure", name, FIGURES)
             say(f"figures {number}/{len(names)}: {name}")
             reason = f"{results.folder} lacks {needs}"
             try:
-                drawn = [figure for part in parts[name == "few-shot"] for figure in draw(part)]
+                parts = make_parts(results, name == "few-shot", paper)
+                drawn = [figure for part in parts for figure in draw(part)]
             except RecordError as error:
                 drawn, reason = [], str(error)
             figures += drawn
@@ -336,12 +336,12 @@ def make_figures(
 
 def draw(
     results: Results,
-    names: Sequence[str] | None,
+    names: Sequence[str],
     folder: Path,
     formats: Sequence[str] = ("pdf", "png"),
     paper: float = 0.0,
 ) -> tuple[list[Path], list[str]]:
-    """Write figures to files (default: all figures); RecordError if none can be drawn."""
+    """Write the named figures, or all, to files; RecordError if none can be drawn."""
     figures, warnings = make_figures(results, names, paper)
     if not figures:
         raise RecordError("; ".join(warnings))

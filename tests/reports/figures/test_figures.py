@@ -249,7 +249,7 @@ def test_no_records(name: str, hint: str, make_results: MakeResults, tmp_path: P
 
 
 def test_all_figures_that_the_records_allow(make_results: MakeResults, tmp_path: Path) -> None:
-    paths, warnings = draw(make_results({}), None, tmp_path, ["png"])
+    paths, warnings = draw(make_results({}), (), tmp_path, ["png"])
     names = {"learning-curves-1", "losses-1", "cost-1", "seeds-1"}
     assert {path.stem for path in paths} == names
     assert len(warnings) == len(FIGURES) - 4
