@@ -46,7 +46,6 @@ Amounts: TypeAlias = Any  # Array of passes, positions and text tokens.
 Timings: TypeAlias = dict[str, list[tuple[Amounts, float]]]  # Amounts with seconds, by kind.
 Rate: TypeAlias = Callable[[str], Amounts]  # Seconds per amount, by kind.
 Costs: TypeAlias = tuple[Amounts, Amounts, Amounts]  # Of training, validations and test.
-CostsOf: TypeAlias = Callable[[Run], Costs]
 Say: TypeAlias = Callable[[str], object]  # Receives progress messages.
 LengthsOf: TypeAlias = "Callable[[str, str], Lengths]"  # By task and part.
 Lengths: TypeAlias = tuple[list[tuple[int, int]], float]
@@ -166,7 +165,9 @@ def kind_of(run: Run) -> str:
     return f"{name} {SOURCE_STAGE}" if run.task == SOURCE_STAGE else name
 
 
-def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, say: Say) -> Rate:
+def calibrated(
+    grid: Grid, costs: Callable[[Run], Costs], examples: Examples, model: FrozenLM, say: Say
+) -> Rate:
     """Measure rates from a few steps and answers of each method, on short and long inputs."""
     timings: Timings = defaultdict(list)
 
@@ -198,7 +199,7 @@ def calibrated(grid: Grid, costs: CostsOf, examples: Examples, model: FrozenLM, 
                 timings[kind_of(run)].append(timed_steps(setup))
             if not isinstance(setup.module, SourceStage) and prompt not in answered:
                 answered.add(prompt)
-                timings[ANSWERS].append(timed_answers(builder, run, setup.module))
+                timings[ANSWERS].append(timed_answers(setup, setup.module))
     return fit(timings)
 
 
@@ -222,10 +223,9 @@ def timed_steps(setup: Setup) -> tuple[Amounts, float]:
     return done, result.seconds
 
 
-def timed_answers(
-    builder: SetupBuilder, run: Run, module: PromptMethod[Any]
-) -> tuple[Amounts, float]:
+def timed_answers(setup: Setup, module: PromptMethod[Any]) -> tuple[Amounts, float]:
     """Amounts and seconds of answering the validation rows of a run."""
+    run, builder = setup.run, setup.builder
     started, prompt = time.perf_counter(), builder.prompt_source(module)
     texts = builder.evaluate(run, run.task, "validation", prompt).predictions
     seconds = time.perf_counter() - started
