@@ -1,8 +1,7 @@
-"""Layouts of tables (``layouts.yaml``) and display names (``names.csv``)."""
+"""Layouts of tables (``layouts.yaml``) and display names (``names.yaml``)."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +31,7 @@ class Layout:
     reference: str = "pt"  # Label of the row that others are compared with.
 
 
-with Path(__file__).with_name("names.csv").open(encoding="utf-8") as _file:
-    NAMES: Mapping[str, str] = dict(csv.reader(_file))
+NAMES: Mapping[str, str] = read_yaml(Path(__file__).with_name("names.yaml"))
 """Display names of methods, tasks and metrics; other names are shown unchanged."""
 
 
