@@ -21,7 +21,7 @@ from bench.reports.canvas import REFERENCE, STYLE, Part, draw_map, image, make_f
 from bench.reports.frame import Column, Results, ordered_tasks, p_text
 from bench.reports.layouts import display
 from bench.reports.show import history
-from bench.reports.statistics import critical_difference, seeded, two_level_interval
+from bench.reports.statistics import critical_difference, two_level_interval
 
 
 def _lines(part: Part, name: str, axes: tuple[str, str], points: pd.DataFrame) -> Figure:
@@ -175,7 +175,7 @@ def _forest(part: Part) -> Iterator[Figure]:
             panel.plot(cell.difference, y, "o", color=colour, markerfacecolor=fill)
         if len(cells) > 1:
             groups = [[*by_seed.values()] for by_seed in cells["by_seed"]]
-            interval = two_level_interval(groups, seeded(row))
+            interval = two_level_interval(groups, row)
             panel.plot(interval, [bottom, bottom], "-", color=colour, linewidth=2.5)
         panel.plot(cells["difference"].mean(), bottom, "D", color=colour, markersize=5)
         panel.axvline(0, color="#888888", linewidth=0.8)

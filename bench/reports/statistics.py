@@ -274,12 +274,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def two_level_interval(
-    groups: Sequence[Sequence[float]], generator: np.random.Generator
-) -> tuple[float, float]:
+def two_level_interval(groups: Sequence[Sequence[float]], purpose: str) -> tuple[float, float]:
     """Interval of the mean of group means: groups are drawn, then members of each drawn group."""
     sizes = np.array([len(group) for group in groups])
     padded = np.array([[*group, *[0.0] * (sizes.max() - len(group))] for group in groups])
+    generator = seeded(purpose)
     drawn = generator.integers(0, len(groups), (RESAMPLES, len(groups)))
     inner = generator.random((*drawn.shape, sizes.max())) * sizes[drawn][..., None]
     values = padded[drawn[..., None], inner.astype(int)]

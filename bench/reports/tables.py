@@ -273,7 +273,7 @@ def _summary(
         mean: Cell = {"difference": math.fsum(values) / len(values)}
         if len(values) > 1:
             groups = [list(cell["by_seed"].values()) for cell in by_task.values()]
-            interval = statistics.two_level_interval(groups, statistics.seeded(row))
+            interval = statistics.two_level_interval(groups, row)
             mean["ci_low"], mean["ci_high"] = interval
         mean |= {"number": number(mean["difference"], "+"), "after": interval_text(mean)}
         marks = Counter(cell.get("mark") for cell in by_task.values())
