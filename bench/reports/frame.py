@@ -329,11 +329,9 @@ class Scores:
         cell["number"] = number(mean, "+")
         if len(seeds) < len(self.seeds) and not self.untrained & {row, against}:
             cell["note"] = f"(n={len(seeds)})"
-        if against != MAJORITY:
-            pairs = tuple((left[seed][1], right[seed][1]) for seed in seeds)
-            cell |= self._bootstrap.compare(pairs, metric, mean)
-            cell["after"] = interval_text(cell)
-        return cell
+        pairs = tuple((left[seed][1], right[seed][1]) for seed in seeds)
+        cell |= self._bootstrap.compare(pairs, metric, mean)
+        return cell | {"after": interval_text(cell)}
 
     def differences(self, against: str) -> dict[str, dict[str, Cell]]:
         """Differences to a row by row and task, with Holm's correction for all of them."""
