@@ -142,9 +142,8 @@ def run_amounts(lengths: LengthsOf, run: Run) -> Costs:
         drawn.append(pairs[random.integers(len(pairs))])
     if settings.batching == "bucketed":
         drawn.sort()
-    training = amounts(
-        drawn, min(settings.batch_size, examples), *prompt_length_and_sharing(run), False
-    )
+    prompt = prompt_length_and_sharing(run)
+    training = amounts(drawn, min(settings.batch_size, examples), *prompt, answers=False)
     steps = settings.total_steps(examples)
     evaluations = -(-steps // settings.evaluation_interval(examples))
     if not run.method.load().trained:
@@ -153,7 +152,7 @@ def run_amounts(lengths: LengthsOf, run: Run) -> Costs:
     def answers(task: str, split: str) -> Amounts:
         pairs, weight = lengths(task, split)
         size = settings.evaluation_batch_size
-        return weight * amounts(sorted(pairs), size, *prompt_length_and_sharing(run), answers=True)
+        return weight * amounts(sorted(pairs), size, *prompt, answers=True)
 
     validation = evaluations * sum(answers(task, "validation") for task in tasks)
     return training * (steps / training[0]), validation, answers(tasks[0], "test")
