@@ -1,15 +1,17 @@
 """Fixtures of all tests: quiet libraries, caches of their own, real data beside the checkout."""
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,6 +28,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the cache, once the main process of the tests ends."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first test process makes and the others find; not to be changed."""
+    folder, partial = CACHE / name / "out", CACHE / name / "partial"
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(folder.with_name("lock")):
+        if not folder.exists():
+            make(partial)
+            partial.rename(folder)
+    return folder
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -61,6 +74,16 @@ def fast_files() -> Iterator[None]:
     """No file has to reach the disk at once: nobody cuts the power of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def models_loaded_once() -> Iterator[None]:
+    """The grids of a test process share its models, which are frozen."""
+    from bench import worker
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "load", functools.cache(worker.load))
         yield
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bench.cli import main
 from bench.provenance import provenance
+from tests.conftest import made_once
 
 SHORT = (
     *("training.steps=2", "training.evaluate_every=1", "training.warmup_steps=0"),
@@ -56,7 +57,7 @@ def call(words: tuple[object, ...]) -> int:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: Any, capfd: Any) -> Bench:
+def bench(models_loaded_once: None, tmp_path: Path, monkeypatch: Any, capfd: Any) -> Bench:
     """Runs ``bench`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
@@ -69,11 +70,13 @@ def bench(tmp_path: Path, monkeypatch: Any, capfd: Any) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The result folder of one run; not to be changed."""
-    folder = tmp_path_factory.mktemp("finished") / "out"
-    assert call((*ONE, "--out", folder, "--quiet")) == 0
-    return folder
+def finished() -> Path:
+    """The result folder of one run, ``out``; not to be changed."""
+
+    def make(folder: Path) -> None:
+        assert call((*ONE, "--out", folder, "--quiet")) == 0
+
+    return made_once("cli", make)
 
 
 @pytest.fixture

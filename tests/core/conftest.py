@@ -1,4 +1,4 @@
-"""A grid that was done once in this process, and the command line in this process."""
+"""A grid that was done once, and the command line in this process."""
 
 import shutil
 import signal
@@ -11,15 +11,14 @@ import pytest
 from bench.config import RunConfig, dump_config
 from bench.store import ResultStore
 from tests.cli.conftest import call
+from tests.conftest import made_once
 from tests.core.small_grids import configure, do
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
-    """All five methods on cb, done once in this process; look, but do not change it."""
-    store = ResultStore(tmp_path_factory.mktemp("finished") / "out")
-    do(configure(), store)
-    return store
+def finished(models_loaded_once: None) -> ResultStore:
+    """All five methods on cb, done once; look, but do not change it."""
+    return ResultStore(made_once("core", lambda folder: do(configure(), ResultStore(folder))))
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def copy(finished: ResultStore, tmp_path: Path) -> ResultStore:
 
 
 @pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
+def interruptible(models_loaded_once: None) -> Iterator[None]:
     """Ctrl-C counts, also where the tests run in the background of a shell, which ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
