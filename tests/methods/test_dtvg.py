@@ -56,8 +56,6 @@ def test_published_prompt_and_gradients(dtvg_case: dict[str, Tensor]) -> None:
     prompt = module()
     (prompt * case["probe"]).sum().backward()
     assert group.members == case["selected"].tolist()
-    similarities = group.similarities / case["init"].shape[1]
-    torch.testing.assert_close(similarities, case["sims"], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(prompt[0], case["prompt"], atol=1e-5, rtol=1e-5)
     for name, parameter in zip(("target", "alpha_t", "alpha_s"), module.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, case[f"grad_{name}"], atol=1e-4, rtol=1e-4)
