@@ -15,6 +15,7 @@ from bench.errors import RecordError
 from tests.cli.conftest import Bench
 
 SHORT = {"training.steps": 2, "training.warmup_steps": 0, "training.evaluate_every": 2}
+SHORT |= {"validation_rows": 8, "test_rows": 20, "input_length": 32}
 
 
 @pytest.fixture(scope="module")

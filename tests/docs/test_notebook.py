@@ -9,6 +9,7 @@ import pytest
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "notebook.ipynb"
 SETTINGS = {"training.steps": 2, "training.warmup_steps": 0, "training.evaluate_every": 2}
+SETTINGS |= {"validation_rows": 8, "test_rows": 20, "input_length": 32}
 
 
 def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,13 +28,13 @@ TASK, LENGTH, WIDTH = "rte", 6, 128
 
 def run(store: ResultStore, *methods: str, model: str = "tiny") -> dict[str, Record]:
     """Records of short runs, by label."""
-    sizes = (f"prompt_length={LENGTH}", "input_length=64", "validation_rows=20")
+    sizes = (f"prompt_length={LENGTH}", "input_length=64", "validation_rows=20", "test_rows=40")
     grid = do(configure(*sizes, model=model, tasks=[TASK], shots=[8], methods=list(methods)), store)
     return {each.method.label: store.find(each) for each in grid.reported.values()}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
+def finished(models_loaded_once: None, tmp_path_factory: Any) -> ResultStore:
     """One run of several methods on rte with 8 shots."""
     store = ResultStore(tmp_path_factory.mktemp("finished"))
     assert all(run(store, "pt", "dtvg", "attempt", "no_prompt").values())
@@ -146,7 +146,7 @@ def test_card_of_a_bundled_model(finished: ResultStore, tmp_path: Path) -> None:
     assert result.metric_value == round(record.scores.test["accuracy"], 2)
     assert (result.dataset_type, result.dataset_name) == ("bundled", "rte of bundled samples")
     assert f"| accuracy | {record.scores.test['accuracy']:.2f} |" in card
-    assert "test (200 rows)" in card
+    assert "test (40 rows)" in card
     assert "bundled model and sample rows: not a benchmark result" in card
     assert "model = load('tiny').model" in card
 
