@@ -33,7 +33,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
     """A folder that the first test process makes and the others find; not to be changed."""
     folder, partial = CACHE / name / "out", CACHE / name / "partial"
-    folder.parent.mkdir(exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name("lock")):
         if not folder.exists():
             make(partial)

@@ -15,7 +15,7 @@ from tests.conftest import made_once
 
 SHORT = (
     *("training.steps=2", "training.evaluate_every=1", "training.warmup_steps=0"),
-    *("validation_rows=8", "input_length=32", "prompt_length=4"),
+    *("validation_rows=8", "test_rows=20", "input_length=32", "prompt_length=4"),
 )
 ONE = (
     *("run", "--task", "mrpc", "--method", "pt", "--shots", "4", "--seeds", "1"),
