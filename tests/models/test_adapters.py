@@ -275,7 +275,7 @@ def test_initial_prompts_are_distinct_embeddings_of_the_first_tokens() -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-llama"])
 def test_bf16_rounds_the_weights_alone(name: str, batch: Batch) -> None:
-    full, half = load(name), load(name, precision="bf16")
+    full, half, batch = known(name), load(name, precision="bf16"), batch.rows(0, 6)
     weights, buffers = dict(half.model.named_parameters()), dict(half.model.named_buffers())
     for key, weight in full.model.named_parameters():
         assert torch.equal(weights[key], weight.bfloat16())
@@ -306,7 +306,7 @@ def test_bf16_rounds_the_weights_alone(name: str, batch: Batch) -> None:
 
 def test_gradients_of_rows_are_added_up_in_float32(batch: Batch) -> None:
     """Of a prompt for all rows it is the sum over prompts for each, to the last bits."""
-    lm = load("tiny", precision="bf16")
+    lm, batch = load("tiny", precision="bf16"), batch.rows(0, 6)
     prompt = lm.initial_prompt(6, 42).requires_grad_()
     apart = prompt.expand(len(batch), -1, -1).detach().clone().requires_grad_()
     for start in (prompt.unsqueeze(0), apart):
