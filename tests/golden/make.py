@@ -10,7 +10,6 @@ import json
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,16 +77,14 @@ def environment() -> dict[str, Any]:
 def bench(words: Sequence[str], out: Path) -> list[Losses]:
     """Run the command line in this process; its losses, in a fixed order."""
     print(f"bench run {shlex.join(words)}", file=sys.stderr)
-    started, before = time.monotonic(), sys.argv
+    before = sys.argv
     sys.argv = ["bench", "run", *words, "--quiet", "--out", str(out)]
     torch.set_num_threads(1)
     with contextlib.suppress(SystemExit):
         bench_command()
     sys.argv = before
     records = [json.loads(file.read_text()) for file in (out / "records").rglob("*.json")]
-    found = sorted(map(losses_of, records), key=lambda each: str(each.run))
-    print(f"  {len(found)} records, {time.monotonic() - started:.0f} s", file=sys.stderr)
-    return found
+    return sorted(map(losses_of, records), key=lambda each: str(each.run))
 
 
 def main(folder: Path) -> None:
