@@ -152,7 +152,7 @@ def plot(
     results = load_results(folder)
     target, width = out or folder / "figures", float(paper or 0)
     paths, warnings = draw(results, names, target, formats, width)
-    warn([*results.warnings, *warnings])
+    warn([*results.warnings, *results.bootstrap.warnings, *warnings])
     _print_paths(paths, as_json)
 
 

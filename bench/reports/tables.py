@@ -58,7 +58,7 @@ def make_tables(
     does not fit the layout.
     """
     spec = Layout() if layout is None else lookup("layout", layout, LAYOUTS)
-    _check_options(spec, layout, published=published, marks=marks, against=against)
+    _check_options(spec, layout, published=published or None, marks=marks, against=against)
     frame, sections = results.frame, results.sections
     if sections and spec.groups:
         selected = frame["task"].isin([task for tasks in spec.groups.values() for task in tasks])
@@ -106,8 +106,9 @@ def _check_options(spec: Layout, layout: str | None, **options: object) -> None:
         "against": spec.details or spec.ranks,
     }
     for name, value in options.items():
-        if value not in (None, False) and not used[name]:
-            raise ConfigError(f"--{name} has no effect in layout {layout}: leave it out")
+        if value is not None and not used[name]:
+            option = f"--no-{name}" if value is False else f"--{name}"
+            raise ConfigError(f"{option} has no effect in layout {layout}: leave it out")
 
 
 def _suites(names: Sequence[str]) -> dict[str, Sequence[str]]:

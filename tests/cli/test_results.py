@@ -110,6 +110,7 @@ def test_table_options(finished: Path, bench: Bench) -> None:
         "--layout transfer": "nothing to compare with 'pt'",
         "--against dtvg": "unknown row 'dtvg': choose from pt",
         "--layout summary --marks": "--marks has no effect in layout summary",
+        "--layout transfer --no-marks": "--no-marks has no effect in layout transfer",
         "--layout parameters --against pt": "--against has no effect in layout parameters",
         "--layout transfer --published": "--published has no effect in layout transfer",
     }.items():

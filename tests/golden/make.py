@@ -35,7 +35,7 @@ SHORT = (
     *("--set", "validation_rows=10", "--set", "test_rows=10"),  # Losses do not depend on them.
 )
 BUCKETS = "training.batching=bucketed"
-RTE = ("--task", "rte", "--shots", "16")
+RTE = ("--task", "rte", "--shots", "16", "--set", "sources=[sst2,qnli]")
 LOSSES = {
     "tiny": (*RTE, *ALL),
     "tiny-llama": (*RTE, "--model", "tiny-llama", "--method", "pt", "--method", "attempt"),
