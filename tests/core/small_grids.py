@@ -28,7 +28,7 @@ def configure(*items: str, **options: Any) -> RunConfig:
     """A configuration of short runs; keywords are options, the items go to ``--set``."""
     values: dict[str, Any] = {"suites": [], "tasks": ["cb"], "methods": list(METHODS)}
     values |= {"shots": [4], "seeds": [42], "sources": list(SOURCES)} | options
-    sizes = ["prompt_length=4", "input_length=24", "validation_rows=12"]
+    sizes = ["prompt_length=4", "input_length=24", "validation_rows=12", "test_rows=20"]
     return load_config(options=values, items=[*SHORT, *sizes, *items])
 
 

@@ -55,7 +55,8 @@ def test_all_means_and_deviations_of_the_stored_smoke_run(smoke: Results) -> Non
     compared = 0
     for layout in (None, *(name for name, own in LAYOUTS.items() if not own.transfer)):
         tasks = LAYOUTS[layout or "nlg"].groups
-        for one in fields(smoke, layout, marks=False):
+        plain = {} if layout and not LAYOUTS[layout].details else {"marks": False}
+        for one in fields(smoke, layout, **plain):
             if one["column_kind"] not in ("score", "average"):
                 continue
             shots = 16 if one["table"] == 1 else None
