@@ -6,7 +6,7 @@ Importing it loads neither PyTorch nor pandas.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,15 +55,18 @@ def run(
     import json
 
     from bench.config import load_config
+    from bench.errors import ConfigError
     from bench.grid import make_grid
     from bench.runner import run_grid
     from bench.store import ResultStore
 
-    axes = {"methods": methods, "shots": shots, "seeds": seeds}
-    values: dict[str, Any] = {key: list(value) for key, value in axes.items() if value}
-    if tasks or suites:
-        values |= {"tasks": list(tasks), "suites": list(suites)}
-    items = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
+    axes: dict[str, Any] = {"methods": methods, "shots": shots, "seeds": seeds}
+    axes |= {"tasks": tasks, "suites": suites}
+    for key, value in axes.items():
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ConfigError(f"{key}: expected a list (given: {value!r})")
+    values: dict[str, Any] = {key: [*value] for key, value in axes.items() if len(value)}
+    items = [f"{key}={json.dumps(value, default=str)}" for key, value in (settings or {}).items()]
     store = ResultStore(Path(out))
     grid = make_grid(load_config(preset, None, values, items), store)
     run_grid(grid, store, workers=workers)

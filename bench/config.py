@@ -208,7 +208,8 @@ def load_config(
             faults.extend(error.faults)
     if "preset" in values:
         faults.append(f"preset: choose it by --preset (given: {values.pop('preset')!r})")
-    title, defaults = _read_preset(preset or str(file_preset or PRESETS[0]), values.get("model"))
+    given = next(name for name in (preset, file_preset, PRESETS[0]) if name is not None)
+    title, defaults = _read_preset(str(given), values.get("model"))
     if values.keys() & {"suites", "tasks"}:  # The given tasks replace all those of the preset.
         values = {"suites": [], "tasks": [], **values}
     config = _checked({**_merged(defaults, values), "preset": title}, faults)

@@ -72,7 +72,7 @@ class UnknownNameError(ConfigError, ValueError):
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
         names, key = sorted(choices), name.rpartition(".")[2]
         near = [choice for choice in names if choice.rpartition(".")[2] == key]  # Moved key.
-        near = near or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = near or difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 

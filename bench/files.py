@@ -8,6 +8,8 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from bench.errors import ConfigError, OutputError, RecordError, one_line
 
 if TYPE_CHECKING:
@@ -54,12 +56,21 @@ def home_path(text: str | Path) -> Path:
         return Path(text)
 
 
+class _Loader(yaml.SafeLoader):
+    """Loader that refuses a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.MarkedYAMLError(None, None, f"{key.value!r} twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; ConfigError if the file is missing or not valid."""
-    import yaml
-
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"configuration {file}: {error.strerror}; check the path") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -328,7 +328,7 @@ def _parse(data: bytes, path: Path) -> Record:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"record {path} is damaged: {one_line(error)}; run again") from error
     unsealed = data.replace(f'"seal": "{record.seal}"'.encode(), _NO_SEAL, 1)
-    if record.seal not in (UNSEALED, hashlib.sha256(unsealed).hexdigest()):
+    if record.seal != hashlib.sha256(unsealed).hexdigest():
         raise RecordError(f"record {path} was changed after it was written; run again")
     return record
 

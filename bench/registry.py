@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ConfigError, UnknownNameError, lookup, one_line, plain_fault
+from bench.errors import BenchError, ConfigError, UnknownNameError, lookup, one_line, plain_fault
 from bench.plugins import Plugin, discover
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
         if key in texts:  # An id of digits, or a bare on, stays text.
             pairs = zip(words, values, strict=True)
             values = [value if isinstance(value, str) else word for word, value in pairs]
+        if key in candidates:
+            faults.append(f"{subject}: {key} is given twice; give both values as {key}=a|b")
         candidates[key] = values
     unknown = (options.keys() | candidates.keys()) - types.keys()
     faults += [str(UnknownNameError(f"setting of {name}", key, types)) for key in unknown]
@@ -161,8 +163,11 @@ def parse_method(text: str, options: Mapping[str, Any]) -> MethodSpec:
             ": ".join([subject, *map(str, fault["loc"]), plain_fault(fault)])
             for fault in error.errors()
         ) from error
-    except ValueError as error:
-        raise ConfigError(f"{subject}: {error}") from error
+    except BenchError:
+        raise
+    except Exception as error:  # The code of a plugin may raise anything.
+        reason = one_line(error).removeprefix("ValueError: ")
+        raise ConfigError(f"{subject}: {reason}") from error
 
     def label(*tries: Any) -> str:
         """Method name with the settings that differ from ``options``."""

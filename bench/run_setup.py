@@ -105,6 +105,7 @@ class SetupBuilder:
 
         Random initialisation follows from the seed.
         """
+        self.check_starts(run)  # On Ray, no worker checks them up front.
         start, method = self._start_prompts(run), run.method.load()
         torch.manual_seed(derive_seed("module", run.seed))
         settings = run.method.settings
@@ -135,10 +136,11 @@ class SetupBuilder:
         return sum(chosen) / len(chosen)
 
     def check_starts(self, run: Run) -> None:
-        """Raise PromptError for given prompts with another ``P_init``, if the method needs it."""
-        if run.method.load().needs(run.method.settings).same_initial:
-            given = [need for need in run.start.sources if isinstance(need, StoredPrompt)]
-            require_same_initial(self._initial(run), [self._soft_prompt(need) for need in given])
+        """Raise PromptError for given prompts of another shape, or ``P_init`` if that matters."""
+        needs = run.method.load().needs(run.method.settings)
+        require = require_same_initial if needs.same_initial else require_same_shape
+        given = [need for need in run.start.sources if isinstance(need, StoredPrompt)]
+        require(self._initial(run), [self._soft_prompt(need) for need in given])
 
     def initial_digest(self, run: Run) -> str | None:
         """Digest of a run's ``P_init``; None if a given prompt was trained from another one."""
@@ -150,12 +152,10 @@ class SetupBuilder:
         return self.model.initial_prompt(run.protocol.prompt_length, run.seed)
 
     def _start_prompts(self, run: Run) -> StartPrompts:
-        start, stage, initial = run.start, run.start.source_stage, self._initial(run)
-        sources = tuple(map(self._soft_prompt, start.sources))
-        require_same_shape(initial, sources)  # Given ones may be of any model.
+        start, stage = run.start, run.start.source_stage
         return StartPrompts(
-            initial=initial,
-            sources=sources,
+            initial=self._initial(run),
+            sources=tuple(map(self._soft_prompt, start.sources)),
             target=None if start.target is None else self._soft_prompt(start.target),
             source_state=None if stage is None else self.supply(stage).tensors,
             stored=None if start.stored is None else self._soft_prompt(start.stored),

@@ -44,7 +44,6 @@ def run_grid(
     if not grid.todo:
         return Counter()
     store.check_writable()
-    store.save_config(dump_config(grid.config))
     stop = Stop()
     spec = grid_spec(grid, store, loggers, verbosity, debug)
     workers = min(workers, len(grid.todo))
@@ -63,6 +62,8 @@ def run_grid(
             pool = executors.LocalPool(worker)
         display.say(f"preparing data of {counted(len(grid.config.task_names()), 'task')}")
         with pool:
+            pool.prepare()
+            store.save_config(dump_config(grid.config))
             return _Loop(grid, pool, display, stop).run()
 
 
@@ -90,7 +91,6 @@ class _Loop:
         sorter.prepare()
         ready: deque[Run] = deque()
         running: dict[Future[Outcome], Run] = {}
-        self.pool.prepare()
         while sorter.is_active():
             self.stop.check()
             ready.extend(todo[key] for key in sorter.get_ready())

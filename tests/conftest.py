@@ -1,6 +1,7 @@
 """Fixtures of all tests: quiet libraries, caches of their own, real data beside the checkout."""
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -28,6 +31,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the cache, once the main process of the tests ends."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def sealed(values: dict[str, Any]) -> bytes:
+    """The JSON of a record that is made up, with the seal that fits."""
+    data = json.dumps({**values, "seal": "0" * 64}).encode()
+    return data.replace(b'"seal": "' + b"0" * 64, b'"seal": "' + sha256(data).hexdigest().encode())
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:

@@ -15,7 +15,7 @@ import click
 from click import Option, Parameter
 
 from bench import __version__
-from bench.errors import UnknownNameError
+from bench.errors import ConfigError, UnknownNameError
 from bench.files import home_path
 
 COMMANDS = {  # Module and short help; the module is imported when the command is used.
@@ -61,7 +61,7 @@ def bench() -> None:
 
     Start with `bench run --suite glue --shots 16`: the smoke preset, with a bundled tiny model and
     bundled samples, takes minutes on two CPU cores. `bench run --preset paper --dry-run` shows what
-    the published setting would train.
+    the setting of the papers would train.
     """
 
 
@@ -83,7 +83,10 @@ class ListOption(Option):
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         pieces = [piece for text in value or () for piece in re.split(r",(?![^,:=]*=)", text)]
-        return super().type_cast_value(ctx, [piece.strip() for piece in pieces])
+        pieces = [piece.strip() for piece in pieces]
+        if "" in pieces:
+            raise ConfigError(f"{self.opts[0]}: a value is empty (given: {','.join(value)!r})")
+        return super().type_cast_value(ctx, pieces)
 
 
 TITLES = {  # Section titles of the help, by the first option of each section.
@@ -113,6 +116,8 @@ class _Path(click.Path):
     """Path with ``~`` expanded, as shells do not expand it in ``--out=~/x``."""
 
     def convert(self, value: Any, param: Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("expected a path (given: '')", param, ctx)
         return super().convert(home_path(value), param, ctx)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -35,7 +36,7 @@ Rows = list[dict[str, Any]]
 
 LIST = [
     Argument(["kind"], type=Choice(["tasks", "suites", "methods", "models", "prompts"])),
-    Argument(["folder"], metavar="[DIR]", type=PATH, default="out"),
+    Argument(["folder"], metavar="[DIR]", type=PATH, required=False),
     base.SUITES,
     Option(["--settings"], is_flag=True, help="For methods: all settings, with preset values."),
     Option(["--verbose"], is_flag=True, help="For tasks: also dataset, revision and splits."),
@@ -45,7 +46,7 @@ LIST = [
 
 @bench.command("list", params=LIST)
 def list_(
-    kind: str, folder: Path, suites: list[str], settings: bool, verbose: bool, as_json: bool
+    kind: str, folder: Path | None, suites: list[str], settings: bool, verbose: bool, as_json: bool
 ) -> None:
     """List tasks, suites, methods, bundled models, or the prompts in a result folder or store."""
     listings: dict[str, Callable[[], Rows]] = {
@@ -53,15 +54,16 @@ def list_(
         "suites": lambda: [{"suite": name, "tasks": [*v]} for name, v in list_suites().items()],
         "methods": lambda: [{"method": name, "title": v.title} for name, v in methods().items()],
         "models": _models,
-        "prompts": lambda: _prompts(folder),
+        "prompts": lambda: _prompts(folder or Path("out")),
     }
     for option, value, listed in (
-        ("suite", suites, "tasks"),
-        ("verbose", verbose, "tasks"),
-        ("settings", settings, "methods"),
+        ("DIR", folder, "prompts"),
+        ("--suite", suites, "tasks"),
+        ("--verbose", verbose, "tasks"),
+        ("--settings", settings, "methods"),
     ):
         if value and kind != listed:
-            raise ConfigError(f"--{option} is for {listed}: leave it out, or list {listed}")
+            raise ConfigError(f"{option} is for {listed}: leave it out, or list {listed}")
     rows = _settings() if settings else listings[kind]()
     if as_json:
         print_json(rows)
@@ -244,14 +246,17 @@ def import_(source: str, as_json: bool, out: Path, prompts: Path | None, **optio
 
     from bench.interop import import_prompt
 
-    record = import_prompt(ResultStore(out, prompts), source, **options)
+    store = ResultStore(out, prompts)
+    record = import_prompt(store, source, **options)
     for note in record.rows.notes if record.rows else ():
         click.echo(f"note: {note}", err=True)
     if as_json:
         print_json(record.model_dump(mode="json", by_alias=True))
         return
     click.echo(f"imported {record.id} ({task}, {counted(record.run.prompt_length, 'token')})")
-    click.echo(f"use it: bench run --task {task} --method fixed:prompt={record.id[:12]}")
+    words = ["--task", task, "--method", f"fixed:prompt={record.id[:12]}"]
+    words += ["--model", options["model"], "--prompts", str(store.prompts)]
+    click.echo(f"use it: bench run {shlex.join(words)}")
 
 
 @bench.command(params=[base.OUT, base.JSON])

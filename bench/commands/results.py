@@ -186,6 +186,7 @@ def report(folder: Path, html: Path | None, out: Path | None, as_json: bool) -> 
     gc.disable()  # Saves a quarter of the time; the process ends soon.
     with Console(stderr=True).status("") as progress:
         paths = save(results, html, out, progress.update)
+    warn(results.bootstrap.warnings)
     _print_paths(paths, as_json)
 
 

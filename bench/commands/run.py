@@ -196,7 +196,7 @@ def _environment(file: Path, grid: Grid) -> Iterator[str]:
     folder = file.absolute().parent
     records = read_records(folder.parent / "records")[0] if folder.name == "configs" else []
     matching = [record for record in records if record.id in grid.ids]
-    if records and not matching:
+    if records and not matching and grid.config == load_config(file=file):
         yield "its records belong to other runs: model, data or a version changed"
     changes = (differences(record.provenance, provenance()) for record in matching or records)
     yield from dict.fromkeys(chain.from_iterable(changes))

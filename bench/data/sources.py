@@ -113,7 +113,7 @@ def open_source(text: str) -> DataSource:
     if text == "bundled":  # Generated, part of the package.
         return DataSource("bundled", "bundled samples", Path(__file__).parent / "samples")
     folder = home_path(text)
-    if not folder.is_dir():
+    if not text or not folder.is_dir():
         raise DataError(
             f"there is no data folder {folder}: name a folder of <task>/<split>.parquet files, or "
             "hub, or bundled"

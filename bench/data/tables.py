@@ -92,6 +92,9 @@ def _read(file: Path, columns: Sequence[str]) -> pa.Table:
     text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
     lines, is_array = filter(str.strip, text.split("\n")), text.lstrip().startswith("[")
     rows = json.loads(text) if is_array else list(map(json.loads, lines))
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number} is {row!r}, not an object")
     present = [name for name in columns if any(name in row for row in rows)]
     return pa.table({name: [row.get(name) for row in rows] for name in present})
 

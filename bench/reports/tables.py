@@ -69,14 +69,17 @@ def make_tables(
             selected &= few | (frame["untrained"] & bool(few.any()))
         sections = make_sections(results, frame[selected], spec.by_shots, spec.labels)
     if not sections:
-        purpose = f"for layout {layout} " if layout else ""
+        tasks = [task for names in spec.groups.values() for task in names]
+        purpose = f"for layout {layout} ({', '.join(tasks)}) " if tasks else ""
         raise RecordError(
             f"no readable record {purpose}in {results.folder}: run `bench run` with this folder as "
             "--out first"
         )
     rows = {row for scores in sections for row in scores.rows if row != MAJORITY}
-    if against is not None and against not in rows:
-        raise UnknownNameError("row", against, rows)
+    if against is not None:
+        against = {display(row): row for row in rows}.get(against, against)
+        if against not in rows:
+            raise UnknownNameError("row", against, rows)
     if marks is None:
         marks = bool(layout or against)
     reference = against or spec.reference

@@ -6,12 +6,13 @@ from importlib import metadata
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import bench as api
-from bench.errors import RecordError
+from bench.errors import ConfigError, RecordError
 from tests.cli.conftest import Bench
 
 SHORT = {"training.steps": 2, "training.warmup_steps": 0, "training.evaluate_every": 2}
@@ -41,6 +42,15 @@ def test_table_is_that_of_the_command_line(folder: Path, bench: Bench) -> None:
     for other in (pd.DataFrame({"id": []}), frame.drop(columns="id")):
         with pytest.raises(RecordError, match=r"bench\.load_results"):
             api.table(other)
+
+
+def test_lists_and_values_of_other_libraries(tmp_path: Path) -> None:
+    values = SHORT | {"training.steps": np.int64(2), "data": Path("bundled")}
+    frame = api.run(["cb"], ["pt"], shots=[4], seeds=np.array([1]), out=tmp_path, settings=values)
+    assert frame["seed"].tolist() == [1, 1]
+    for name, value in {"tasks": "cb", "seeds": 1}.items():
+        with pytest.raises(ConfigError, match=f"{name}: expected a list"):
+            api.run(**{name: value}, out=tmp_path)
 
 
 def test_damaged_records_are_told(folder: Path, tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_table_options(finished: Path, bench: Bench) -> None:
     for text, fault in {
         "--layout transfer": "nothing to compare with 'pt'",
         "--against dtvg": "unknown row 'dtvg': choose from pt",
+        "--layout nlg": "for layout nlg (e2e, common_gen, web_nlg) in",
         "--layout summary --marks": "--marks has no effect in layout summary",
         "--layout transfer --no-marks": "--no-marks has no effect in layout transfer",
         "--layout parameters --against pt": "--against has no effect in layout parameters",

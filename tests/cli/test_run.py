@@ -8,10 +8,12 @@ from unittest.mock import Mock
 import pytest
 import yaml
 
+from bench import provenance
 from bench.config import load_config
 from bench.grid import make_grid
 from bench.store import ResultStore
 from tests.cli.conftest import ONE, Bench
+from tests.conftest import sealed
 
 LINES = "1 run finished, 0 found finished, 0 failed; records in out/records"
 WORDS = "run --task cb --method pt,dtvg --seeds 1,2 --shots 16 --dry-run"
@@ -141,7 +143,9 @@ def test_the_help_of_run_has_every_option_in_a_section(bench: Bench) -> None:
     assert "in total, not in-context examples" in " ".join(lines)
 
 
-def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
+def test_a_kept_configuration_repeats_its_runs(
+    out: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (config,) = out.glob("configs/*.yaml")
     words = ("run", "--config", config, "--dry-run")
     same = bench(*words)
@@ -150,12 +154,14 @@ def test_a_kept_configuration_repeats_its_runs(out: Path, bench: Bench) -> None:
     (record,) = out.glob("records/*.json")
     values = json.loads(record.read_text())
     values["provenance"]["versions"]["torch"] = "1.0"
-    values["seal"] = "0" * 64  # Unsealed, so that the change is allowed.
-    record.write_text(json.dumps(values))
+    record.write_bytes(sealed(values))
     (line,) = bench(*words).err.splitlines()
     assert line.startswith(f"differs from {config}: torch 1.0 there, ")
     assert bench(*words, "--quiet").err == ""
-    changed = bench(*words, "--set", "prompt_length=5")
+    assert bench(*words, "--set", "prompt_length=5").err == line + "\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "RESULTS_VERSION", provenance.RESULTS_VERSION + 1)
+        changed = bench(*words)
     assert "its records belong to other runs: model, data or a version changed" in changed.err
     elsewhere = config.rename("elsewhere.yaml")
     assert bench("run", "--config", elsewhere, "--dry-run").err == ""

@@ -81,6 +81,12 @@ def test_later_sources_win(file: Path) -> None:
     assert config.training.warmup_steps == load_config().training.warmup_steps
 
 
+def test_a_key_is_given_once(file: Path) -> None:
+    file.write_text("tasks: [cb]\nseeds: [1]\ntasks: [rte]\n")
+    with pytest.raises(ConfigError, match=r"'tasks' twice.*line 1"):
+        load_config(file=file)
+
+
 def test_given_tasks_replace_those_of_the_preset(file: Path) -> None:
     file.write_text("tasks: [cb]")
     assert load_config("laptop", file).task_names() == ("cb",)

@@ -23,10 +23,10 @@ from bench.record import Record, read_record, read_records, write_record
 from bench.store import ABANDONED, ResultStore
 from bench.tasks import get_task
 from bench.tasks.metrics import score_task
+from tests.conftest import sealed
 
 FAILED: dict[str, Any] = {"error": {"type": "X", "message": "y"}, "status": "failed"}
 FAILED |= dict.fromkeys(("scores", "rows", "training", "predictions", "majority"))
-FAILED["seal"] = "0" * 64
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -109,10 +109,19 @@ def test_records_without_schema(record: Record, tmp_path: Path) -> None:
         "id: String should match": {"id": "xyz"},
         "it holds NaN": {"diagnostics": {"x": float("nan")}},
     }
-    path, values = tmp_path / "x.json", json.loads(record.to_bytes()) | {"seal": "0" * 64}
+    path, values = tmp_path / "x.json", json.loads(record.to_bytes())
     for message, change in changes.items():
-        path.write_text(json.dumps(values | change))
+        path.write_bytes(sealed(values | change))
         refused(partial(read_record, path), RecordError, message)
+
+
+@pytest.mark.parametrize("seal", [{}, {"seal": "0" * 64}, {"seal": "a" * 64}])
+def test_records_without_their_seal(seal: dict[str, str], record: Record, tmp_path: Path) -> None:
+    values = json.loads(sealed(json.loads(record.to_bytes())))
+    del values["seal"]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(seal | values))
+    refused(partial(read_record, path), RecordError, "was changed after it was written")
 
 
 def test_nothing_is_written_that_cannot_be_read(record: Record, tmp_path: Path) -> None:
@@ -218,7 +227,7 @@ def test_status_goes_on_beside_configurations_that_cannot_be_read(copy: ResultSt
 
 
 def test_runs_of_one_prompt_are_missed_one_by_one(copy: ResultStore) -> None:
-    text = only(copy.configs, "*.yaml").read_text().replace("test_rows: null\n", "")
+    text = only(copy.configs, "*.yaml").read_text().replace("test_rows: 20\n", "")
     for rows in (7, 9):
         (copy.configs / f"{rows}.yaml").write_text(f"{text}test_rows: {rows}\n")
     out = CliRunner().invoke(status, [str(copy.folder)]).output

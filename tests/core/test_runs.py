@@ -159,6 +159,7 @@ def test_what_does_not_fit_fails_before_any_training(copy: ResultStore) -> None:
     long = configure("prompt_length=1010", model="tiny-llama", methods=["pt"])
     with pytest.raises(ModelError, match="lower prompt_length or input_length"):
         do(long, copy)
+    assert len([*copy.configs.iterdir()]) == 1  # That of the finished grid.
 
 
 def test_a_smaller_batch_is_kept(tmp_path: Path, finished: ResultStore, monkeypatch: Any) -> None:

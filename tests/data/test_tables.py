@@ -134,7 +134,10 @@ NO_ROWS = written.getvalue()
         ({"train.csv": b"a,b\n1,2\n"}, "train.csv lacks the columns sentence, label: toy needs"),
         ({"train.jsonl": LINE + b'{"sentence"'}, r"cannot read .*/train.jsonl \(JSONDecodeError"),
         ({"train.jsonl": LINE + LINE.replace(b"1", b'"1"')}, r"\(ArrowInvalid: .*one type a col"),
-        ({"train.json": b"[1, 2]"}, r"cannot read .*/train.json \(TypeError"),
+        (
+            {"train.json": b"[1, 2]"},
+            r"train.json \(ValueError: row 1 is 1, not an obj",
+        ),
         ({"train.jsonl.gz": gzip.compress(LINE)[:-9]}, r"cannot read .*/train.jsonl.gz \(EOF"),
         ({"train.arrow": b"no arrow"}, r"cannot read .*/train.arrow \("),
         ({"train.parquet": b"no parquet"}, r"^cannot read .*/train.parquet \(.*\): it must be re"),

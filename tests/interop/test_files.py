@@ -211,7 +211,7 @@ def test_what_only_looks_like_a_prompt_is_refused(save: Save, info: ModelBlock) 
 def test_other_files_are_refused_unread(info: ModelBlock, tmp_path: Path) -> None:
     with (tmp_path / "weights.pt").open("wb") as file:
         file.truncate((1 << 28) + 1)  # Sparse: takes no space on disk.
-    faults = {"none.safetensors": "No such file", "prompt.npz": r"a name that ends with .*\.pth"}
+    faults = {"none.safetensors": "No such file", "prompt.npz": r"or a file \.safetensors, .*\.pth"}
     for name, fault in (faults | {"weights.pt": "more than 268,435,456 bytes"}).items():
         with pytest.raises(PromptError, match=fault):
             read_given(tmp_path / name, info, TASK)

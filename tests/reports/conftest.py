@@ -12,6 +12,7 @@ from bench.predictions import make_predictions, write_predictions
 from bench.record import read_record
 from bench.reports.frame import Results, load_results
 from bench.reports.tables import render_tables
+from tests.conftest import sealed
 
 GOLDEN = Path(__file__).parent / "golden"
 BASE = read_record(GOLDEN / "records" / "mrpc-pt-16-42-116a5c186f16.json")
@@ -88,9 +89,8 @@ def make_results(tmp_path: Path) -> MakeResults:
                     place = place and place[step]
                 if place is not None:
                     place[last] = variation[name]
-            values["seal"] = "0" * 64
             values["id"] = hashlib.sha256(json.dumps([number, values["run"]]).encode()).hexdigest()
-            file.write_text(json.dumps(values))
+            file.write_bytes(sealed(values))
         results = load_results(tmp_path)
         assert results.warnings == []
         return results

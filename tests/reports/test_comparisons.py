@@ -28,6 +28,7 @@ def test_intervals_marks_and_transfer_by_hand(make_results: MakeResults) -> None
             render_tables(results, "markdown", layout, against="ptt")
     text = render_tables(results, "markdown", against="dtvg")
     assert text == render_tables(results, "markdown", against="dtvg", marks=True)
+    assert text == render_tables(results, "markdown", against="DTVG")
     assert text != render_tables(results, "markdown")
 
 

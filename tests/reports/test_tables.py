@@ -243,8 +243,8 @@ def test_full_source_data_behind_few_shots_is_told(make_results: MakeResults) ->
     sources = [{"task": task, "prompt": "ab" * 32, "given": False} for task in ("mnli", "mrpc")]
     runs = [{"row": "spot", ".sources": sources, "shots": shots} for shots in (4, None)]
     few, full = render_tables(make_results(*runs), "markdown").split("**Table 2.**")
-    assert "prompts that were trained on the full data of MRPC." in few
-    assert "full data of MRPC" not in full
+    assert "Also source tasks: MRPC; transfer methods saw their full training data." in few
+    assert "Also source tasks" not in full
 
 
 def test_published_numbers_stand_beside_ours(make_results: MakeResults) -> None:
