@@ -65,7 +65,8 @@ def run(
     for key, value in axes.items():
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise ConfigError(f"{key}: expected a list (given: {value!r})")
-    values: dict[str, Any] = {key: [*value] for key, value in axes.items() if len(value)}
+    listed = {key: [*value] for key, value in axes.items()}
+    values: dict[str, Any] = {key: value for key, value in listed.items() if value}
     items = [f"{key}={json.dumps(value, default=str)}" for key, value in (settings or {}).items()]
     store = ResultStore(Path(out))
     grid = make_grid(load_config(preset, None, values, items), store)
