@@ -51,6 +51,13 @@ def test_lists_and_values_of_other_libraries(tmp_path: Path) -> None:
     for name, value in {"tasks": "cb", "seeds": 1}.items():
         with pytest.raises(ConfigError, match=f"{name}: expected a list"):
             api.run(**{name: value}, out=tmp_path)
+    with pytest.raises(ConfigError, match="workers: expected a whole number of at least 1"):
+        api.run(["cb"], out=tmp_path, workers=0)
+
+
+def test_a_folder_without_records(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=f"no readable record in {tmp_path}"):
+        api.table(api.load_results(tmp_path))
 
 
 def test_damaged_records_are_told(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from bench import plugins
 from bench.data import open_source
-from bench.errors import DataError, PluginError
+from bench.errors import ConfigError, DataError, PluginError
 from bench.plugins import discover, files_in_use, use_files
 from bench.registry import METHODS, methods, parse_method
 from bench.tasks import get_task, list_tasks
@@ -84,6 +84,12 @@ def test_what_cannot_be_used_is_one_line(text: str, fault: str, tmp_path: Path) 
     assert fault in str(caught.value)
     assert "mine.py" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_needs_that_fail_are_one_line(tmp_path: Path) -> None:
+    use_files([plugin(tmp_path, METHOD + "Mine.needs = staticmethod(lambda settings: {}['a'])\n")])
+    with pytest.raises(ConfigError, match="method 'mine': KeyError: 'a'"):
+        parse_method("mine", {})
 
 
 def test_files_must_exist_and_agree(tmp_path: Path) -> None:
