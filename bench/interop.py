@@ -271,7 +271,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Dense tensors of a file by name; a single unnamed tensor gets the name ``tensor``."""
-    if path.suffix.lower() not in SUFFIXES:
+    if path.exists() and path.suffix.lower() not in SUFFIXES:
         expected = f"expected an adapter folder, or a file {', '.join(SUFFIXES)}"
         raise PromptError(f"prompt {path}: {expected}")
     data = _read_bytes(path)

@@ -271,9 +271,10 @@ def _trace(folder: Path, record: Record) -> Iterator[tuple[str, int, str, float]
     """Task, step, source and membership, for each logged step or else for each evaluation."""
     prompt = record.training.prompt[:12] if record.training else ""
     path = folder / "groups" / f"{record.run.file_stem}-{prompt}.parquet"
-    if path.is_file():
-        trace = read_trace(path)
-        trace = trace.loc[trace["source"] != "target", ["step", "source", "member"]]
+    names = ["step", "source", "member"]
+    trace = read_trace(path) if path.is_file() else pd.DataFrame()
+    if {*names} <= {*trace.columns}:  # Methods of plugins may log something else.
+        trace = trace.loc[trace["source"] != "target", names]
         for step, source, member in trace.itertuples(index=False):
             yield record.run.task, step, source, float(member)
         return

@@ -212,6 +212,8 @@ def test_other_files_are_refused_unread(info: ModelBlock, tmp_path: Path) -> Non
     with (tmp_path / "weights.pt").open("wb") as file:
         file.truncate((1 << 28) + 1)  # Sparse: takes no space on disk.
     faults = {"none.safetensors": "No such file", "prompt.npz": r"or a file \.safetensors, .*\.pth"}
+    (tmp_path / "prompt.npz").touch()
+    faults["none"] = "No such file"
     for name, fault in (faults | {"weights.pt": "more than 268,435,456 bytes"}).items():
         with pytest.raises(PromptError, match=fault):
             read_given(tmp_path / name, info, TASK)

@@ -1,5 +1,8 @@
 """Comparisons of rows: significance, outcomes and transfer, by small cases."""
 
+import io
+
+import pandas as pd
 import pytest
 
 from bench.errors import ConfigError
@@ -16,6 +19,8 @@ def test_intervals_marks_and_transfer_by_hand(make_results: MakeResults) -> None
     one = field(fields(results, "glue-superglue"), row="dtvg", column="rte")
     assert (one["mean"], one["difference"], one["mark"]) == (75.0, 50.0, "†")
     assert one["p_holm"] == pytest.approx(3 * one["p_value"])
+    table = pd.read_csv(io.StringIO(render_tables(results, "csv", "glue-superglue")))
+    assert table.set_index("method").loc["dtvg", "rte mark"] == "†"
     found = fields(results, "transfer")
     numbers = {f["column"]: f["number"] for f in found if f["kind"] == "summary"}
     outcomes = {"win": "1", "tie": "1", "loss": "1", "wins": "1", "losses": "0"}

@@ -193,6 +193,8 @@ def test_groups_of_logged_steps(make_results: MakeResults, tmp_path: Path) -> No
     (figure,) = figures(results, "groups")
     (mesh,) = figure.axes[0].collections
     assert np.asarray(mesh.get_array()).ravel().tolist() == [0, 1, 1]
+    pd.DataFrame({"step": [1], "norm": [0.5]}).to_parquet(tmp_path / "groups" / name)
+    assert figures(results, "groups") == []  # The log of another method.
     (tmp_path / "groups" / name).write_bytes(b"PAR1")
     (warning,) = make_figures(results, ["groups", "seeds"])[1]
     assert warning.startswith(f"no figure groups: cannot read {tmp_path / 'groups' / name} (")
