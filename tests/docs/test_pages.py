@@ -157,7 +157,7 @@ def averages(folder: Path) -> dict[str, list[str]]:
     for tasks in LAYOUTS["parameters"].groups.values():
         means = frame[frame["task"].isin(tasks)].groupby(["method", "seed"])["score"].mean()
         for method, values in means.groupby("method"):
-            spread = f"±{values.std():.1f}" if len(values) > 1 else ""
+            spread = f"±{values.std():.1f}" if values.std() > 0 else ""
             found.setdefault(str(method), []).append(f"{values.mean():.1f}{spread}")
     return found
 
